@@ -1,0 +1,27 @@
+/**
+ * Domain tags: one for each thing that is ever signed or derived, so that a signature made for one purpose is never
+ * valid for another. A test lists them and fails on a repetition or a prefix.
+ */
+const encoder = new TextEncoder();
+const tag = (name: string): Uint8Array => encoder.encode(`coterie/v1/${name}\n`);
+
+export const domains = {
+  /** A replica signs the digest of a block it authored. */
+  block: tag('block'),
+  /** A client signs the digest of a request. */
+  request: tag('request'),
+  /** A client proves to one replica that a link is its own. */
+  attach: tag('attach'),
+  /** The digest of a genesis, which is the service id. */
+  genesis: tag('genesis'),
+  /** The digest of each author's block of round 0. */
+  genesisBlock: tag('genesis-block'),
+  /** The chain of commit digests. */
+  commit: tag('commit'),
+  /** The chain of state digests. */
+  state: tag('state'),
+  /** The coin before the epoch has a service key. */
+  genesisCoin: tag('genesis-coin'),
+  /** The key that authenticates a replica's own log on its own disk. */
+  logKey: tag('log-key'),
+} as const satisfies Readonly<Record<string, Uint8Array>>;

@@ -1,0 +1,18 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vitest/config';
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+export default defineConfig({
+  resolve: {
+    alias: {
+      'coterie/service': here('./src/execution/service.ts'),
+      'coterie/client': here('./src/client/client.ts'),
+      'coterie/services/kv': here('./services/kv/kv.ts'),
+    },
+  },
+  test: {
+    include: ['{src,services,simulator,bench,test}/**/*.test.ts'],
+    testTimeout: 60_000,
+  },
+});
