@@ -1,8 +1,10 @@
 /**
- * What goes into a replica and what comes out: the ordering and the execution joined, still without any input or output
- * of their own. `replica/carry-out.ts` carries effects out in the order of the fields; the simulator uses it too.
+ * What goes into a replica machine and what comes out: the ordering and the execution joined, still without any input or
+ * output of their own. `replica/carry-out.ts` carries effects out in the order of the fields; the simulator uses it too.
  */
-import type { Reply } from '../execution/execution.ts';
+import type { Digest } from '../crypto/hash.ts';
+import type { Diagnostic, Reply } from '../execution/execution.ts';
+import type { Commit } from '../ordering/commit.ts';
 import type { Evidence } from '../ordering/effects.ts';
 import type { RefusalCode } from '../wire/client-message.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
@@ -10,7 +12,7 @@ import type { PeerMessage } from '../wire/peer-message.ts';
 export type ReplicaInput =
   /** A frame from the replica at the other end of an authenticated link. */
   | { readonly kind: 'peer-frame'; readonly from: number; readonly frame: Uint8Array }
-  /** Our link to this replica is up. */
+  /** Our link to this replica is up: what we sent before may be lost. */
   | { readonly kind: 'connected'; readonly peer: number }
   /** An encoded request from a client; `link` is any number that says where a refusal goes. */
   | { readonly kind: 'client-request'; readonly link: number; readonly request: Uint8Array };
@@ -25,10 +27,16 @@ export interface ReplicaEffects {
   readonly replies: readonly Reply[];
   readonly refusals: readonly {
     readonly link: number;
-    readonly requestDigest: string;
+    /** Undefined when the request is too malformed to have one. */
+    readonly requestDigest: Digest | undefined;
     readonly code: RefusalCode;
     readonly reason: string;
   }[];
   readonly evidence: readonly Evidence[];
+  /** What a service's code did wrong, for the local log only. */
+  readonly diagnostics: readonly Diagnostic[];
+  /** What was committed and, by now, executed; for observers such as metrics and the simulator's checkers. */
+  readonly commits: readonly Commit[];
+  /** Step again at this time at the latest, with or without input; undefined when nothing is waited for. */
   readonly wakeAtMs: number | undefined;
 }

@@ -6,7 +6,7 @@
  */
 import { type Digest, sha256 } from '../crypto/hash.ts';
 import { limits } from './limits.ts';
-import { type Decoded, decode, type Reader, WireError } from './reader.ts';
+import { type Decoded, decode, Reader, WireError } from './reader.ts';
 import { Writer } from './writer.ts';
 
 export const blockVersion = 1;
@@ -111,4 +111,12 @@ export function decodeBlock(bytes: Uint8Array): Decoded<Block> {
     const signature = reader.fixed(64, 'signature');
     return { epoch, round, author, timestamp, parents, requests, duties, digest, signature, bytes };
   });
+}
+
+/** The round of bytes that are known to be an encoded block, without decoding the rest. */
+export function roundOfEncodedBlock(bytes: Uint8Array): number {
+  const reader = new Reader(bytes);
+  reader.u8('version');
+  reader.u32('epoch');
+  return reader.u64('round');
 }

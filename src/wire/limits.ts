@@ -40,8 +40,10 @@ export const limits = {
   sessionWindowRequests: 256,
   /** Sessions kept; beyond, the least recently used is forgotten and its requests are `rejected: session-expired`. */
   sessionsMax: 100_000,
-  /** Bytes of results kept for all sessions together; beyond, least recently used sessions are forgotten. */
+  /** Bytes of results kept for all sessions together; beyond, the oldest result is forgotten: `result-forgotten`. */
   sessionResultsSizeBytesMax: 64 * MiB,
+  /** What a kept result counts for besides its bytes, so that many empty ones are bounded too. */
+  sessionResultOverheadSizeBytes: 256,
 
   // ── local: protect one process ──
 
@@ -57,6 +59,27 @@ export const limits = {
   clientLinksMax: 4_096,
   /** Time a new link has to finish TLS and its first frame. Longer: closed. */
   handshakeTimeoutMs: 5_000,
+  /** Connections on a peer port that have not shown who they are. More: the oldest of the busiest address is closed. */
+  peerStrangersMax: 64,
+  /** The same on a client port, where a link is a stranger until its first frame. */
+  clientStrangersMax: 512,
+  /** The slow timer of links; the limits in ticks below are counted by it. */
+  linkTickMs: 1_000,
+  /** Ticks with bytes waiting and none taken. More: the link is reset. */
+  linkStuckTicksMax: 10,
+  /** Ticks without a sign of life from a peer we dialled. More: the link is reset and dialled again. */
+  linkSilentTicksMax: 10,
+  /** Ticks one frame of a client may take to arrive. More: the link is closed. */
+  clientFrameTicksMax: 30,
+  /** Bytes waiting for one client above which no more is read from it until half of them are gone. */
+  clientQueuePauseSizeBytes: 256 * KiB,
+  /** Bytes waiting for all clients together. Beyond: the link with the most is closed. */
+  clientQueuesSizeBytesMax: 64 * MiB,
+  /** Bytes held for incomplete frames of all clients together. Beyond: the link with the most is closed. */
+  clientPartialsSizeBytesMax: 32 * MiB,
+  /** Wait before a lost peer is dialled again; doubled with each failure in a row, up to the second number. */
+  redialDelayMsMin: 50,
+  redialDelayMsMax: 2_000,
 
   /** Blocks parked for one author while their parents are fetched. Beyond: the farthest future is dropped first. */
   parkedPerAuthorMax: 1_024,
@@ -72,6 +95,39 @@ export const limits = {
   pendingRequestsMax: 16_384,
   /** Bytes of waiting requests. More: refused with `overloaded`. */
   pendingRequestsSizeBytesMax: 64 * MiB,
+  /** Client keys kept imported. More: the least recently used are imported again. */
+  verifierKeysMax: 16_384,
+  /** Requests remembered as verified. More: the oldest are verified again. */
+  verifierRequestsMax: 16_384,
+  /** Rounds that a proven block may be ahead before whole rounds are asked for in place of single blocks. */
+  catchUpRoundsMin: 16,
+  /** Bytes of accepted blocks not yet durable; beyond, they are made durable without a proposal. */
+  undurableSizeBytesMax: 4 * MiB,
+  /** Bytes of requests put into one block; keeps rounds short under load. The rest waits for the next. */
+  blockPayloadSizeBytesMax: 1 * MiB,
+  /** Rounds without a decision after which blocks go on without payload. */
+  stalledRoundsMax: 64,
+  /** Operations of one commit whose own failures are handed to the local log. More: counted only. */
+  diagnosticsPerCommitMax: 16,
+  /** Length of one such diagnostic. Longer: cut. */
+  diagnosticLengthMax: 2_048,
   /** Pieces of evidence kept. More: counted, not kept (one pair is proof enough). */
   evidenceMax: 256,
+
+  // ── command line ──
+
+  /** One supervised replica's log file. Larger: it becomes `replica.log.1`, and the one before that goes. */
+  replicaLogSizeBytesMax: 4 * MiB,
+  /** Wait before a dead replica is started again; doubled with each failure in a row, up to the second number. */
+  restartDelayMsMin: 250,
+  restartDelayMsMax: 10_000,
+  /** A replica that ran for so long failed anew, not again: the wait is the smallest one. */
+  restartSteadyAfterMs: 30_000,
+
+  /** A segment file of the log; what is read and repaired as one. Reached: the next file is begun. */
+  logSegmentSizeBytesMax: 64 * MiB,
+  /** Records written under one checksum and one fsync. More: several writes, each with its own. */
+  logBatchSizeBytesMax: 8 * MiB,
+  /** A genesis or another JSON file of a home. Larger: refused unread. */
+  homeFileSizeBytesMax: 256 * KiB,
 } as const;

@@ -1,0 +1,303 @@
+/**
+ * Acceptance: takes verified blocks into the DAG once their parents are there, parks them until then, and says which
+ * blocks have to be fetched from whom (docs/protocol/ordering.md §2 "Accepted", §8).
+ *
+ * Owns: the parked blocks and the list of missing ones, bounded for each author: what a faulty author makes up costs it
+ * its own place only. Twins are stored only when a block of another author needs them.
+ */
+import type { Digest } from '../crypto/hash.ts';
+import { emptySet, type QuorumRule, withReplica } from '../membership/membership.ts';
+import type { Reference } from '../wire/block.ts';
+import { limits } from '../wire/limits.ts';
+import type { BlockDag } from './block-dag.ts';
+import type { VerifiedBlock } from './commit.ts';
+import type { Evidence } from './effects.ts';
+
+/** First wait before a fetch is repeated at another replica; doubled each time up to the longest. Decides nothing. */
+const fetchRetryMsMin = 40;
+const fetchRetryMsMax = 2_000;
+
+interface Parked {
+  readonly block: VerifiedBlock;
+  /** Who sent it: asked first for its parents. */
+  readonly from: number;
+  /** Parents not accepted yet. */
+  missingCount: number;
+}
+
+interface Missing {
+  readonly reference: Reference;
+  /** Parked blocks that cite it. */
+  readonly waiting: Set<Digest>;
+  readonly firstAsked: number;
+  attempts: number;
+  askAtMs: number;
+}
+
+export interface Offered {
+  readonly accepted: readonly VerifiedBlock[];
+  readonly evidence: readonly Evidence[];
+}
+
+export interface Fetch {
+  readonly to: number;
+  readonly references: readonly Reference[];
+}
+
+export class Acceptance {
+  readonly #rule: QuorumRule;
+  readonly #self: number;
+  readonly #dag: BlockDag;
+  readonly #parked = new Map<Digest, Parked>();
+  readonly #parkedByAuthor: Map<Digest, Parked>[];
+  readonly #parkedSizeBytes: number[];
+  readonly #missing = new Map<Digest, Missing>();
+  /** Highest round of any validly signed block of each author, accepted or not. */
+  readonly #claimedRounds: number[];
+  /** (author, round) pairs whose equivocation was reported. */
+  readonly #reported = new Set<string>();
+  #horizon = 0;
+
+  constructor(options: { readonly rule: QuorumRule; readonly self: number; readonly dag: BlockDag }) {
+    this.#rule = options.rule;
+    this.#self = options.self;
+    this.#dag = options.dag;
+    const { n } = options.rule;
+    this.#parkedByAuthor = Array.from({ length: n }, () => new Map<Digest, Parked>());
+    this.#parkedSizeBytes = Array.from({ length: n }, () => 0);
+    this.#claimedRounds = Array.from({ length: n }, () => 0);
+  }
+
+  /** Is the block here already, accepted or parked, or no longer of interest? */
+  knows(block: Reference): boolean {
+    return this.#dag.get(block.digest) !== undefined || this.#parked.has(block.digest) || block.round <= this.#horizon;
+  }
+
+  /** A round that at least one correct replica has reached. */
+  get provenRound(): number {
+    const descending = this.#claimedRounds
+      .map((round, author) => ({ round, author }))
+      .sort((a, b) => b.round - a.round);
+    let authors = emptySet;
+    for (const { round, author } of descending) {
+      authors = withReplica(authors, author);
+      if (this.#rule.hasCorrect(authors)) return round;
+    }
+    return 0;
+  }
+
+  get parkedCount(): number {
+    return this.#parked.size;
+  }
+
+  /** The lowest round of a missing block, or undefined when nothing is missing. */
+  get lowestMissingRound(): number | undefined {
+    let lowest: number | undefined;
+    for (const { reference } of this.#missing.values()) {
+      if (lowest === undefined || reference.round < lowest) lowest = reference.round;
+    }
+    return lowest;
+  }
+
+  /** Takes a block that is not known yet; returns what became accepted, parents before children. */
+  offer(block: VerifiedBlock, from: number, nowMs: number): Offered {
+    const claimed = this.#claimedRounds[block.author] ?? 0;
+    if (block.round > claimed) this.#claimedRounds[block.author] = block.round;
+    if (block.round > this.#dag.highestQuorumRound + limits.futureRoundsMax) {
+      if (this.provenRound >= block.round - limits.futureRoundsMax) return { accepted: [], evidence: [] };
+      return this.#refused(block, from, 'too far in the future');
+    }
+    const evidence = this.#equivocation(block);
+    if (this.#isUnwantedTwin(block)) return { accepted: [], evidence };
+    const missingParents = block.parents.filter((parent) => !this.#isSettled(parent));
+    if (missingParents.length > 0) {
+      this.#park(block, from, missingParents, nowMs);
+      return { accepted: [], evidence };
+    }
+    return { accepted: this.#accept(block), evidence };
+  }
+
+  /** Takes back a block from our own log: it was accepted before, so its parents are here or pruned. */
+  restore(block: VerifiedBlock): void {
+    if (block.round > (this.#claimedRounds[block.author] ?? 0)) this.#claimedRounds[block.author] = block.round;
+    if (!this.knows(block)) this.#dag.insert(block);
+  }
+
+  /** Rounds up to the horizon count as accepted from now on; returns what that makes acceptable. */
+  advanceHorizon(horizon: number): readonly VerifiedBlock[] {
+    if (horizon <= this.#horizon) return [];
+    this.#horizon = horizon;
+    for (const parked of [...this.#parked.values()]) if (parked.block.round <= horizon) this.#unpark(parked);
+    const accepted: VerifiedBlock[] = [];
+    for (const missing of [...this.#missing.values()]) {
+      if (missing.reference.round <= horizon) accepted.push(...this.#settle(missing.reference.digest));
+    }
+    for (const key of this.#reported) if (Number(key.split('/')[1]) <= horizon) this.#reported.delete(key);
+    return accepted;
+  }
+
+  /** What to ask for now, of whom: the one who sent the citing block first, then the others in turn. */
+  fetches(nowMs: number): readonly Fetch[] {
+    const byPeer = new Map<number, Reference[]>();
+    for (const missing of this.#missing.values()) {
+      if (missing.askAtMs > nowMs || this.#parked.has(missing.reference.digest)) continue;
+      if (this.#isUnwantedTwin(missing.reference)) {
+        missing.askAtMs = nowMs + fetchRetryMsMax;
+        continue;
+      }
+      const to = this.#askedAt(missing);
+      const references = byPeer.get(to) ?? [];
+      if (references.length >= limits.fetchReferencesMax) continue;
+      references.push(missing.reference);
+      byPeer.set(to, references);
+      missing.askAtMs = nowMs + Math.min(fetchRetryMsMax, fetchRetryMsMin * 2 ** Math.min(missing.attempts, 10));
+      missing.attempts += 1;
+    }
+    return [...byPeer].map(([to, references]) => ({ to, references }));
+  }
+
+  /** When `fetches` has something to say next, or undefined. */
+  get nextFetchAtMs(): number | undefined {
+    let next: number | undefined;
+    for (const missing of this.#missing.values()) {
+      if (this.#parked.has(missing.reference.digest)) continue;
+      if (next === undefined || missing.askAtMs < next) next = missing.askAtMs;
+    }
+    return next;
+  }
+
+  /** Links came up: what was asked before may be lost, so ask again at once. */
+  askAgain(): void {
+    for (const missing of this.#missing.values()) missing.askAtMs = 0;
+  }
+
+  #refused(block: VerifiedBlock, from: number, rule: string): Offered {
+    const rejection: Evidence = { kind: 'rejection', rule, from, author: block.author, digest: block.digest };
+    return { accepted: [], evidence: [rejection] };
+  }
+
+  /** Two different blocks of one author and round, reported once for each such pair of author and round. */
+  #equivocation(block: VerifiedBlock): readonly Evidence[] {
+    const other =
+      this.#dag.firstOf(block.author, block.round)?.block ??
+      this.#parkedOf(block.author).find((parked) => parked.block.round === block.round)?.block;
+    if (other === undefined || other.digest === block.digest) return [];
+    const key = `${block.author}/${block.round}`;
+    if (this.#reported.has(key)) return [];
+    this.#reported.add(key);
+    const { author, round } = block;
+    return [{ kind: 'equivocation', author, round, first: other.bytes, second: block.bytes }];
+  }
+
+  #parkedOf(author: number): readonly Parked[] {
+    return [...(this.#parkedByAuthor[author]?.values() ?? [])];
+  }
+
+  /** A second block of an author and round that no block of another author needs. */
+  #isUnwantedTwin(block: Reference): boolean {
+    return (
+      this.#dag.firstOf(block.author, block.round) !== undefined && !this.#isNeededByOther(block.digest, block.author)
+    );
+  }
+
+  /** Does a parked block of another author cite this one, directly or through the author's own parked blocks? */
+  #isNeededByOther(digest: Digest, author: number): boolean {
+    const visited = new Set<Digest>();
+    const open = [digest];
+    for (let next = open.pop(); next !== undefined; next = open.pop()) {
+      for (const waiting of this.#missing.get(next)?.waiting ?? []) {
+        if (this.#parked.get(waiting)?.block.author !== author) return true;
+        if (!visited.has(waiting)) {
+          visited.add(waiting);
+          open.push(waiting);
+        }
+      }
+    }
+    return false;
+  }
+
+  /** Accepted, or so old that nobody asks. */
+  #isSettled(reference: Reference): boolean {
+    return reference.round <= this.#horizon || this.#dag.get(reference.digest) !== undefined;
+  }
+
+  #park(block: VerifiedBlock, from: number, missingParents: readonly Reference[], nowMs: number): void {
+    const parked: Parked = { block, from, missingCount: missingParents.length };
+    this.#parked.set(block.digest, parked);
+    this.#parkedByAuthor[block.author]?.set(block.digest, parked);
+    this.#parkedSizeBytes[block.author] = (this.#parkedSizeBytes[block.author] ?? 0) + block.bytes.length;
+    for (const reference of missingParents) {
+      const missing = this.#missing.get(reference.digest);
+      if (missing !== undefined) missing.waiting.add(block.digest);
+      else {
+        const waiting = new Set([block.digest]);
+        this.#missing.set(reference.digest, { reference, waiting, firstAsked: from, attempts: 0, askAtMs: nowMs });
+      }
+    }
+    this.#evictFarthest(block.author);
+  }
+
+  /** Keeps an author within its share of parked blocks: its farthest future goes first. */
+  #evictFarthest(author: number): void {
+    const parkedHere = this.#parkedByAuthor[author];
+    if (parkedHere === undefined) return;
+    while (
+      parkedHere.size > limits.parkedPerAuthorMax ||
+      (this.#parkedSizeBytes[author] ?? 0) > limits.parkedPerAuthorSizeBytesMax
+    ) {
+      let farthest: Parked | undefined;
+      for (const parked of parkedHere.values()) {
+        if (farthest === undefined || parked.block.round >= farthest.block.round) farthest = parked;
+      }
+      if (farthest === undefined) return;
+      this.#unpark(farthest);
+    }
+  }
+
+  #unpark(parked: Parked): void {
+    const { block } = parked;
+    this.#parked.delete(block.digest);
+    this.#parkedByAuthor[block.author]?.delete(block.digest);
+    this.#parkedSizeBytes[block.author] = (this.#parkedSizeBytes[block.author] ?? 0) - block.bytes.length;
+    for (const parent of block.parents) {
+      const missing = this.#missing.get(parent.digest);
+      if (missing?.waiting.delete(block.digest) && missing.waiting.size === 0) this.#missing.delete(parent.digest);
+    }
+  }
+
+  /** Inserts a block whose parents are settled, then every parked one that waited for it alone. */
+  #accept(block: VerifiedBlock): readonly VerifiedBlock[] {
+    this.#dag.insert(block);
+    return [block, ...this.#settle(block.digest)];
+  }
+
+  /** The block with this digest is no longer waited for; returns what becomes accepted, parents before children. */
+  #settle(digest: Digest): readonly VerifiedBlock[] {
+    const accepted: VerifiedBlock[] = [];
+    const settled = [digest];
+    for (let next = settled.pop(); next !== undefined; next = settled.pop()) {
+      const missing = this.#missing.get(next);
+      this.#missing.delete(next);
+      for (const waiting of missing?.waiting ?? []) {
+        const parked = this.#parked.get(waiting);
+        if (parked === undefined) continue;
+        parked.missingCount -= 1;
+        if (parked.missingCount > 0) continue;
+        this.#unpark(parked);
+        if (this.#isUnwantedTwin(parked.block)) continue;
+        this.#dag.insert(parked.block);
+        accepted.push(parked.block);
+        settled.push(parked.block.digest);
+      }
+    }
+    return accepted;
+  }
+
+  /** Whom to ask for a missing block this time. */
+  #askedAt(missing: Missing): number {
+    if (missing.attempts === 0 && missing.firstAsked !== this.#self) return missing.firstAsked;
+    const { n } = this.#rule;
+    const turn = (missing.firstAsked + missing.attempts) % n;
+    return turn === this.#self ? (turn + 1) % n : turn;
+  }
+}

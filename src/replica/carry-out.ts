@@ -1,0 +1,41 @@
+/**
+ * Carry out: the one place where effects become real, in their one order: durable, then sent, then answered.
+ *
+ * In: the effects of one step and the ports to the world. The next step's effects are carried out only after these.
+ * Safety: a block is on disk before anyone hears of it, and so is everything a reply depends on (ordering.md §3).
+ */
+import type { BlockLog } from '../storage/block-log.ts';
+import { roundOfEncodedBlock } from '../wire/block.ts';
+import { encodePeerMessage } from '../wire/peer-message.ts';
+import type { ReplicaEffects } from './effects.ts';
+import type { RoundIndex } from './round-index.ts';
+
+/** Where effects go. Apart from the log none waits or throws: what cannot be delivered is dropped and asked for again. */
+export interface Ports {
+  readonly log: BlockLog;
+  readonly roundIndex: RoundIndex;
+  send(to: number, frame: Uint8Array): void;
+  broadcast(frame: Uint8Array): void;
+  refuse(refusal: ReplicaEffects['refusals'][number]): void;
+  reply(reply: ReplicaEffects['replies'][number]): void;
+  /** Starts sending blocks above a round out of the log. */
+  serve(to: number, afterRound: number): void;
+}
+
+/** Rejects with a `StorageError` when something may not be durable; nothing of these effects has left then. */
+export async function carryOut(effects: ReplicaEffects, ports: Ports): Promise<void> {
+  if (effects.persist.length > 0) {
+    const positions = await ports.log.append(effects.persist);
+    for (const [index, bytes] of effects.persist.entries()) {
+      ports.roundIndex.note(roundOfEncodedBlock(bytes), positions[index] as number);
+    }
+  }
+  for (const { to, message } of effects.send) {
+    const frame = encodePeerMessage(message);
+    if (to === 'all') ports.broadcast(frame);
+    else ports.send(to, frame);
+  }
+  for (const refusal of effects.refusals) ports.refuse(refusal);
+  for (const reply of effects.replies) ports.reply(reply);
+  for (const { to, afterRound } of effects.serve) ports.serve(to, afterRound);
+}
