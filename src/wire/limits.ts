@@ -27,10 +27,18 @@ export const limits = {
   requestOperationsMax: 1_024,
   /** Length of an operation's name, ASCII. Longer: refused. */
   operationNameLengthMax: 64,
+  /** One value, encoded: as large as the request that carries it. Larger: it has no encoding. */
+  valueSizeBytesMax: 1 * MiB,
+  /** Array slots that the records of one message may cost (`slot-budget.ts`); 2 Mi take 24 MiB. More: refused. */
+  valueSlotsMax: 2 * 1024 * 1024,
   /** Nesting of a value; keeps decoding off the end of the stack. Deeper: refused. */
   valueDepthMax: 32,
   /** Result of one request, encoded. Larger: the operation fails with `result-too-large` and changes nothing. */
   resultSizeBytesMax: 1 * MiB,
+  /** The code of a failed operation, in UTF-8 bytes. Longer: cut off. */
+  outcomeCodeSizeBytesMax: 64,
+  /** The message of a failed operation. Longer: cut off, so that a request whose every operation fails has a result. */
+  outcomeMessageSizeBytesMax: 512,
   /** A state key, in UTF-8 bytes. Longer: the operation fails. */
   stateKeySizeBytesMax: 1 * KiB,
   /** A state value, encoded. Larger: the operation fails. */
@@ -57,6 +65,8 @@ export const limits = {
   clientQueueSizeBytesMax: 8 * MiB,
   /** Client links one replica holds. More: the newest is refused with `overloaded`. */
   clientLinksMax: 4_096,
+  /** The words in a refusal. Longer: cut off. */
+  refusalReasonSizeBytesMax: 512,
   /** Time a new link has to finish TLS and its first frame. Longer: closed. */
   handshakeTimeoutMs: 5_000,
   /** Connections on a peer port that have not shown who they are. More: the oldest of the busiest address is closed. */
