@@ -1,0 +1,101 @@
+/**
+ * Errors of the command line: one sentence that says what happened, a hint that says what to do, and an exit code
+ * that a script can act on. Whatever a command throws comes out as one of these; a stack trace is for COTERIE_DEBUG=1.
+ */
+
+/** What the process ends with. Documented in docs/operations/cli.md; scripts rely on the numbers. */
+export const exitCodes = {
+  ok: 0,
+  /** The answer is no: key missing, comparison failed, operation refused, simulation diverged. */
+  negative: 1,
+  /** The command line or its input is not understood; nothing was sent. */
+  usage: 2,
+  /** Too few replicas answered in time; the operation may or may not have been executed. */
+  unavailable: 3,
+  /** This machine stands in the way: directory missing or damaged, port in use, home locked, disk full. */
+  environment: 4,
+  /** A mistake in coterie itself. */
+  bug: 70,
+} as const;
+
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
+
+export interface CliErrorOptions {
+  /** Short, stable, kebab-case: what a program compares. */
+  readonly code: string;
+  /** What to do about it, one line each. */
+  readonly hint?: string | undefined;
+  readonly exitCode?: ExitCode;
+  readonly cause?: unknown;
+}
+
+export class CliError extends Error {
+  override readonly name = 'CliError';
+  readonly code: string;
+  readonly hint: string | undefined;
+  readonly exitCode: ExitCode;
+
+  constructor(message: string, { code, hint, exitCode = exitCodes.usage, cause }: CliErrorOptions) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.hint = hint;
+    this.exitCode = exitCode;
+  }
+}
+
+/** Exit codes of the typed errors of other folders, by their code; what is not listed is `environment`. */
+const exitCodeByCode: ReadonlyMap<string, ExitCode> = new Map([
+  ['unavailable', exitCodes.unavailable],
+  ['timeout', exitCodes.unavailable],
+  ['aborted', exitCodes.unavailable],
+  ['closed', exitCodes.unavailable],
+  ['rejected', exitCodes.negative],
+  ['invalid-parameters', exitCodes.usage],
+]);
+
+/** What the operating system says, in words. */
+const systemSentences: ReadonlyMap<string, string> = new Map([
+  ['ENOENT', 'there is no such file or directory'],
+  ['EACCES', 'permission denied'],
+  ['EPERM', 'operation not permitted'],
+  ['ENOSPC', 'the disk is full'],
+  ['EROFS', 'the file system is read-only'],
+  ['EISDIR', 'it is a directory'],
+  ['ENOTDIR', 'part of the path is not a directory'],
+  ['EEXIST', 'it exists already'],
+  ['EMFILE', 'too many open files'],
+  ['EADDRINUSE', 'the port is in use'],
+  ['EADDRNOTAVAIL', 'this machine does not have the address'],
+]);
+
+/** Any error as one that can be shown. */
+export function toCliError(error: unknown): CliError {
+  if (error instanceof CliError) return error;
+  if (!(error instanceof Error)) {
+    return new CliError(`unexpected failure: ${String(error)}`, { code: 'internal', exitCode: exitCodes.bug });
+  }
+  const { code, hint, syscall, path } = error as Partial<Record<'code' | 'hint' | 'syscall' | 'path', unknown>>;
+  if (typeof code === 'string' && code.startsWith('commander.')) {
+    return new CliError(error.message.replace(/^error: /, ''), { code: 'usage', cause: error });
+  }
+  if (typeof code === 'string' && typeof syscall === 'string') {
+    const sentence = systemSentences.get(code) ?? error.message;
+    const what = typeof path === 'string' ? `${path}: ${sentence}` : `${syscall}: ${sentence}`;
+    return new CliError(what, { code: code.toLowerCase(), exitCode: exitCodes.environment, cause: error });
+  }
+  if (typeof code === 'string' && /^[a-z][a-z0-9-]*$/.test(code)) {
+    const exitCode = exitCodeByCode.get(code) ?? exitCodes.environment;
+    return new CliError(error.message, {
+      code,
+      hint: typeof hint === 'string' ? hint : undefined,
+      exitCode,
+      cause: error,
+    });
+  }
+  return new CliError(`a mistake in coterie: ${error.message}`, {
+    code: 'internal',
+    hint: 'Run it again with COTERIE_DEBUG=1 to see where, and report it.',
+    exitCode: exitCodes.bug,
+    cause: error,
+  });
+}

@@ -1,0 +1,43 @@
+/**
+ * `coterie init`: makes a cluster directory: the genesis, one home for each replica, a default client identity.
+ */
+import type { Command } from 'commander';
+import { addHelp, addJsonOption, type CommandContext, wholeNumber } from './command.ts';
+
+export interface InitOptions {
+  readonly replicas: number;
+  readonly f?: number;
+  readonly k?: number;
+  readonly service: string;
+  readonly host: string;
+  readonly basePort?: number;
+}
+
+export function defineInit(program: Command, context: CommandContext): void {
+  const command = program
+    .command('init')
+    .description('Make a cluster directory: genesis, one home for each replica, a client identity.')
+    .argument('[dir]', 'where (default: $COTERIE_CLUSTER, else ./.coterie)')
+    .option('--replicas <n>', 'how many replicas', wholeNumber(1, 1000), 4)
+    .option('--f <n>', 'how many may be hostile (default: the most that n allows)', wholeNumber(0, 1000))
+    .option('--k <n>', 'how many more may be down for recovery (default: 0)', wholeNumber(0, 1000))
+    .option('--service <name>', '"kv", or a module that exports a service', 'kv')
+    .option('--host <host>', 'address that the replicas listen on', '127.0.0.1')
+    .option(
+      '--base-port <port>',
+      'first of two ports for each replica (default: the first that are free)',
+      wholeNumber(1, 65_535),
+    )
+    .action(async (directory: string | undefined, options: InitOptions) => {
+      const { runInit } = await import('./run-init.ts');
+      await runInit(directory, options, context);
+    });
+  addHelp(addJsonOption(command), {
+    examples: [
+      'coterie init',
+      'coterie init /srv/ledger --replicas 7 --service ./ledger.js --base-port 7600',
+      'coterie init six --replicas 6 --f 1 --k 1',
+    ],
+    exitCodes: { 4: 'the directory exists already or cannot be written' },
+  });
+}

@@ -1,0 +1,130 @@
+/**
+ * Run up: starts the supervisor for a cluster directory, shows it, and stops it on Ctrl-C, SIGTERM or SIGHUP.
+ */
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { CliError, exitCodes } from './cli-error.ts';
+import { type Cluster, openCluster } from './cluster.ts';
+import { type CommandContext, clusterDirectory, defaultClusterDirectory } from './command.ts';
+import { programName } from './how-called.ts';
+import { LiveLine } from './live-line.ts';
+import { Supervisor } from './supervisor.ts';
+import type { Terminal } from './terminal.ts';
+import type { UpOptions } from './up.ts';
+import { formatReplicas, formatStatusLine, suggestedCommands, summarize } from './up-view.ts';
+
+const readyTimeoutMs = 60_000;
+const stopPatienceMs = 10_000;
+
+export async function runUp(option: string | undefined, options: UpOptions, context: CommandContext): Promise<void> {
+  const { terminal, environment } = context;
+  const directory = clusterDirectory(option, environment);
+  if (directory === defaultClusterDirectory && !existsSync(directory)) {
+    const { makeCluster } = await import('./make-cluster.ts');
+    await makeCluster({ directory, replicas: 4, service: 'kv', host: '127.0.0.1' });
+    if (!terminal.json) terminal.line(`Made a new cluster of 4 replicas in ${directory}.`);
+  }
+  const cluster = await openCluster(directory);
+  const live = new LiveLine(terminal, () =>
+    formatStatusLine(summarize(supervisor.states, cluster.f, performance.now())),
+  );
+  const supervisor: Supervisor = new Supervisor({
+    replicas: cluster.replicas,
+    quorumSize: cluster.quorumSize,
+    command: (home) => replicaCommand(home, options.logLevel),
+    readyTimeoutMs,
+    stopPatienceMs,
+    onEvent: ({ sentence }) => live.say(sentence),
+  });
+  const stopping = new AbortController();
+  let signals = 0;
+  const onSignal = (): void => {
+    signals += 1;
+    stopping.abort();
+    // A second Ctrl-C means: now.
+    if (signals === 2) supervisor.kill();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+
+  try {
+    await supervisor.start(stopping.signal);
+  } catch (error) {
+    await supervisor.stop();
+    throw error;
+  }
+  if (!stopping.signal.aborted) {
+    if (terminal.json) terminal.document(describeCluster(cluster, supervisor));
+    else showCluster(cluster, supervisor, terminal);
+    live.start();
+    await aborted(stopping.signal);
+    live.stop();
+  }
+  await stopAll(cluster, supervisor, terminal);
+}
+
+/** The command line of one replica: this program again. */
+function replicaCommand(home: string, logLevel: string): readonly [string, ...string[]] {
+  const script = fileURLToPath(new URL('./main.js', import.meta.url));
+  return [process.execPath, script, 'replica', '--home', home, '--log-level', logLevel];
+}
+
+function describeCluster(cluster: Cluster, { states, pids }: Supervisor): unknown {
+  return {
+    service: cluster.service,
+    serviceId: cluster.serviceId,
+    directory: resolve(cluster.directory),
+    replicas: cluster.replicas.map(({ replicaId, clientAddress, peerAddress, home }, i) => {
+      return { replica: replicaId, state: states[i]?.kind, pid: pids[i], clientAddress, peerAddress, home };
+    }),
+  };
+}
+
+function showCluster(cluster: Cluster, { states }: Supervisor, terminal: Terminal): void {
+  const shown = cluster.replicas.map((replica, i) => ({ ...replica, state: states[i]! }));
+  const ready = states.filter(({ kind }) => kind === 'ready').length;
+  const commands = suggestedCommands({
+    program: programName({ script: process.argv[1] ?? 'coterie', directory: process.cwd() }),
+    clusterOption: cluster.directory === defaultClusterDirectory ? '' : `--cluster ${cluster.directory}`,
+    service: cluster.service,
+  });
+  const lines = [
+    '',
+    `${terminal.style('bold', cluster.service)} · service ${cluster.serviceId}`,
+    '',
+    ...formatReplicas(shown, terminal),
+    '',
+    `${terminal.style('green', 'Ready')}: ${ready} of ${states.length} replicas. Try, in another terminal:`,
+    '',
+    ...commands.map((command) => `  ${terminal.style('cyan', command)}`),
+    '',
+    `Ctrl-C stops the replicas; their data stays in ${cluster.directory}.`,
+    '',
+  ];
+  for (const { replicaId, state } of shown) {
+    if (state.kind === 'waiting') lines.push(`${replicaId} did not start: ${state.reason}`);
+  }
+  for (const line of lines) terminal.line(line);
+}
+
+async function stopAll(cluster: Cluster, supervisor: Supervisor, terminal: Terminal): Promise<void> {
+  const say = (text: string): void => (terminal.json ? terminal.note(text) : terminal.line(text));
+  say('Stopping the replicas …');
+  const killed = await supervisor.stop();
+  if (killed.length === 0) {
+    say(`Stopped. The data is in ${cluster.directory}; "coterie up" goes on with it.`);
+    return;
+  }
+  throw new CliError(`stopped, but ${killed.join(', ')} did not listen and had to be killed`, {
+    code: 'killed',
+    hint: 'What was acknowledged is on disk; the next start goes on from there.',
+    exitCode: exitCodes.unavailable,
+  });
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((done) => {
+    if (signal.aborted) done();
+    else signal.addEventListener('abort', () => done(), { once: true });
+  });
+}

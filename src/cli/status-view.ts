@@ -1,0 +1,146 @@
+/**
+ * Status view: what `status` makes of the replicas' answers: a table for people, a document for programs.
+ *
+ * An answer is one replica's word and nothing more; a hostile one may claim anything. Fields of a wrong kind are shown
+ * as missing, and replicas that show different states at the same commit index are named.
+ */
+import type { Value } from '../wire/value.ts';
+import { type Cell, formatTable } from './table.ts';
+import { printable, type Terminal } from './terminal.ts';
+import { formatRate } from './up-view.ts';
+
+/** One replica: its answer, or why there is none. */
+export interface ReplicaAnswer {
+  readonly replicaIndex: number;
+  readonly replicaId: string;
+  readonly clientAddress: string;
+  readonly answer: { readonly ok: true; readonly status: Value } | { readonly ok: false; readonly reason: string };
+}
+
+/** One row. What a replica did not say, or said in a form that is not understood, is null. */
+export interface StatusRow {
+  readonly replica: string;
+  readonly replicaIndex: number;
+  readonly address: string;
+  readonly reachable: boolean;
+  /** Why it is not reachable. */
+  readonly reason: string | null;
+  readonly epoch: number | null;
+  readonly round: number | null;
+  readonly commitIndex: number | null;
+  readonly stateDigest: string | null;
+  readonly requestsPerSecond: number | null;
+  readonly suspected: readonly string[] | null;
+  readonly uptimeMs: number | null;
+}
+
+export interface ClusterStatus {
+  readonly cluster: string;
+  readonly service: string;
+  readonly serviceId: string;
+  readonly replicas: readonly StatusRow[];
+  readonly reachable: number;
+  readonly quorum: number;
+  readonly hasQuorum: boolean;
+  /** False when two replicas show different states at one commit index: one of them lies or is broken. */
+  readonly agreed: boolean;
+}
+
+export function statusRow({ replicaId, replicaIndex, clientAddress, answer }: ReplicaAnswer): StatusRow {
+  const status = answer.ok ? answer.status : null;
+  return {
+    replica: replicaId,
+    replicaIndex,
+    address: clientAddress,
+    reachable: answer.ok,
+    reason: answer.ok ? null : answer.reason,
+    epoch: numberIn(status, 'epoch'),
+    round: numberIn(status, 'round'),
+    commitIndex: numberIn(status, 'commitIndex'),
+    stateDigest: textIn(status, 'stateDigest'),
+    requestsPerSecond: numberIn(status, 'requestsPerSecond'),
+    suspected: textsIn(status, 'suspected'),
+    uptimeMs: numberIn(status, 'uptimeMs'),
+  };
+}
+
+/** Replicas whose state is not the one that most replicas show at the same commit index; all of them on a tie. */
+export function disagreeing(rows: readonly StatusRow[]): readonly StatusRow[] {
+  const holders = ({ commitIndex, stateDigest }: StatusRow): number =>
+    rows.filter((row) => row.commitIndex === commitIndex && row.stateDigest === stateDigest).length;
+  const shows = (row: StatusRow): boolean => row.commitIndex !== null && row.stateDigest !== null;
+  return rows.filter(
+    (row) =>
+      shows(row) &&
+      rows.some(
+        (other) =>
+          shows(other) &&
+          other.commitIndex === row.commitIndex &&
+          other.stateDigest !== row.stateDigest &&
+          holders(other) >= holders(row),
+      ),
+  );
+}
+
+/** The lines of the table, with what is remarkable below it. */
+export function formatStatus(report: ClusterStatus, terminal: Terminal): readonly string[] {
+  const differing = new Set(disagreeing(report.replicas).map(({ replica }) => replica));
+  const rows = report.replicas.map((row): (Cell | string)[] => {
+    if (!row.reachable) return [row.replica, { text: 'no', paint: (text) => terminal.style('red', text) }];
+    const digest = printable(row.stateDigest?.slice(0, 12) ?? '?');
+    return [
+      row.replica,
+      { text: 'yes', paint: (text) => terminal.style('green', text) },
+      shown(row.epoch),
+      shown(row.round),
+      shown(row.commitIndex),
+      differing.has(row.replica) ? { text: digest, paint: (text) => terminal.style('red', text) } : digest,
+      row.requestsPerSecond === null ? '?' : formatRate(row.requestsPerSecond),
+      row.suspected === null ? '?' : printable(row.suspected.join(' ')) || 'none',
+    ];
+  });
+  const table = formatTable(columns, rows, (text) => terminal.style('dim', text));
+  const summary = `${report.reachable} of ${report.replicas.length} replicas reachable, ${report.quorum} needed`;
+  const out = [`service ${report.service}, ${report.serviceId}`, '', ...table, '', summary];
+  for (const { replica, address, reason } of report.replicas) {
+    if (reason !== null) out.push(`${replica} (${address}): ${printable(reason)}`);
+  }
+  if (!report.agreed) {
+    out.push(terminal.style('red', `different states at one commit index: ${[...differing].join(', ')}`));
+  }
+  return out;
+}
+
+const columns = [
+  { title: 'replica' },
+  { title: 'reachable' },
+  { title: 'epoch', align: 'right' },
+  { title: 'round', align: 'right' },
+  { title: 'commit', align: 'right' },
+  { title: 'state' },
+  { title: 'requests/s', align: 'right' },
+  { title: 'suspected' },
+] as const;
+
+const shown = (value: number | null): string => (value === null ? '?' : String(value));
+
+function member(status: Value, name: string): unknown {
+  if (typeof status !== 'object' || status === null || !Object.hasOwn(status, name)) return undefined;
+  return (status as Readonly<Record<string, unknown>>)[name];
+}
+
+function numberIn(status: Value, name: string): number | null {
+  const value = member(status, name);
+  return typeof value === 'number' && value >= 0 ? value : null;
+}
+
+function textIn(status: Value, name: string): string | null {
+  const value = member(status, name);
+  return typeof value === 'string' ? value : null;
+}
+
+function textsIn(status: Value, name: string): readonly string[] | null {
+  const value = member(status, name);
+  if (!Array.isArray(value)) return null;
+  return value.every((item): item is string => typeof item === 'string') ? value : null;
+}

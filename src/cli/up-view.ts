@@ -1,0 +1,108 @@
+/**
+ * Up view: what `up` shows: the table of replicas, the commands to copy, the status line. Text only, no state.
+ */
+import type { ReplicaState } from './supervised-replica.ts';
+import { type Cell, formatTable } from './table.ts';
+import type { Terminal } from './terminal.ts';
+
+export interface ShownReplica {
+  readonly replicaId: string;
+  readonly peerAddress: string;
+  readonly clientAddress: string;
+  readonly home: string;
+  readonly state: ReplicaState;
+}
+
+/** A replica that says nothing for so long is shown as silent: frozen, or too busy to speak. */
+export const silentAfterMs = 4_000;
+
+export function isSilent(state: ReplicaState, nowMs: number): boolean {
+  return state.kind === 'ready' && nowMs - state.heardAtMs > silentAfterMs;
+}
+
+/** The table of replicas. */
+export function formatReplicas(replicas: readonly ShownReplica[], terminal: Terminal): readonly string[] {
+  const rows = replicas.map(({ replicaId, state, clientAddress, peerAddress, home }): (Cell | string)[] => [
+    replicaId,
+    { text: stateWord(state), paint: (text) => terminal.style(state.kind === 'ready' ? 'green' : 'yellow', text) },
+    clientAddress,
+    peerAddress,
+    home,
+  ]);
+  const titles = ['replica', 'state', 'clients', 'replicas', 'home'].map((title) => ({ title }));
+  return formatTable(titles, rows, (text) => terminal.style('dim', text));
+}
+
+function stateWord(state: ReplicaState): string {
+  return state.kind === 'waiting' ? 'failed' : state.kind;
+}
+
+export interface StatusLine {
+  readonly ready: number;
+  readonly silent: number;
+  readonly total: number;
+  readonly round: number;
+  readonly commitIndex: number;
+  readonly requestsPerSecond: number;
+  readonly suspected: readonly string[];
+}
+
+/**
+ * Sums up what the replicas say. The highest round and commit index are shown, and as suspected who is suspected by
+ * more than `f` of the others: so many cannot all be faulty.
+ */
+export function summarize(states: readonly ReplicaState[], f: number, nowMs: number): StatusLine {
+  const summary = { ready: 0, silent: 0, round: 0, commitIndex: 0, requestsPerSecond: 0 };
+  const suspicions = new Map<string, number>();
+  for (const state of states) {
+    if (state.kind !== 'ready') continue;
+    if (isSilent(state, nowMs)) {
+      summary.silent += 1;
+      continue;
+    }
+    summary.ready += 1;
+    summary.round = Math.max(summary.round, state.status.round);
+    summary.commitIndex = Math.max(summary.commitIndex, state.status.commitIndex);
+    summary.requestsPerSecond = Math.max(summary.requestsPerSecond, state.status.requestsPerSecond);
+    for (const replicaId of state.status.suspected) suspicions.set(replicaId, (suspicions.get(replicaId) ?? 0) + 1);
+  }
+  const suspected = [...suspicions].filter(([, count]) => count > f).map(([replicaId]) => replicaId);
+  return { ...summary, total: states.length, suspected: suspected.sort() };
+}
+
+/** One line: replicas up, round, commit index, requests a second, suspected. */
+export function formatStatusLine(line: StatusLine): string {
+  const parts = [
+    `${line.ready}/${line.total} replicas${line.silent > 0 ? ` (${line.silent} silent)` : ''}`,
+    `round ${line.round}`,
+    `commit ${line.commitIndex}`,
+    `${formatRate(line.requestsPerSecond)} requests/s`,
+    `suspected: ${line.suspected.length === 0 ? 'none' : line.suspected.join(', ')}`,
+  ];
+  return parts.join(' · ');
+}
+
+export function formatRate(perSecond: number): string {
+  return perSecond > 0 && perSecond < 10 ? perSecond.toFixed(1) : Math.round(perSecond).toLocaleString('en');
+}
+
+/** Cuts a line to the terminal's width, so that drawing it over itself works. */
+export function fitLine(text: string, columns: number): string {
+  const characters = [...text];
+  return characters.length < columns ? text : `${characters.slice(0, Math.max(0, columns - 2)).join('')}…`;
+}
+
+export interface HowToCall {
+  /** What the user types to run coterie, for example `npx coterie`. */
+  readonly program: string;
+  /** The option that names the cluster, or nothing for the default one. */
+  readonly clusterOption: string;
+  readonly service: string;
+}
+
+/** Three commands to try next. */
+export function suggestedCommands({ program, clusterOption, service }: HowToCall): readonly string[] {
+  const line = (words: string): string => [program, words, clusterOption].filter((part) => part !== '').join(' ');
+  if (service === 'kv') return [line('kv put greeting hello'), line('kv get greeting'), line('status')];
+  return [line('status'), line("call OPERATION '{}'"), line('status --watch')];
+}

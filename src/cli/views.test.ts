@@ -1,0 +1,133 @@
+/**
+ * Shows the text that people see: tables, progress, the status line and the status of a cluster with a liar in it.
+ */
+import { describe, expect, it } from 'vitest';
+import type { Value } from '../wire/value.ts';
+import { formatProgress, formatSeconds } from './progress-bar.ts';
+import { disagreeing, formatStatus, type ReplicaAnswer, statusRow } from './status-view.ts';
+import type { ReplicaState } from './supervised-replica.ts';
+import { formatTable } from './table.ts';
+import { Terminal } from './terminal.ts';
+import { fitLine, formatStatusLine, suggestedCommands, summarize } from './up-view.ts';
+
+const nowhere = { write: () => true };
+const terminal = new Terminal({ json: false, stdout: nowhere, stderr: nowhere, environment: {} });
+
+describe('a table', () => {
+  it('aligns columns and pads before it paints', () => {
+    const lines = formatTable(
+      [{ title: 'name' }, { title: 'n', align: 'right' }, { title: 'rest' }],
+      [
+        ['a', '1', 'x'],
+        [{ text: 'long', paint: (text) => `<${text}>` }, '100'],
+      ],
+    );
+    expect(lines).toEqual(['name    n  rest', 'a       1  x', '<long>  100']);
+  });
+});
+
+describe('progress', () => {
+  it('shows pace and time left', () => {
+    expect(formatProgress(0, 10, 0)).toContain('0/10  0 %');
+    expect(formatProgress(500, 1000, 10_000)).toContain('500/1000  50 %  50/s  10 s left');
+    expect(formatProgress(1, 3, 2_000)).toContain('0.5/s  4 s left');
+    expect([formatSeconds(59), formatSeconds(75), formatSeconds(7320)]).toEqual(['59 s', '1 min 15 s', '2 h 2 min']);
+  });
+});
+
+describe('the status line of up', () => {
+  const ready = (heardAtMs: number, suspected: readonly string[] = []): ReplicaState => {
+    return { kind: 'ready', heardAtMs, status: { round: 7, commitIndex: 5, requestsPerSecond: 1234.4, suspected } };
+  };
+
+  it('counts replicas, and names as suspected whom more than f suspect', () => {
+    const states = [ready(0, ['d']), ready(0, ['d', 'a']), ready(0, ['d']), { kind: 'starting' as const }];
+    expect(formatStatusLine(summarize(states, 1, 0))).toBe(
+      '3/4 replicas · round 7 · commit 5 · 1,234 requests/s · suspected: d',
+    );
+  });
+
+  it('does not count a replica that fell silent', () => {
+    const line = formatStatusLine(summarize([ready(0), ready(9_000), ready(9_000), ready(9_000)], 1, 10_000));
+    expect(line).toContain('3/4 replicas (1 silent)');
+  });
+
+  it('is cut to the width of the terminal', () => {
+    expect(fitLine('0123456789', 20)).toBe('0123456789');
+    expect(fitLine('0123456789', 8)).toBe('012345…');
+  });
+
+  it('suggests commands that fit the service', () => {
+    const call = { program: 'npx coterie', clusterOption: '--cluster x', service: 'kv' };
+    expect(suggestedCommands(call)).toEqual([
+      'npx coterie kv put greeting hello --cluster x',
+      'npx coterie kv get greeting --cluster x',
+      'npx coterie status --cluster x',
+    ]);
+    expect(suggestedCommands({ ...call, service: './ledger.js' }).join()).not.toContain('kv');
+  });
+});
+
+describe('the status of a cluster', () => {
+  const said = (replicaIndex: number, status: Value): ReplicaAnswer => {
+    return { replicaIndex, replicaId: `r${replicaIndex}`, clientAddress: 'host:1', answer: { ok: true, status } };
+  };
+  const good = {
+    epoch: 0,
+    round: 12,
+    commitIndex: 9,
+    stateDigest: 'ab'.repeat(32),
+    requestsPerSecond: 0,
+    suspected: ['r3'],
+    uptimeMs: 5,
+  };
+  const report = (rows: readonly ReplicaAnswer[]) => {
+    const replicas = rows.map(statusRow);
+    const reachable = replicas.filter((row) => row.reachable).length;
+    const agreed = disagreeing(replicas).length === 0;
+    const head = { cluster: '.', service: 'kv', serviceId: 'ff', quorum: 3, hasQuorum: reachable >= 3 };
+    return { ...head, replicas, reachable, agreed };
+  };
+
+  it('is a table, with the reasons of those that cannot be reached', () => {
+    const down: ReplicaAnswer = {
+      replicaIndex: 3,
+      replicaId: 'r3',
+      clientAddress: 'host:4',
+      answer: { ok: false, reason: 'connection refused' },
+    };
+    const lines = formatStatus(report([said(0, good), said(1, good), said(2, { ...good, round: 11 }), down]), terminal);
+    expect(lines).toEqual([
+      'service kv, ff',
+      '',
+      'replica  reachable  epoch  round  commit  state         requests/s  suspected',
+      'r0       yes            0     12       9  abababababab           0  r3',
+      'r1       yes            0     12       9  abababababab           0  r3',
+      'r2       yes            0     11       9  abababababab           0  r3',
+      'r3       no',
+      '',
+      '3 of 4 replicas reachable, 3 needed',
+      'r3 (host:4): connection refused',
+    ]);
+  });
+
+  it('names the one whose state differs at the same commit, and not one that is merely behind', () => {
+    const liar = { ...good, stateDigest: 'cd'.repeat(32) };
+    const behind = { ...liar, commitIndex: 8 };
+    const rows = [said(0, good), said(1, good), said(2, liar), said(3, behind)].map(statusRow);
+    expect(disagreeing(rows).map(({ replica }) => replica)).toEqual(['r2']);
+    const lines = formatStatus(report([said(0, good), said(1, good), said(2, liar)]), terminal);
+    expect(lines.at(-1)).toBe('different states at one commit index: r2');
+  });
+
+  it('takes nonsense and terminal codes from a hostile replica', () => {
+    for (const status of [null, [], 'x', { round: 'x', suspected: [1], stateDigest: 7 }, { epoch: -1 }]) {
+      const row = statusRow(said(0, status));
+      expect(row).toMatchObject({ reachable: true, round: null, stateDigest: null, suspected: null, epoch: null });
+      expect(formatStatus(report([said(0, status)]), terminal)[3]).toMatch(/^r0 {7}yes/);
+    }
+    const nasty = formatStatus(report([said(0, { ...good, stateDigest: '\x1b[2J', suspected: ['\x07'] })]), terminal);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: their absence is what is shown.
+    expect(nasty.join('')).not.toMatch(/[\x00-\x1f]/);
+  });
+});
