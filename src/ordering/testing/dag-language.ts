@@ -13,7 +13,7 @@
 import type { DagBlock, DagView } from '../dag.ts';
 
 /** A DAG that a test can build, cut and look into. */
-export class TextDag implements DagView {
+export class TestDag implements DagView {
   readonly n: number;
   readonly #byId = new Map<string, DagBlock>();
   readonly #byRound: DagBlock[][] = [];
@@ -53,24 +53,24 @@ export class TextDag implements DagView {
   }
 
   /** The same blocks added round by round, each round in the opposite order. */
-  reversed(): TextDag {
+  reversed(): TestDag {
     const blocks = [...this.blocks].reverse().sort((a, b) => a.round - b.round);
-    return new TextDag(this.n, blocks);
+    return new TestDag(this.n, blocks);
   }
 
   /** The blocks named and everything below them. Genesis is always there. */
-  closure(ids: readonly string[]): TextDag {
+  closure(ids: readonly string[]): TestDag {
     const wanted = new Set(ids);
     for (const id of wanted) for (const parent of this.get(id)?.parents ?? []) wanted.add(parent);
-    return new TextDag(
+    return new TestDag(
       this.n,
       this.blocks.filter((block) => block.round === 0 || wanted.has(block.id)),
     );
   }
 
   /** The blocks up to a round. */
-  upTo(round: number): TextDag {
-    return new TextDag(
+  upTo(round: number): TestDag {
+    return new TestDag(
       this.n,
       this.blocks.filter((block) => block.round <= round),
     );
@@ -86,8 +86,8 @@ export function genesisBlocks(n: number): readonly DagBlock[] {
 }
 
 /** Builds the DAG a text draws, in the syntax above. Throws an Error that names the line on a mistake. */
-export function drawDag(n: number, text: string): TextDag {
-  const dag = new TextDag(n);
+export function drawDag(n: number, text: string): TestDag {
+  const dag = new TestDag(n);
   for (const line of text.split('\n')) {
     const content = line.replace(/#.*/, '').trim();
     if (content === '') continue;
@@ -100,7 +100,7 @@ export function drawDag(n: number, text: string): TextDag {
   return dag;
 }
 
-function addRound(dag: TextDag, round: number, items: string): void {
+function addRound(dag: TestDag, round: number, items: string): void {
   const blocks: DagBlock[] = [];
   let rest = items.trim();
   while (rest !== '') {
@@ -120,7 +120,7 @@ function addRound(dag: TextDag, round: number, items: string): void {
   for (const block of blocks) dag.add(block);
 }
 
-function parentsOf(dag: TextDag, author: number, round: number, text: string | undefined): readonly string[] {
+function parentsOf(dag: TestDag, author: number, round: number, text: string | undefined): readonly string[] {
   const words = (text ?? '').split(/\s+/).filter((word) => word !== '');
   const left = new Set(words.filter((word) => word.startsWith('-')).map((word) => authorOf(word.slice(1), dag.n)));
   if (text !== undefined && left.size === 0) return words.map((word) => idOf(word, round - 1));

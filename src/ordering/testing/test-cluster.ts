@@ -5,7 +5,7 @@
 import { type SigningKey, sign, signingKeyFromSeed } from '../../crypto/ed25519.ts';
 import { type Digest, digestFrom, sha256 } from '../../crypto/hash.ts';
 import { type Membership, quorumRule } from '../../membership/membership.ts';
-import { encodePeerMessage, type PeerMessage } from '../../wire/peer-message.ts';
+import { decodePeerMessage, encodePeerMessage, type PeerMessage } from '../../wire/peer-message.ts';
 import { encodeRequest, type Request, requestPreimage } from '../../wire/request.ts';
 import { encodeValue } from '../../wire/value.ts';
 import type { Commit } from '../commit.ts';
@@ -135,10 +135,11 @@ export class TestCluster {
 
   #deliver(message: InFlight): void {
     if (this.loses(message)) return;
-    if (message.message.kind === 'catch-up') return this.#serve(message.to, message.from, message.message.afterRound);
     // Over the wire and back, as in production.
-    encodePeerMessage(message.message);
-    this.step(message.to, [{ kind: 'peer-message', from: message.from, message: message.message }]);
+    const decoded = decodePeerMessage(encodePeerMessage(message.message));
+    if (!decoded.ok) throw new Error(decoded.reason);
+    if (decoded.value.kind === 'catch-up') this.#serve(message.to, message.from, decoded.value.afterRound);
+    else this.step(message.to, [{ kind: 'peer-message', from: message.from, message: decoded.value }]);
   }
 
   #serve(server: number, asker: number, afterRound: number): void {
