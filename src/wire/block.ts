@@ -4,7 +4,8 @@
  * The digest covers the bytes exactly as received, without the signature; nothing is re-encoded to be checked.
  * Decoding checks the form only. Whether a block is valid is decided in `ordering/validity.ts`.
  */
-import { type Digest, sha256 } from '../crypto/hash.ts';
+import { signatureSizeBytes } from '../crypto/ed25519.ts';
+import { type Digest, digestSizeBytes, sha256 } from '../crypto/hash.ts';
 import { limits } from './limits.ts';
 import { type Decoded, decode, Reader, WireError } from './reader.ts';
 import { Writer } from './writer.ts';
@@ -45,7 +46,7 @@ export interface Block extends BlockContent {
   readonly bytes: Uint8Array;
 }
 
-const referenceSizeBytes = 8 + 2 + 32;
+const referenceSizeBytes = 8 + 2 + digestSizeBytes;
 
 export function writeReference(writer: Writer, reference: Reference): void {
   writer.u64(reference.round).u16(reference.author).digest(reference.digest);
@@ -84,7 +85,10 @@ export function encodeBlock(content: BlockContent, sign: (digest: Digest) => Uin
   const unsigned = encodeContent(content);
   const digest = sha256(unsigned);
   const signature = sign(digest);
-  const bytes = new Writer(unsigned.length + signature.length).fixed(unsigned).fixed(signature).finish();
+  const bytes = new Writer(unsigned.length + signature.length)
+    .fixed(unsigned)
+    .fixed(signature, signatureSizeBytes)
+    .finish();
   return { ...content, digest, signature, bytes };
 }
 
@@ -108,7 +112,7 @@ export function decodeBlock(bytes: Uint8Array): Decoded<Block> {
       duties.push({ kind: reader.u8('duty kind'), payload: reader.bytes(limits.dutySizeBytesMax, 'duty') });
     }
     const digest = sha256(bytes.subarray(0, reader.offset));
-    const signature = reader.fixed(64, 'signature');
+    const signature = reader.fixed(signatureSizeBytes, 'signature');
     return { epoch, round, author, timestamp, parents, requests, duties, digest, signature, bytes };
   });
 }

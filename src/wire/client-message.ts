@@ -3,6 +3,7 @@
  * it talks to; the replica knows the client by the signature in `attach`, which is bound to this link by the
  * replica's random challenge and to this replica by its index.
  */
+import { publicKeySizeBytes, signatureSizeBytes } from '../crypto/ed25519.ts';
 import type { Digest } from '../crypto/hash.ts';
 import { domains } from './domain.ts';
 import { limits } from './limits.ts';
@@ -27,7 +28,7 @@ export type ReplicaToClient =
       readonly commitIndex: number;
       readonly challenge: Uint8Array;
     }
-  /** The replica executed the request; `result` is an encoded list of outcomes (`execution/outcome`). */
+  /** The replica executed the request; `result` is an encoded list of outcomes (`outcome.ts`). */
   | {
       readonly kind: 'reply';
       readonly requestDigest: Digest;
@@ -60,14 +61,21 @@ export function attachPreimage(welcome: {
   readonly sessionNonce: Uint8Array;
 }): Uint8Array {
   const writer = new Writer(160).fixed(domains.attach).digest(welcome.serviceId).u16(welcome.replicaIndex);
-  return writer.fixed(welcome.challenge).fixed(welcome.sessionNonce).finish();
+  return writer
+    .fixed(welcome.challenge, challengeSizeBytes)
+    .fixed(welcome.sessionNonce, sessionNonceSizeBytes)
+    .finish();
 }
 
 export function encodeReplicaToClient(message: ReplicaToClient): Uint8Array {
   switch (message.kind) {
     case 'welcome': {
       const writer = new Writer(96).u8(kinds.welcome).u8(clientVersion).digest(message.serviceId);
-      return writer.u16(message.replicaIndex).u64(message.commitIndex).fixed(message.challenge).finish();
+      return writer
+        .u16(message.replicaIndex)
+        .u64(message.commitIndex)
+        .fixed(message.challenge, challengeSizeBytes)
+        .finish();
     }
     case 'reply': {
       const writer = new Writer(64 + message.result.length).u8(kinds.reply).digest(message.requestDigest);
@@ -75,7 +83,8 @@ export function encodeReplicaToClient(message: ReplicaToClient): Uint8Array {
     }
     case 'refused': {
       const writer = new Writer(96).u8(kinds.refused).digest(message.requestDigest);
-      return writer.u8(refusalCodes.indexOf(message.code)).text(message.reason).finish();
+      const reason = message.reason.slice(0, limits.refusalReasonLengthMax).toWellFormed();
+      return writer.u8(refusalCodes.indexOf(message.code)).text(reason).finish();
     }
     case 'status': {
       const writer = new Writer(1024).u8(kinds.status);
@@ -109,7 +118,9 @@ export function decodeReplicaToClient(bytes: Uint8Array): Decoded<ReplicaToClien
         const requestDigest = reader.digest('request digest');
         const code = refusalCodes[reader.u8('code')];
         if (code === undefined) throw new WireError('code: unknown');
-        return { kind: 'refused', requestDigest, code, reason: reader.text(1024, 'reason') };
+        const reason = reader.text(3 * limits.refusalReasonLengthMax, 'reason');
+        if (reason.length > limits.refusalReasonLengthMax) throw new WireError('reason: too long');
+        return { kind: 'refused', requestDigest, code, reason };
       }
       case kinds.status:
         return { kind: 'status', status: readValue(reader) };
@@ -122,8 +133,11 @@ export function decodeReplicaToClient(bytes: Uint8Array): Decoded<ReplicaToClien
 export function encodeClientToReplica(message: ClientToReplica): Uint8Array {
   switch (message.kind) {
     case 'attach': {
-      const writer = new Writer(128).u8(kinds.attach).u8(clientVersion).fixed(message.client);
-      return writer.fixed(message.sessionNonce).fixed(message.signature).finish();
+      const writer = new Writer(128).u8(kinds.attach).u8(clientVersion).fixed(message.client, publicKeySizeBytes);
+      return writer
+        .fixed(message.sessionNonce, sessionNonceSizeBytes)
+        .fixed(message.signature, signatureSizeBytes)
+        .finish();
     }
     case 'request':
       return new Writer(message.request.length + 1).u8(kinds.request).fixed(message.request).finish();
@@ -139,9 +153,9 @@ export function decodeClientToReplica(bytes: Uint8Array): Decoded<ClientToReplic
       case kinds.attach: {
         const version = reader.u8('version');
         if (version !== clientVersion) throw new WireError(`version: ${version} is unknown`);
-        const client = reader.fixed(32, 'client');
+        const client = reader.fixed(publicKeySizeBytes, 'client');
         const sessionNonce = reader.fixed(sessionNonceSizeBytes, 'session nonce');
-        return { kind: 'attach', client, sessionNonce, signature: reader.fixed(64, 'signature') };
+        return { kind: 'attach', client, sessionNonce, signature: reader.fixed(signatureSizeBytes, 'signature') };
       }
       case kinds.request:
         return { kind: 'request', request: reader.fixed(reader.left, 'request') };

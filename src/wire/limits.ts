@@ -35,10 +35,6 @@ export const limits = {
   valueDepthMax: 32,
   /** Result of one request, encoded. Larger: the operation fails with `result-too-large` and changes nothing. */
   resultSizeBytesMax: 1 * MiB,
-  /** The code of a failed operation, in UTF-8 bytes. Longer: cut off. */
-  outcomeCodeSizeBytesMax: 64,
-  /** The message of a failed operation. Longer: cut off, so that a request whose every operation fails has a result. */
-  outcomeMessageSizeBytesMax: 512,
   /** A state key, in UTF-8 bytes. Longer: the operation fails. */
   stateKeySizeBytesMax: 1 * KiB,
   /** A state value, encoded. Larger: the operation fails. */
@@ -65,8 +61,8 @@ export const limits = {
   clientQueueSizeBytesMax: 8 * MiB,
   /** Client links one replica holds. More: the newest is refused with `overloaded`. */
   clientLinksMax: 4_096,
-  /** The words in a refusal. Longer: cut off. */
-  refusalReasonSizeBytesMax: 512,
+  /** The words in a refusal, in UTF-16 code units. Longer: cut off. */
+  refusalReasonLengthMax: 512,
   /** Time a new link has to finish TLS and its first frame. Longer: closed. */
   handshakeTimeoutMs: 5_000,
   /** Connections on a peer port that have not shown who they are. More: the oldest of the busiest address is closed. */
@@ -121,6 +117,8 @@ export const limits = {
   diagnosticsPerCommitMax: 16,
   /** Length of one such diagnostic. Longer: cut. */
   diagnosticLengthMax: 2_048,
+  /** Kinds of events counted by name. More: counted together as `other`. */
+  countersMax: 128,
   /** Pieces of evidence kept. More: counted, not kept (one pair is proof enough). */
   evidenceMax: 256,
 

@@ -6,6 +6,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import type { Digest } from '../crypto/hash.ts';
+import { SlotBudget } from './slot-budget.ts';
 
 /** The bytes are not the encoding of anything. `message` names the field and the rule. */
 export class WireError extends Error {
@@ -31,6 +32,8 @@ export function decode<T>(bytes: Uint8Array, read: (reader: Reader) => T): Decod
 export class Reader {
   readonly #buffer: Buffer;
   #offset = 0;
+  /** What records may still take of `limits.valueSlotsMax`. */
+  readonly slots = new SlotBudget();
 
   constructor(bytes: Uint8Array) {
     this.#buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);

@@ -5,6 +5,7 @@
  * one run of one client: the commit index it was born at and a random number; requests of a session are numbered
  * from 1 and executed at most once each (docs/protocol/sessions.md).
  */
+import { publicKeySizeBytes, signatureSizeBytes } from '../crypto/ed25519.ts';
 import { type Digest, sha256 } from '../crypto/hash.ts';
 import { domains } from './domain.ts';
 import { limits } from './limits.ts';
@@ -57,20 +58,25 @@ export function requestPreimage(serviceId: Digest, digest: Digest): Uint8Array {
   return new Writer(96).fixed(domains.request).digest(serviceId).digest(digest).finish();
 }
 
-/** Encodes and signs a request; `sign` is given the digest and returns 64 bytes. */
+/**
+ * Encodes and signs a request; `sign` is given the digest and returns 64 bytes. Throws a RangeError when a field has no
+ * encoding; whether counts and sizes are within limits is the caller's to know.
+ */
 export function encodeRequest(content: RequestContent, sign: (digest: Digest) => Uint8Array): Request {
   let sizeHint = 160;
   for (const { name, input } of content.operations) sizeHint += 5 + name.length + input.length;
   const writer = new Writer(sizeHint);
-  writer.u8(requestVersion).fixed(content.client).u64(content.session.birth).fixed(content.session.nonce);
+  writer.u8(requestVersion).fixed(content.client, publicKeySizeBytes);
+  writer.u64(content.session.birth).fixed(content.session.nonce, sessionNonceSizeBytes);
   writer.u64(content.number).u64(content.acknowledged).u16(content.operations.length);
   for (const { name, input } of content.operations) {
+    if (!isOperationName(name)) throw new RangeError('an operation name has 1 to 64 of a-z 0-9 . -');
     const ascii = Buffer.from(name, 'latin1');
     writer.u8(ascii.length).fixed(ascii).bytes(input);
   }
   const digest = sha256(writer.finish());
   const signature = sign(digest);
-  return { ...content, digest, signature, bytes: writer.fixed(signature).finish() };
+  return { ...content, digest, signature, bytes: writer.fixed(signature, signatureSizeBytes).finish() };
 }
 
 /** Decodes a request. The views it holds share memory with `bytes`. */
@@ -79,7 +85,7 @@ export function decodeRequest(bytes: Uint8Array): Decoded<Request> {
   return decode(bytes, (reader) => {
     const version = reader.u8('version');
     if (version !== requestVersion) throw new WireError(`version: ${version} is unknown`);
-    const client = reader.fixed(32, 'client');
+    const client = reader.fixed(publicKeySizeBytes, 'client');
     const session = { birth: reader.u64('birth'), nonce: reader.fixed(sessionNonceSizeBytes, 'nonce') };
     const number = reader.u64('number');
     const acknowledged = reader.u64('acknowledged');
@@ -87,7 +93,7 @@ export function decodeRequest(bytes: Uint8Array): Decoded<Request> {
     if (acknowledged >= number) throw new WireError('acknowledged: not below the number');
     const operations = readOperations(reader);
     const digest = sha256(bytes.subarray(0, reader.offset));
-    const signature = reader.fixed(64, 'signature');
+    const signature = reader.fixed(signatureSizeBytes, 'signature');
     return { client, session, number, acknowledged, operations, digest, signature, bytes };
   });
 }

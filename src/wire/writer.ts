@@ -1,12 +1,17 @@
 /**
  * Writer: appends canonical fields to one growing buffer. Integers are big-endian and of fixed width; what has a
  * variable length is preceded by it. There is one way to write a thing, so equal things have equal bytes.
+ *
+ * Errors: throws a RangeError for what has no encoding, so that nothing is ever sent that a `decode…` would refuse.
  */
-import type { Digest } from '../crypto/hash.ts';
+import { type Digest, digestSizeBytes } from '../crypto/hash.ts';
+import { SlotBudget } from './slot-budget.ts';
 
 export class Writer {
   #buffer: Buffer;
   #length = 0;
+  /** What records may still take of `limits.valueSlotsMax`. */
+  readonly slots = new SlotBudget();
 
   constructor(sizeHintBytes = 256) {
     this.#buffer = Buffer.allocUnsafe(sizeHintBytes);
@@ -18,7 +23,7 @@ export class Writer {
 
   u8(value: number): this {
     this.#reserve(1);
-    this.#buffer[this.#length++] = value;
+    this.#length = this.#buffer.writeUInt8(value, this.#length);
     return this;
   }
 
@@ -49,8 +54,9 @@ export class Writer {
     return this;
   }
 
-  /** Bytes whose length the reader knows. */
-  fixed(bytes: Uint8Array): this {
+  /** Bytes whose length the reader knows: `sizeBytes`, when it is the format that says so. */
+  fixed(bytes: Uint8Array, sizeBytes: number = bytes.length): this {
+    if (bytes.length !== sizeBytes) throw new RangeError(`${bytes.length} bytes where ${sizeBytes} belong`);
     this.#reserve(bytes.length);
     this.#buffer.set(bytes, this.#length);
     this.#length += bytes.length;
@@ -58,9 +64,11 @@ export class Writer {
   }
 
   digest(digest: Digest): this {
-    this.#reserve(32);
-    this.#buffer.write(digest, this.#length, 'hex');
-    this.#length += 32;
+    if (digest.length !== 2 * digestSizeBytes) throw new RangeError(`not a digest: ${digest.length} characters`);
+    this.#reserve(digestSizeBytes);
+    const written = this.#buffer.write(digest, this.#length, 'hex');
+    if (written !== digestSizeBytes) throw new RangeError('not a digest: a character that is not hex');
+    this.#length += digestSizeBytes;
     return this;
   }
 

@@ -1,0 +1,161 @@
+/**
+ * Arbitraries: random well-formed things of the wire for property tests, and the ways an attacker bends their bytes.
+ */
+import fc from 'fast-check';
+import type { Digest } from '../src/crypto/hash.ts';
+import type { BlockContent, Reference } from '../src/wire/block.ts';
+import { type ClientToReplica, type ReplicaToClient, refusalCodes } from '../src/wire/client-message.ts';
+import type { Outcome } from '../src/wire/outcome.ts';
+import type { PeerMessage } from '../src/wire/peer-message.ts';
+import type { RequestContent } from '../src/wire/request.ts';
+import type { Value } from '../src/wire/value.ts';
+
+export const text = (maxLength: number) => fc.string({ unit: 'binary', maxLength });
+export const bytesOf = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
+export const digest = bytesOf(32).map((bytes) => Buffer.from(bytes).toString('hex') as Digest);
+export const natural = fc.oneof(
+  fc.nat(),
+  fc.constantFrom(0, 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, Number.MAX_SAFE_INTEGER),
+);
+
+const number = fc.oneof(
+  fc.integer(),
+  fc.double({ noNaN: true, noDefaultInfinity: true }),
+  fc.constantFrom(0, -0, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER, 2 ** 53, -(2 ** 53), Number.MIN_VALUE),
+);
+const key = fc.oneof(
+  text(6).filter((name) => name !== '__proto__'),
+  fc.constantFrom('constructor', 'toString', 'length', '0', '7', '10', ''),
+);
+
+/** A value: everything but what has no encoding. */
+export const value: fc.Arbitrary<Value> = fc.letrec<{ value: Value }>((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'small', withCrossShrink: true },
+    fc.constantFrom(null, true, false),
+    number,
+    text(12),
+    fc.uint8Array({ maxLength: 12 }),
+    fc.array(tie('value'), { maxLength: 5 }),
+    fc.dictionary(key, tie('value'), { maxKeys: 5, noNullPrototype: true }),
+  ),
+})).value;
+
+export const reference: fc.Arbitrary<Reference> = fc.record({
+  round: natural,
+  author: fc.nat({ max: 65_535 }),
+  digest,
+});
+
+const operationName = fc.stringMatching(/^[a-z0-9][a-z0-9.-]{0,63}$/);
+
+export const requestContent: fc.Arbitrary<RequestContent> = fc
+  .record({
+    client: bytesOf(32),
+    session: fc.record({ birth: natural, nonce: bytesOf(16) }),
+    numbers: fc.tuple(natural, natural).filter(([a, b]) => a !== b),
+    operations: fc.array(fc.record({ name: operationName, input: fc.uint8Array({ maxLength: 40 }) }), {
+      minLength: 1,
+      maxLength: 4,
+    }),
+  })
+  .map(({ numbers: [a, b], ...rest }) => ({ ...rest, number: Math.max(a, b), acknowledged: Math.min(a, b) }));
+
+export const blockContent: fc.Arbitrary<BlockContent> = fc.record({
+  epoch: fc.nat({ max: 2 ** 32 - 1 }),
+  round: natural,
+  author: fc.nat({ max: 65_535 }),
+  timestamp: natural,
+  parents: fc.array(reference, { maxLength: 7 }),
+  requests: fc.array(fc.uint8Array({ maxLength: 60 }), { maxLength: 5 }),
+  duties: fc.array(fc.record({ kind: fc.nat({ max: 255 }), payload: fc.uint8Array({ maxLength: 20 }) }), {
+    maxLength: 3,
+  }),
+});
+
+export const outcomes: fc.Arbitrary<readonly Outcome[]> = fc.array(
+  fc.oneof(
+    fc.record({ ok: fc.constant(true as const), value }),
+    fc.record({ ok: fc.constant(false as const), code: text(16), message: text(40) }),
+  ),
+  { maxLength: 5 },
+);
+
+export const peerMessage: fc.Arbitrary<PeerMessage> = fc.oneof(
+  fc.record({ kind: fc.constant('hello' as const), epochGenesis: digest }),
+  fc.record({ kind: fc.constant('block' as const), block: fc.uint8Array({ maxLength: 60 }) }),
+  fc.record({ kind: fc.constant('fetch' as const), references: fc.array(reference, { maxLength: 4 }) }),
+  fc.record({ kind: fc.constant('catch-up' as const), afterRound: natural }),
+  fc.record({
+    kind: fc.constant('requests' as const),
+    requests: fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 4 }),
+  }),
+);
+
+export const replicaToClient: fc.Arbitrary<ReplicaToClient> = fc.oneof(
+  fc.record({
+    kind: fc.constant('welcome' as const),
+    serviceId: digest,
+    replicaIndex: fc.nat({ max: 65_535 }),
+    commitIndex: natural,
+    challenge: bytesOf(32),
+  }),
+  fc.record({
+    kind: fc.constant('reply' as const),
+    requestDigest: digest,
+    number: natural,
+    commitIndex: natural,
+    result: fc.uint8Array({ maxLength: 60 }),
+  }),
+  fc.record({
+    kind: fc.constant('refused' as const),
+    requestDigest: digest,
+    code: fc.constantFrom(...refusalCodes),
+    reason: text(40),
+  }),
+  fc.record({ kind: fc.constant('status' as const), status: value }),
+);
+
+export const clientToReplica: fc.Arbitrary<ClientToReplica> = fc.oneof(
+  fc.record({
+    kind: fc.constant('attach' as const),
+    client: bytesOf(32),
+    sessionNonce: bytesOf(16),
+    signature: bytesOf(64),
+  }),
+  fc.record({ kind: fc.constant('request' as const), request: fc.uint8Array({ maxLength: 60 }) }),
+  fc.constant({ kind: 'status' as const }),
+);
+
+/** What an attacker does to good bytes: flips bits, cuts, repeats, splices, and announces lengths that are not there. */
+export function bent(good: fc.Arbitrary<Uint8Array>): fc.Arbitrary<Uint8Array> {
+  const place = fc.nat({ max: 0xffff_ffff });
+  const bend = fc.oneof(
+    fc.record({ kind: fc.constant('flip' as const), at: place, bit: fc.nat({ max: 7 }) }),
+    fc.record({ kind: fc.constant('cut' as const), at: place }),
+    fc.record({ kind: fc.constant('splice' as const), at: place, from: place }),
+    fc.record({
+      kind: fc.constant('insert' as const),
+      at: place,
+      bytes: fc.uint8Array({ minLength: 1, maxLength: 9 }),
+    }),
+    fc.record({
+      kind: fc.constant('length' as const),
+      at: place,
+      length: fc.constantFrom(0, 1, 0x7fff_ffff, 0xffff_ffff, 0x0010_0000, 0x0010_0001),
+    }),
+  );
+  return fc.tuple(good, good, fc.array(bend, { minLength: 1, maxLength: 3 })).map(([bytes, other, bends]) => {
+    let now = Buffer.from(bytes);
+    for (const b of bends) {
+      const at = b.at % (now.length + 1);
+      if (b.kind === 'flip' && at < now.length) now[at] = (now[at] as number) ^ (1 << b.bit);
+      else if (b.kind === 'cut') now = now.subarray(0, at);
+      else if (b.kind === 'splice') {
+        now = Buffer.concat([now.subarray(0, at), Buffer.from(other).subarray(b.from % (other.length + 1))]);
+      } else if (b.kind === 'insert') now = Buffer.concat([now.subarray(0, at), b.bytes, now.subarray(at)]);
+      else if (b.kind === 'length' && at + 4 <= now.length) now.writeUInt32BE(b.length, at);
+    }
+    return now;
+  });
+}
