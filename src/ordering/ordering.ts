@@ -197,11 +197,17 @@ export class Ordering {
 
   #takeBlock(from: number, bytes: Uint8Array, nowMs: number): void {
     const decoded = decodeBlock(bytes);
-    if (!decoded.ok) return this.#reject(`block form: ${decoded.reason}`, from);
+    if (!decoded.ok) {
+      this.#reject(`block form: ${decoded.reason}`, from);
+      return;
+    }
     const { digest, author } = decoded.value;
     if (this.#acceptance.knows(decoded.value)) return;
     const verdict = this.#verifier.verifyBlock(decoded.value);
-    if (!verdict.ok) return this.#reject(verdict.rule, from, { author, digest });
+    if (!verdict.ok) {
+      this.#reject(verdict.rule, from, { author, digest });
+      return;
+    }
     const { block } = verdict;
     if (author === this.#self && block.round > this.#own.round && !this.#observer) {
       this.#observer = true;
@@ -369,7 +375,7 @@ export class Ordering {
     }
     const wasWaiting = this.#isWaiting;
     this.#isWaiting = this.#hasWork(this.#dag.highestQuorumRound + 1);
-    if (!this.#isWaiting || !wasWaiting) return this.#progressed(nowMs);
+    if (!this.#isWaiting || !wasWaiting) this.#progressed(nowMs);
     if (nowMs < this.#stalledSinceMs + this.#stallMs) return;
     this.#stalledSinceMs = nowMs;
     this.#stallMs = Math.min(stallMsMax, this.#stallMs * 2);

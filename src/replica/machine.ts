@@ -7,13 +7,9 @@
  * machines agree all the same, and clients ask for f + 1 equal results.
  */
 import type { Digest } from '../crypto/hash.ts';
-import {
-  type AnyService,
-  type Diagnostic,
-  Execution,
-  type OperationGuard,
-  type Reply,
-} from '../execution/execution.ts';
+import { type Diagnostic, Execution, type Reply } from '../execution/execution.ts';
+import type { OperationGuard } from '../execution/operation.ts';
+import type { AnyService } from '../execution/service-definition.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { Commit } from '../ordering/commit.ts';
 import type { Evidence, OrderingEffects, OrderingInput } from '../ordering/effects.ts';

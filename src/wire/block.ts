@@ -124,3 +124,8 @@ export function roundOfEncodedBlock(bytes: Uint8Array): number {
   reader.u32('epoch');
   return reader.u64('round');
 }
+
+/** The digest of bytes that are known to be an encoded block. */
+export function digestOfEncodedBlock(bytes: Uint8Array): Digest {
+  return sha256(bytes.subarray(0, bytes.length - signatureSizeBytes));
+}

@@ -119,8 +119,10 @@ export const limits = {
   diagnosticLengthMax: 2_048,
   /** Kinds of events counted by name. More: counted together as `other`. */
   countersMax: 128,
-  /** Pieces of evidence kept. More: counted, not kept (one pair is proof enough). */
+  /** Kinds of rejections logged, each once. More: counted only. */
   evidenceMax: 256,
+  /** Bytes of equivocating blocks kept as proof. More: counted, not kept (one pair is proof enough). */
+  evidenceSizeBytesMax: 32 * MiB,
 
   // ── command line ──
 

@@ -1,0 +1,324 @@
+/**
+ * Replica: one whole replica in this process: home, log, machine, event loop, links to peers and clients.
+ *
+ * Only wiring is here. Start: lock and open the home, replay the log, listen, dial. Stop: take no more, make durable
+ * what was accepted, close.
+ * Trust: an attacker who controls this process has its keys and can lie in its name; the other replicas and the
+ * clients are safe as long as no more than f are like that.
+ */
+import type { Logger } from 'pino';
+import { sign } from '../crypto/ed25519.ts';
+import type { AnyService } from '../execution/service-definition.ts';
+import { containsReplica } from '../membership/membership.ts';
+import { blockPreimage } from '../ordering/validity.ts';
+import { monotonicMs, now } from '../platform/clock.ts';
+import { installGuard } from '../platform/determinism.ts';
+import { randomBytes } from '../platform/random.ts';
+import type { BlockLog } from '../storage/block-log.ts';
+import { type Home, openHome } from '../storage/home.ts';
+import { ClientListener } from '../transport/client-listener.ts';
+import { PeerLinks } from '../transport/peer-links.ts';
+import { roundOfEncodedBlock } from '../wire/block.ts';
+import { decodePeerMessage, encodePeerMessage } from '../wire/peer-message.ts';
+import type { Value } from '../wire/value.ts';
+import { CatchUp } from './catch-up.ts';
+import { ClientPort } from './client-port.ts';
+import { Counters } from './counters.ts';
+import type { ReplicaEffects } from './effects.ts';
+import { EventLoop } from './event-loop.ts';
+import { EvidenceLog } from './evidence-log.ts';
+import { ReplicaMachine } from './machine.ts';
+import { RoundIndex } from './round-index.ts';
+
+/** Bytes of the log replayed at a time. */
+const replaySizeBytes = 8 * 1024 * 1024;
+
+export interface ReplicaStatus {
+  readonly replicaId: string;
+  readonly replicaIndex: number;
+  readonly serviceId: string;
+  readonly service: string;
+  readonly epoch: number;
+  readonly round: number;
+  readonly commitIndex: number;
+  readonly stateDigest: string;
+  /** Agreed time of the last commit, milliseconds since 1970. */
+  readonly timestamp: number;
+  readonly requestsPerSecond: number;
+  readonly pendingRequests: number;
+  /** Replica ids this one does not wait for. */
+  readonly suspected: readonly string[];
+  /** Replica ids its link to which is up. */
+  readonly connected: readonly string[];
+  /** It proposes nothing in this epoch, because its log was lost. */
+  readonly observer: boolean;
+  readonly uptimeMs: number;
+  readonly pid: number;
+  readonly residentBytes: number;
+  readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface RunningReplica {
+  readonly replicaId: string;
+  status(): ReplicaStatus;
+  /** Stops cleanly; a second call waits for the first. */
+  stop(): Promise<void>;
+  /** Resolves when the replica has ended: with undefined after `stop`, else with what ended it. */
+  readonly ended: Promise<unknown>;
+}
+
+/**
+ * Starts the replica whose home is a directory.
+ * Rejects with the typed error of the room that failed: `HomeError`, `StorageError`, `TransportError`.
+ */
+export async function startReplica(options: {
+  readonly home: string;
+  readonly service: AnyService;
+  readonly logger: Logger;
+  /** Told now and then while the log is replayed. */
+  readonly onReplay?: (progress: { readonly blocks: number; readonly commitIndex: number }) => void;
+}): Promise<RunningReplica> {
+  const home = await openHome(options.home);
+  try {
+    const { log, isLost } = await home.openLog();
+    try {
+      const replica = new Replica({ ...options, home, log, isLogLost: isLost });
+      await replica.start();
+      return replica;
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
+  } catch (error) {
+    await home.close();
+    throw error;
+  }
+}
+
+class Replica implements RunningReplica {
+  readonly ended: Promise<unknown>;
+  readonly #home: Home;
+  readonly #log: BlockLog;
+  readonly #logger: Logger;
+  readonly #onReplay: ((progress: { readonly blocks: number; readonly commitIndex: number }) => void) | undefined;
+  readonly #machine: ReplicaMachine;
+  readonly #roundIndex = new RoundIndex();
+  readonly #counters = new Counters();
+  readonly #evidence: EvidenceLog;
+  readonly #loop: EventLoop;
+  readonly #peers: PeerLinks;
+  readonly #clients: ClientPort;
+  readonly #listener: ClientListener;
+  readonly #connected = new Set<number>();
+  readonly #startedAtMs = monotonicMs();
+  #end: (reason: unknown) => void = () => undefined;
+  #stopping: Promise<void> | undefined;
+  #operations = 0;
+
+  constructor(options: {
+    readonly home: Home;
+    readonly log: BlockLog;
+    readonly isLogLost: boolean;
+    readonly service: AnyService;
+    readonly logger: Logger;
+    readonly onReplay?: (progress: { readonly blocks: number; readonly commitIndex: number }) => void;
+  }) {
+    const { home, log, service, isLogLost } = options;
+    const { membership, replicaIndex: self } = home;
+    this.#home = home;
+    this.#log = log;
+    this.#logger = options.logger.child({ replica: home.replicaId });
+    this.#onReplay = options.onReplay;
+    this.#evidence = new EvidenceLog({ membership, logger: this.#logger, counters: this.#counters });
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    this.#machine = new ReplicaMachine({
+      membership,
+      self,
+      service,
+      guard: installGuard(),
+      observer: isLogLost,
+      sign: (digest) => sign(home.signingKey, blockPreimage(digest)),
+    });
+    const send = (to: number, frame: Uint8Array): void => void this.#peers.send(to, frame);
+    const catchUp = new CatchUp({
+      log,
+      roundIndex: this.#roundIndex,
+      send,
+      failed: (error) => this.#logger.error({ err: error }, 'the log could not be read for another replica'),
+    });
+    this.#loop = new EventLoop({
+      machine: this.#machine,
+      ports: {
+        log,
+        roundIndex: this.#roundIndex,
+        send,
+        broadcast: (frame) => this.#peers.broadcast(frame),
+        reply: (reply) => this.#clients.reply(reply),
+        refuse: (refusal) => this.#clients.refuse(refusal),
+        serve: (to, afterRound) => catchUp.serve(to, afterRound),
+      },
+      observe: (effects) => this.#observe(effects),
+      onFatal: (error) => void this.#fail(error),
+      onPressure: (isHigh) => this.#press(isHigh),
+    });
+    this.#peers = new PeerLinks({
+      self,
+      peers: membership.members.map(({ peerAddress, linkKeyDigest }) => ({ ...peerAddress, keyDigest: linkKeyDigest })),
+      keyPem: home.linkKeyPem,
+      certificatePem: home.linkCertificatePem,
+      hello: encodePeerMessage({ kind: 'hello', epochGenesis: membership.epochGenesis }),
+      acceptHello: (peer, frame) => this.#refusalOfHello(peer, frame),
+      onFrame: (from, frame) => this.#loop.push({ kind: 'peer-frame', from, frame }),
+      onUp: (peer) => {
+        this.#connected.add(peer);
+        this.#logger.info({ peer: this.#idOf(peer) }, 'link up');
+        this.#loop.push({ kind: 'connected', peer });
+      },
+      onDown: (peer, reason) => {
+        this.#connected.delete(peer);
+        this.#logger.info({ peer: this.#idOf(peer), reason }, 'link down');
+      },
+      onCounted: (event, peer) =>
+        this.#counters.count(`peer-link ${event}${peer === undefined ? '' : ` ${this.#idOf(peer)}`}`),
+    });
+    this.#clients = new ClientPort({
+      serviceId: membership.serviceId,
+      replicaIndex: self,
+      randomBytes,
+      commitIndex: () => this.#machine.status.commitIndex,
+      status: () => this.status() as unknown as Value,
+      onRequest: (link, request) => this.#loop.push({ kind: 'client-request', link, request }),
+      onCounted: (event) => this.#counters.count(event),
+    });
+    this.#listener = new ClientListener({
+      ...(membership.members[self] as (typeof membership.members)[number]).clientAddress,
+      keyPem: home.linkKeyPem,
+      certificatePem: home.linkCertificatePem,
+      onLink: (link) => this.#clients.add(link),
+      onCounted: (event) => this.#counters.count(`client-link ${event}`),
+    });
+  }
+
+  get replicaId(): string {
+    return this.#home.replicaId;
+  }
+
+  /** Replays the log, then listens and dials. */
+  async start(): Promise<void> {
+    await this.#replay();
+    try {
+      await this.#listener.listen();
+      await this.#peers.listen();
+    } catch (error) {
+      await Promise.all([this.#listener.close(), this.#peers.close()]);
+      throw error;
+    }
+    const { round, commitIndex, observer } = this.#machine.status;
+    this.#logger.info({ round, commitIndex, observer, pid: process.pid }, 'replica started');
+  }
+
+  status(): ReplicaStatus {
+    const machine = this.#machine.status;
+    const { membership, replicaId, replicaIndex, service } = this.#home;
+    const suspected = membership.members.filter((_, index) => containsReplica(machine.suspected, index));
+    return {
+      replicaId,
+      replicaIndex,
+      serviceId: membership.serviceId,
+      service,
+      epoch: membership.epoch,
+      round: machine.round,
+      commitIndex: machine.commitIndex,
+      stateDigest: machine.stateDigest,
+      timestamp: machine.timestamp,
+      requestsPerSecond: Math.round(this.#counters.perSecond(now())),
+      pendingRequests: machine.pendingRequests,
+      suspected: suspected.map((member) => member.replicaId),
+      connected: [...this.#connected].sort((a, b) => a - b).map((index) => this.#idOf(index)),
+      observer: machine.observer,
+      uptimeMs: Math.round(monotonicMs() - this.#startedAtMs),
+      pid: process.pid,
+      residentBytes: process.memoryUsage.rss(),
+      counters: this.#counters.counts,
+    };
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#shutDown(undefined);
+    return this.#stopping;
+  }
+
+  async #replay(): Promise<void> {
+    let blocks = 0;
+    for (let position = 0; ; ) {
+      const records = await this.#log.read(position, replaySizeBytes);
+      if (records.length === 0) return;
+      for (const record of records) this.#roundIndex.note(roundOfEncodedBlock(record.bytes), record.position);
+      this.#machine.restore(records.map((record) => record.bytes));
+      blocks += records.length;
+      this.#operations = this.#machine.status.operations;
+      this.#onReplay?.({ blocks, commitIndex: this.#machine.status.commitIndex });
+      position = (records.at(-1)?.position ?? 0) + 1;
+    }
+  }
+
+  #refusalOfHello(peer: number, frame: Uint8Array): string | undefined {
+    const decoded = decodePeerMessage(frame);
+    if (!decoded.ok) return `the first message is not a hello: ${decoded.reason}`;
+    if (decoded.value.kind !== 'hello') return 'the first message is not a hello';
+    if (decoded.value.epochGenesis === this.#home.membership.epochGenesis) return undefined;
+    this.#logger.warn({ peer: this.#idOf(peer) }, 'a replica of another cluster or epoch was refused');
+    return 'another cluster or epoch';
+  }
+
+  #observe(effects: ReplicaEffects): void {
+    const { operations } = this.#machine.status;
+    this.#counters.executed(operations - this.#operations, now());
+    this.#operations = operations;
+    for (const evidence of effects.evidence) this.#evidence.add(evidence);
+    for (const refusal of effects.refusals) this.#counters.count(`request-refused ${refusal.code}`);
+    for (const diagnostic of effects.diagnostics) this.#logger.warn(diagnostic, 'an operation of the service failed');
+  }
+
+  #press(isHigh: boolean): void {
+    this.#counters.count(isHigh ? 'pressure-high' : 'pressure-low');
+    for (const index of this.#home.membership.members.keys()) {
+      if (index === this.#home.replicaIndex) continue;
+      if (isHigh) this.#peers.pause(index);
+      else this.#peers.resume(index);
+    }
+    if (isHigh) this.#clients.pauseAll();
+    else this.#clients.resumeAll();
+  }
+
+  /** The log failed or there is a bug: say nothing more, because what we say must be durable first. */
+  async #fail(error: unknown): Promise<void> {
+    this.#logger.fatal({ err: error }, 'the replica cannot go on');
+    this.#stopping ??= this.#shutDown(error);
+    await this.#stopping;
+  }
+
+  async #shutDown(reason: unknown): Promise<void> {
+    let ending = reason;
+    try {
+      if (reason === undefined) await this.#loop.stop();
+    } catch (error) {
+      ending = error;
+    }
+    await Promise.all([this.#peers.close(), this.#listener.close()]);
+    try {
+      await this.#log.close();
+    } catch (error) {
+      ending ??= error;
+    }
+    await this.#home.close();
+    this.#logger.info('replica stopped');
+    this.#end(ending);
+  }
+
+  #idOf(index: number): string {
+    return this.#home.membership.members[index]?.replicaId ?? String(index);
+  }
+}
