@@ -14,5 +14,7 @@ export default defineConfig({
   test: {
     include: ['{src,services,simulator,bench,test}/**/*.test.ts'],
     testTimeout: 60_000,
+    // CommonJS packages are imported as Node imports them.
+    deps: { interopDefault: false },
   },
 });

@@ -1,4 +1,26 @@
+/**
+ * Execution: applies commits to the service, each request once.
+ *
+ * In: commits in the order of their index, their requests' signatures checked. Out: the replies, the digest of the
+ * state after the commit, and diagnostics for the local log. Owns the state and the sessions.
+ * Safety: everything in `replies` and `stateDigest` is a function of the commits and of the service alone, so correct
+ * replicas report the same; what an engine words in its own way goes into diagnostics only. A failed operation changes
+ * nothing. What is not caught: an operation that never ends stops this replica (and all others), one that takes all
+ * memory ends the process. A stack overflow is caught, but where it strikes differs between engines.
+ * Trust: an attacker who controls it controls this replica's answers; clients ask for f + 1 equal ones.
+ */
 import type { Digest } from '../crypto/hash.ts';
+import type { Commit } from '../ordering/commit.ts';
+import { limits } from '../wire/limits.ts';
+import { encodeOutcome, failure, joinOutcomes, resultOverheadSizeBytes } from '../wire/outcome.ts';
+import type { Operation, Request } from '../wire/request.ts';
+import { applyOperation, noGuard, type OperationGuard } from './operation.ts';
+import type { AnyService, ServiceOperation } from './service-definition.ts';
+import { type SessionName, Sessions, sessionNameOf } from './sessions.ts';
+import { StateStore } from './state.ts';
+
+export type { OperationGuard } from './operation.ts';
+export type { AnyService } from './service-definition.ts';
 
 export interface Reply {
   /** 32-byte public key as hex. */
@@ -10,4 +32,161 @@ export interface Reply {
   readonly commitIndex: number;
   /** Encoded outcomes (`wire/outcome.ts`). */
   readonly result: Uint8Array;
+}
+
+/** Why an operation failed, in the words of this replica's engine: for its log, never for a result. */
+export interface Diagnostic {
+  readonly requestDigest: Digest;
+  readonly operation: string;
+  readonly detail: string;
+}
+
+/** What a commit came to. */
+export interface Applied {
+  readonly commitIndex: number;
+  /** One for each request of the commit, in order; a request ordered twice is answered twice. */
+  readonly replies: readonly Reply[];
+  readonly stateDigest: Digest;
+  /** Operations executed; those of duplicates and refused requests do not count. */
+  readonly operationCount: number;
+  /** At most `limits.diagnosticsPerCommitMax`. */
+  readonly diagnostics: readonly Diagnostic[];
+  /** Diagnostics beyond that. */
+  readonly diagnosticsDropped: number;
+}
+
+/** Largest outcome of `tooLarge`; kept free for each operation still to come, so that all outcomes always fit. */
+const tooLargeOutcome = encodeOutcome(
+  failure('too-large', `the results of one request have at most ${limits.resultSizeBytesMax} bytes together`),
+);
+
+export class Execution {
+  readonly #operations: ReadonlyMap<string, ServiceOperation>;
+  readonly #guard: OperationGuard;
+  readonly #state = new StateStore();
+  readonly #sessions = new Sessions();
+  #commitIndex = 0;
+  #timestamp = 0;
+  #operationCount = 0;
+  #diagnostics: Diagnostic[] = [];
+  #diagnosticsDropped = 0;
+
+  constructor(options: { readonly service: AnyService; readonly guard?: OperationGuard }) {
+    this.#operations = new Map(Object.entries(options.service.operations));
+    this.#guard = options.guard ?? noGuard;
+  }
+
+  /** Index of the last commit applied; 0 before the first. */
+  get commitIndex(): number {
+    return this.#commitIndex;
+  }
+
+  get stateDigest(): Digest {
+    return this.#state.digest;
+  }
+
+  /** Agreed time of the last commit, milliseconds since 1970; 0 before the first. */
+  get timestamp(): number {
+    return this.#timestamp;
+  }
+
+  /** Sessions remembered. */
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
+  /** Keys in the state. */
+  get keyCount(): number {
+    return this.#state.size;
+  }
+
+  /** Applies one commit. Throws when it is not the next one, which is a bug of the caller. */
+  step(commit: Commit): Applied {
+    if (commit.index !== this.#commitIndex + 1) {
+      throw new Error(`invariant: commit ${commit.index} was given to an execution at ${this.#commitIndex}`);
+    }
+    this.#operationCount = 0;
+    this.#diagnostics = [];
+    this.#diagnosticsDropped = 0;
+    const replies: Reply[] = [];
+    for (const block of commit.blocks) {
+      for (const request of block.decodedRequests) replies.push(this.#answer(request, commit));
+    }
+    this.#commitIndex = commit.index;
+    this.#timestamp = commit.timestamp;
+    return {
+      commitIndex: commit.index,
+      replies,
+      stateDigest: this.#state.close(commit.digest),
+      operationCount: this.#operationCount,
+      diagnostics: this.#diagnostics,
+      diagnosticsDropped: this.#diagnosticsDropped,
+    };
+  }
+
+  /** The remembered reply to exactly this request, for a client that asks again; undefined when there is none. */
+  remembered(request: Request): Reply | undefined {
+    const name = sessionNameOf(request);
+    const remembered = this.#sessions.find(name, request);
+    if (remembered === undefined) return undefined;
+    return replyTo(name, request, remembered.commitIndex, remembered.result);
+  }
+
+  #answer(request: Request, commit: Commit): Reply {
+    const name = sessionNameOf(request);
+    const admission = this.#sessions.admit(name, request, commit.index);
+    switch (admission.kind) {
+      case 'execute': {
+        const result = this.#execute(name, request, commit);
+        const remembered = { requestDigest: request.digest, commitIndex: commit.index, result };
+        this.#sessions.remember(admission.session, request.number, remembered);
+        return replyTo(name, request, commit.index, result);
+      }
+      case 'duplicate':
+        return replyTo(name, request, admission.remembered.commitIndex, admission.remembered.result);
+      case 'refused': {
+        const outcome = encodeOutcome(failure(admission.code, admission.message));
+        const result = joinOutcomes(request.operations.map(() => outcome));
+        return replyTo(name, request, commit.index, result);
+      }
+    }
+  }
+
+  /** Applies the operations of a request in order, each a transaction of its own; the result. */
+  #execute(name: SessionName, request: Request, commit: Commit): Uint8Array {
+    const outcomes: Uint8Array[] = [];
+    let left = limits.resultSizeBytesMax - resultOverheadSizeBytes - request.operations.length * tooLargeOutcome.length;
+    for (const operation of request.operations) {
+      left += tooLargeOutcome.length;
+      const outcome = this.#apply(operation, left, name, request, commit);
+      outcomes.push(outcome);
+      left -= outcome.length;
+    }
+    return joinOutcomes(outcomes);
+  }
+
+  #apply(operation: Operation, sizeMax: number, name: SessionName, request: Request, commit: Commit): Uint8Array {
+    this.#operationCount += 1;
+    const applied = applyOperation({
+      operation,
+      definition: this.#operations.get(operation.name),
+      state: this.#state,
+      guard: this.#guard,
+      circumstances: { client: name.client, timeMs: commit.timestamp, commitIndex: commit.index },
+    });
+    if (applied.diagnostic !== undefined) this.#note(operation, request, applied.diagnostic);
+    if (applied.outcome.length > sizeMax) return tooLargeOutcome;
+    if (applied.writes !== undefined) this.#state.merge(applied.writes);
+    return applied.outcome;
+  }
+
+  #note(operation: Operation, request: Request, detail: string): void {
+    if (this.#diagnostics.length >= limits.diagnosticsPerCommitMax) this.#diagnosticsDropped += 1;
+    else this.#diagnostics.push({ requestDigest: request.digest, operation: operation.name, detail });
+  }
+}
+
+function replyTo(name: SessionName, request: Request, commitIndex: number, result: Uint8Array): Reply {
+  const { digest, number } = request;
+  return { client: name.client, sessionNonce: name.nonce, requestDigest: digest, number, commitIndex, result };
 }
