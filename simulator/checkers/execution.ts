@@ -1,0 +1,101 @@
+/**
+ * Execution: the agreed commits, executed once more by the simplest means: a map from keys to values, a set of requests
+ * done. What correct replicas tell clients must be what this says, so a request executed twice, in another order, or not
+ * at all shows in the first result that it changes.
+ */
+import type { Digest } from '../../src/crypto/hash.ts';
+import type { Reply } from '../../src/execution/execution.ts';
+import type { Commit } from '../../src/ordering/commit.ts';
+import type { Request } from '../../src/wire/request.ts';
+import { readKvAction, readKvOutcomes } from '../kv-client.ts';
+import { applyKvAction, type KvAction } from '../kv-model.ts';
+import type { Report } from './violation.ts';
+
+interface Executed {
+  readonly commitIndex: number;
+  readonly actions: readonly KvAction[];
+  readonly outcomes: readonly string[];
+}
+
+export class ExecutionChecker {
+  readonly #report: Report;
+  /** Commits not yet reached because one before them was not yet seen. */
+  readonly #waiting = new Map<number, Commit>();
+  #index = 0;
+  readonly #registers = new Map<string, string>();
+  /** By client, session and number. */
+  readonly #done = new Set<string>();
+  readonly #executed = new Map<Digest, Executed>();
+  #operations = 0;
+
+  constructor(report: Report) {
+    this.#report = report;
+  }
+
+  get operations(): number {
+    return this.#operations;
+  }
+
+  get requests(): number {
+    return this.#executed.size;
+  }
+
+  /** A correct replica made this commit; all but the first of an index change nothing. */
+  committed(commit: Commit): void {
+    if (commit.index <= this.#index || this.#waiting.has(commit.index)) return;
+    this.#waiting.set(commit.index, commit);
+    for (let next = this.#waiting.get(this.#index + 1); next !== undefined; next = this.#waiting.get(this.#index + 1)) {
+      this.#index += 1;
+      this.#waiting.delete(this.#index);
+      for (const block of next.blocks) for (const request of block.decodedRequests) this.#execute(request);
+    }
+  }
+
+  /** A correct replica says this to a client. */
+  replied(replica: number, reply: Reply): void {
+    const executed = this.#executed.get(reply.requestDigest);
+    if (executed === undefined) {
+      this.#report(
+        'execution',
+        `r${replica} answers request ${reply.requestDigest.slice(0, 12)}, which is in no commit`,
+      );
+      return;
+    }
+    // A later copy of a request is answered too, with the same result or with why there is none any more.
+    const outcomes = readKvOutcomes(executed.actions, reply.result);
+    if (reply.commitIndex !== executed.commitIndex && outcomes.every((outcome) => outcome.startsWith('refused')))
+      return;
+    if (outcomes.join() === executed.outcomes.join() && reply.commitIndex === executed.commitIndex) return;
+    const said = `[${outcomes.join('; ')}] at commit ${reply.commitIndex}`;
+    const right = `[${executed.outcomes.join('; ')}] at commit ${executed.commitIndex}`;
+    this.#report(
+      'execution',
+      `r${replica} answers request ${reply.requestDigest.slice(0, 12)} with ${said}, not ${right}`,
+    );
+  }
+
+  /** The commit that executed a request, or undefined. */
+  commitOf(requestDigest: Digest): number | undefined {
+    return this.#executed.get(requestDigest)?.commitIndex;
+  }
+
+  #execute(request: Request): void {
+    const { client, session, number } = request;
+    const name = `${hex(client)} ${hex(session.nonce)} ${number}`;
+    if (this.#done.has(name)) return;
+    this.#done.add(name);
+    const actions = request.operations.map(readKvAction);
+    const outcomes = actions.map((action) => {
+      this.#operations += 1;
+      const { state, outcome } = applyKvAction(this.#registers.get(action.key), action);
+      if (state === undefined) this.#registers.delete(action.key);
+      else this.#registers.set(action.key, state);
+      return outcome;
+    });
+    this.#executed.set(request.digest, { commitIndex: this.#index, actions, outcomes });
+  }
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
+}

@@ -1,0 +1,68 @@
+/**
+ * History linearizability: the clients' history, key by key; when it has no order, the first event that spoiled it.
+ */
+import type { HistoryEntry } from '../history.ts';
+import { applyKvAction, describeKvAction, type KvAction } from '../kv-model.ts';
+import { checkRegister, type RegisterOperation } from './linearizability.ts';
+import type { Report } from './violation.ts';
+
+/** What is checked and how: counts for a report. */
+export interface LinearizabilityCounts {
+  readonly operations: number;
+  /** Keys whose search was given up. */
+  readonly tooHard: number;
+}
+
+export function checkHistory(entries: readonly HistoryEntry[], report: Report): LinearizabilityCounts {
+  const byKey = new Map<string, HistoryEntry[]>();
+  for (const entry of entries) {
+    const ofKey = byKey.get(entry.action.key);
+    if (ofKey === undefined) byKey.set(entry.action.key, [entry]);
+    else ofKey.push(entry);
+  }
+  let tooHard = 0;
+  for (const [key, ofKey] of byKey) {
+    const verdict = checkRegister(ofKey.map(operationOf), applyKvAction);
+    if (verdict.kind === 'too-hard') tooHard += 1;
+    if (verdict.kind !== 'not-linearizable') continue;
+    const spoiler = firstSpoiler(ofKey);
+    const what = `${spoiler.request} (${describeKvAction(spoiler.action)}) got "${spoiler.returned?.outcome}"`;
+    report('linearizability', `no order of the operations on ${key} explains that ${what}`, spoiler.returned?.event);
+  }
+  return { operations: entries.length, tooHard };
+}
+
+function operationOf({ id, action, calledAt, returned }: HistoryEntry): RegisterOperation<KvAction> {
+  return {
+    id,
+    action,
+    calledAt,
+    returned: returned === undefined ? undefined : { at: returned.at, outcome: returned.outcome },
+  };
+}
+
+/**
+ * The return without which the history still had an order: prefixes of a linearizable history are linearizable, so it is
+ * found by halving. Operations that return later count as open.
+ */
+function firstSpoiler(entries: readonly HistoryEntry[]): HistoryEntry {
+  const returns = entries.filter(({ returned }) => returned !== undefined);
+  returns.sort((a, b) => (a.returned?.at ?? 0) - (b.returned?.at ?? 0) || a.id - b.id);
+  let low = 0;
+  let high = returns.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (isLinearizableUntil(entries, returns.slice(0, middle + 1))) low = middle + 1;
+    else high = middle;
+  }
+  return returns[low] as HistoryEntry;
+}
+
+function isLinearizableUntil(entries: readonly HistoryEntry[], returned: readonly HistoryEntry[]): boolean {
+  const known = new Set(returned.map(({ id }) => id));
+  const last = returned.at(-1)?.returned?.at ?? 0;
+  const prefix = entries
+    .filter(({ calledAt }) => calledAt < last)
+    .map((entry) => operationOf(known.has(entry.id) ? entry : { ...entry, returned: undefined }));
+  return checkRegister(prefix, applyKvAction).kind !== 'not-linearizable';
+}

@@ -1,0 +1,267 @@
+/**
+ * Cluster: all replicas, the network between them, the clients around them, and the checkers that watch.
+ */
+import type { Digest } from '../src/crypto/hash.ts';
+import type { Reply } from '../src/execution/execution.ts';
+import type { Membership } from '../src/membership/membership.ts';
+import { blockPreimage } from '../src/ordering/validity.ts';
+import type { ReplicaEffects } from '../src/replica/effects.ts';
+import type { MachineStatus } from '../src/replica/machine.ts';
+import type { Adversary } from './adversaries/adversary.ts';
+import { leaderScheduler } from './adversaries/leader-scheduler.ts';
+import { AgreementChecker } from './checkers/agreement.ts';
+import { checkEvidence } from './checkers/evidence.ts';
+import { ExecutionChecker } from './checkers/execution.ts';
+import type { Report } from './checkers/violation.ts';
+import { Clock } from './clock.ts';
+import { History } from './history.ts';
+import { keyOf, Signatures } from './keys.ts';
+import type { KvAction } from './kv-model.ts';
+import { Network } from './network.ts';
+import type { Prng } from './prng.ts';
+import { adversaryMakers, type Scenario } from './scenarios/scenario.ts';
+import { type ClientBehaviour, SimulatedClient } from './simulated-client.ts';
+import { SimulatedDisk } from './simulated-disk.ts';
+import { simulatedMembership } from './simulated-membership.ts';
+import { type Machine, type MachineOptions, productionMachine, SimulatedReplica } from './simulated-replica.ts';
+import type { World } from './world.ts';
+
+export type MachineMaker = (options: MachineOptions) => Machine;
+
+export class Cluster {
+  readonly membership: Membership;
+  readonly scenario: Scenario;
+  readonly replicas: readonly SimulatedReplica[];
+  /** Indexes of the correct replicas. */
+  readonly correct: ReadonlySet<number>;
+  readonly clients: SimulatedClient[] = [];
+  readonly network: Network;
+  readonly history = new History();
+  readonly agreement: AgreementChecker;
+  readonly execution: ExecutionChecker;
+  readonly #world: World;
+  readonly #prng: Prng;
+  readonly #signatures = new Signatures();
+  readonly #report: Report;
+  /** Clients lose messages too, until the heal. */
+  #clientLoss: number;
+
+  constructor(options: {
+    readonly seed: number;
+    readonly scenario: Scenario;
+    readonly world: World;
+    readonly prng: Prng;
+    readonly report: Report;
+    readonly makeMachine: MachineMaker | undefined;
+  }) {
+    const { scenario, world, prng, report } = options;
+    const { n, f } = scenario.size;
+    this.scenario = scenario;
+    this.membership = simulatedMembership(scenario.size, scenario.parameters, options.seed);
+    this.#world = world;
+    this.#prng = prng.fork();
+    this.#report = report;
+    this.#clientLoss = Math.min(0.1, scenario.links.loss);
+    this.agreement = new AgreementChecker(report);
+    this.execution = new ExecutionChecker(report);
+    if (scenario.adversaries.length > f) throw new RangeError(`at most f = ${f} adversaries`);
+
+    const faulty = new Map(
+      prng
+        .shuffle(Array.from({ length: n }, (_, index) => index))
+        .slice(0, scenario.adversaries.length)
+        .map((index, place) => [index, this.#adversary(index, place)] as const),
+    );
+    const indexes = Array.from({ length: n }, (_, index) => index);
+    this.correct = new Set(indexes.filter((index) => !faulty.has(index)));
+    this.replicas = indexes.map((index) => this.#replica(index, faulty.get(index), options.makeMachine));
+    this.network = new Network({
+      world,
+      prng: prng.fork(),
+      n,
+      conditions: scenario.links,
+      ports: {
+        deliver: (to, from, frame) => this.#replicaOf(to).deliver(from, frame),
+        connected: (replica, peer) => {
+          if (this.#replicaOf(replica).isUp && this.#replicaOf(peer).isUp) this.#replicaOf(replica).connected(peer);
+        },
+      },
+      adversary:
+        scenario.networkAdversary === 'none'
+          ? undefined
+          : leaderScheduler({
+              membership: this.membership,
+              lasting: scenario.networkAdversary === 'lasting-leader-scheduler',
+            }),
+    });
+    scenario.clients.forEach((behaviour, index) => {
+      this.addClient(`c${index}`, behaviour);
+    });
+    for (const [index, adversary] of faulty) world.note(`r${index} is faulty: ${adversary.name}`);
+  }
+
+  start(index: number): void {
+    this.#replicaOf(index).start(() => this.network.raiseLinks(index));
+  }
+
+  crash(index: number): void {
+    this.#replicaOf(index).crash();
+    this.network.breakLinks(index);
+  }
+
+  /** Dies somewhere in the middle of what it carries out next. */
+  crashAfterEffects(index: number, count: number): void {
+    this.#replicaOf(index).crashAfterEffects(count, () => this.network.breakLinks(index));
+  }
+
+  addClient(name: string, behaviour: ClientBehaviour): SimulatedClient {
+    const { n, f } = this.membership.rule;
+    const client = new SimulatedClient({
+      name,
+      world: this.#world,
+      prng: this.#prng.fork(),
+      behaviour,
+      ports: {
+        n,
+        f,
+        serviceId: this.membership.serviceId,
+        history: this.history,
+        signatures: this.#signatures,
+        drawAction: (prng) => this.#drawAction(prng, name),
+        toReplica: (replica, request) => this.#toReplica(replica, request),
+      },
+    });
+    this.clients.push(client);
+    return client;
+  }
+
+  /** All links, clocks and clients are good from now on, and every correct replica runs. */
+  heal(): void {
+    this.#clientLoss = 0;
+    const { delayMsMin, delayMsMax } = this.scenario.links;
+    const links = { delayMsMin, delayMsMax, slow: 0.01, loss: 0, duplicate: 0, overtake: 0, resetAfterLoss: true };
+    for (const index of this.correct) {
+      const replica = this.#replicaOf(index);
+      replica.crashAfterEffects(Number.POSITIVE_INFINITY, () => {});
+      replica.clock.correct(this.#world.nowMs);
+      this.start(index);
+    }
+    this.network.heal(links);
+  }
+
+  #adversary(index: number, place: number): Adversary {
+    const name = this.scenario.adversaries[place];
+    if (name === undefined) throw new RangeError('an adversary for each faulty replica');
+    return adversaryMakers[name]({
+      membership: this.membership,
+      self: index,
+      prng: this.#prng.fork(),
+      sign: (digest: Digest) => this.#signatures.sign(keyOf(`replica ${index}`), blockPreimage(digest)),
+    });
+  }
+
+  #replica(index: number, adversary: Adversary | undefined, makeMachine: MachineMaker | undefined): SimulatedReplica {
+    const { clockErrorMsMax, clockDriftMax, disk } = this.scenario;
+    const prng = this.#prng.fork();
+    return new SimulatedReplica({
+      index,
+      world: this.#world,
+      prng,
+      membership: this.membership,
+      signatures: this.#signatures,
+      disk: new SimulatedDisk({ world: this.#world, prng: prng.fork(), conditions: disk }),
+      clock: new Clock({
+        offsetMs: prng.between(-clockErrorMsMax, clockErrorMsMax),
+        rate: 1 + (clockDriftMax * prng.between(-64, 64)) / 64,
+      }),
+      adversary,
+      makeMachine: makeMachine ?? productionMachine,
+      ports: {
+        send: (from, to, frame) => this.network.send(from, to, frame),
+        reply: (replica, reply) => this.#reply(replica, reply),
+        refused: (replica, { code, reason }) => this.#world.note(`r${replica} refuses a request: ${code}, ${reason}`),
+        stepped: (replica, effects, status) => this.#stepped(replica, effects, status),
+        restored: (replica, status) => this.#restored(replica, status),
+      },
+    });
+  }
+
+  #replicaOf(index: number): SimulatedReplica {
+    const replica = this.replicas[index];
+    if (replica === undefined) throw new RangeError(`no replica ${index}`);
+    return replica;
+  }
+
+  #stepped(replica: number, effects: ReplicaEffects, status: MachineStatus): void {
+    const { persist, send, commits, replies } = effects;
+    if (persist.length + commits.length + replies.length > 0) {
+      const last = commits.at(-1);
+      const upTo = last === undefined ? '' : ` up to ${last.index} ${last.digest.slice(0, 8)}`;
+      this.#world.note(
+        `r${replica} round ${status.round}: ${persist.length} durable, ${send.length} sent, ${commits.length} commits${upTo}`,
+      );
+    }
+    if (!this.correct.has(replica)) return;
+    for (const commit of commits) {
+      this.agreement.committed(replica, commit.index, commit.digest);
+      this.execution.committed(commit);
+    }
+    if (commits.length > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateDigest);
+    checkEvidence(replica, effects.evidence, this.correct, this.#report);
+    for (const { operation, detail } of effects.diagnostics) {
+      this.#report('execution', `r${replica} has a complaint about the service: ${operation}: ${detail}`);
+    }
+  }
+
+  #restored(replica: number, status: MachineStatus): void {
+    if (!this.correct.has(replica)) return;
+    this.agreement.restored(replica, status.commitIndex);
+    if (status.commitIndex > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateDigest);
+  }
+
+  #toReplica(replica: number, request: Uint8Array): void {
+    if (this.#prng.chance(this.#clientLoss)) return;
+    this.#world.after(this.#clientDelayMs(), '', () => this.#replicaOf(replica).request(0, request));
+  }
+
+  #reply(replica: number, reply: Reply): void {
+    if (this.correct.has(replica)) this.execution.replied(replica, reply);
+    const client = this.clients.find(
+      ({ clientHex, nonceHex }) => clientHex === reply.client && nonceHex === reply.sessionNonce,
+    );
+    if (client === undefined || this.#prng.chance(this.#clientLoss)) return;
+    this.#world.after(this.#clientDelayMs(), '', () => client.hear(replica, reply));
+  }
+
+  #clientDelayMs(): number {
+    return this.#prng.timeMs(0.25, 4);
+  }
+
+  #drawAction(prng: Prng, client: string): KvAction {
+    const key = `k${prng.below(this.scenario.keys)}`;
+    const value = `${client}-${prng.below(1_000_000)}`;
+    switch (prng.below(8)) {
+      case 0:
+      case 1:
+      case 2:
+        return { kind: 'put', key, value };
+      case 3:
+      case 4:
+      case 5:
+        return { kind: 'get', key };
+      case 6:
+        return { kind: 'delete', key };
+      default:
+        return { kind: 'cas', key, expected: this.#lastSeen(prng, key), value };
+    }
+  }
+
+  /** Something that the key may hold: what some client last wrote or read there, or nothing. */
+  #lastSeen(prng: Prng, key: string): string | undefined {
+    if (prng.chance(0.25)) return undefined;
+    for (const { action } of this.history.entries.slice(-40).reverse()) {
+      if (action.key === key && (action.kind === 'put' || action.kind === 'cas')) return action.value;
+    }
+    return undefined;
+  }
+}

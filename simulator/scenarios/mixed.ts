@@ -1,0 +1,73 @@
+/**
+ * Mixed: the default scenario, drawn from the seed: any size, any mixture of faults, faulty replicas and bad links that
+ * the protocol promises to withstand.
+ */
+import type { LinkConditions } from '../network.ts';
+import type { Prng } from '../prng.ts';
+import type { ClusterSize } from '../simulated-membership.ts';
+import { adversaryNames, calm, calmLinks, type FaultRates, type Scenario } from './scenario.ts';
+
+const sizes: readonly (readonly [ClusterSize, number])[] = [
+  [{ n: 4, f: 1, k: 0 }, 10],
+  [{ n: 7, f: 2, k: 0 }, 6],
+  [{ n: 6, f: 1, k: 1 }, 3],
+  [{ n: 10, f: 3, k: 0 }, 2],
+  [{ n: 13, f: 4, k: 0 }, 1],
+];
+
+export function mixedScenario(prng: Prng): Scenario {
+  const size = prng.weighted(sizes);
+  const faulty = prng.weighted([
+    [0, 2],
+    [size.f, 5],
+    [prng.between(0, size.f), 2],
+  ]);
+  const ranks = prng.weighted([
+    [1, 6],
+    [2, 2],
+    [Math.min(3, size.n), 1],
+  ]);
+  return {
+    ...calm,
+    name: 'mixed',
+    size,
+    parameters: { period: prng.pick([5, 8, 8, 8, 11]), ranks, pruneDepth: prng.pick([20, 50, 200]) },
+    adversaries: Array.from({ length: faulty }, () => prng.pick(adversaryNames)),
+    networkAdversary: prng.chance(0.15) ? 'leader-scheduler' : 'none',
+    safetyMs: prng.between(1_500, size.n > 7 ? 2_500 : 5_000),
+    links: drawLinks(prng),
+    disk: prng.chance(0.3) ? { syncMsMin: 2, syncMsMax: 30 } : calm.disk,
+    faults: drawFaults(prng),
+    clockErrorMsMax: prng.weighted([
+      [0, 1],
+      [50, 1],
+      [10_000, 1],
+    ]),
+    clockDriftMax: prng.chance(0.5) ? 0.01 : 0,
+    keys: prng.between(2, 5),
+  };
+}
+
+function drawLinks(prng: Prng): LinkConditions {
+  const delayMsMax = prng.pick([1, 3, 20, 60]);
+  const isRough = prng.chance(0.6);
+  return {
+    ...calmLinks,
+    delayMsMax,
+    slow: isRough ? 0.05 : 0.01,
+    loss: isRough ? prng.pick([0, 0.01, 0.05, 0.2]) : 0,
+    duplicate: isRough ? prng.pick([0, 0.05, 0.2]) : 0,
+    overtake: isRough ? prng.pick([0, 0.1, 1]) : 0,
+    resetAfterLoss: prng.chance(0.75),
+  };
+}
+
+function drawFaults(prng: Prng): FaultRates {
+  return {
+    crash: prng.pick([0, 0.5, 2, 4]),
+    crashAll: prng.pick([0, 0, 0.3]),
+    partition: prng.pick([0, 0.5, 1.5]),
+    clockJump: prng.pick([0, 1]),
+    vanish: prng.pick([0, 0.3]),
+  };
+}

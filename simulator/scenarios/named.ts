@@ -1,0 +1,73 @@
+/**
+ * Named scenarios: one for each thing that can go wrong alone, so that a failure says at once what it is about.
+ */
+
+import type { Prng } from '../prng.ts';
+import { mixedScenario } from './mixed.ts';
+import { type AdversaryName, adversaryNames, calm, calmLinks, noFaults, type Scenario } from './scenario.ts';
+
+/** A wide-area network with trouble. */
+const rough = { ...calmLinks, delayMsMin: 5, delayMsMax: 60, slow: 0.05, loss: 0.03, duplicate: 0.05, overtake: 0.2 };
+const seven = { n: 7, f: 2, k: 0 };
+
+/** One faulty replica of four, on a network that is not quiet either. */
+function against(adversary: AdversaryName): Scenario {
+  return {
+    ...calm,
+    name: adversary,
+    adversaries: [adversary],
+    safetyMs: 2_000,
+    links: { ...calmLinks, overtake: 0.1 },
+  };
+}
+
+function against7(first: AdversaryName, second: AdversaryName): Scenario {
+  const name = `${first}+${second}-7`;
+  return { ...calm, name, size: seven, adversaries: [first, second], links: { ...calmLinks, overtake: 0.1 } };
+}
+
+const fixed: readonly Scenario[] = [
+  calm,
+  { ...calm, name: 'rough-network', links: rough, safetyMs: 4_000 },
+  { ...calm, name: 'silent-loss', links: { ...rough, loss: 0.15, resetAfterLoss: false }, safetyMs: 3_000 },
+  { ...calm, name: 'partitions', faults: { ...noFaults, partition: 2 }, safetyMs: 4_000 },
+  { ...calm, name: 'crashes', faults: { ...noFaults, crash: 5 }, safetyMs: 4_000 },
+  { ...calm, name: 'power-cuts', faults: { ...noFaults, crashAll: 1.5 }, safetyMs: 4_000 },
+  {
+    ...calm,
+    name: 'lying-clocks',
+    faults: { ...noFaults, clockJump: 4 },
+    clockErrorMsMax: 3_600_000,
+    clockDriftMax: 0.05,
+  },
+  { ...calm, name: 'slow-disk', disk: { syncMsMin: 10, syncMsMax: 80 }, faults: { ...noFaults, crash: 2 } },
+  {
+    ...calm,
+    name: 'short-memory',
+    parameters: { ...calm.parameters, pruneDepth: 12 },
+    faults: { ...noFaults, crash: 3, partition: 1 },
+    safetyMs: 4_000,
+  },
+  ...adversaryNames.map(against),
+  { ...calm, name: 'leader-scheduler', networkAdversary: 'leader-scheduler' },
+  { ...calm, name: 'lasting-leader-scheduler', networkAdversary: 'lasting-leader-scheduler' },
+  { ...calm, name: 'lasting-leader-scheduler-7', size: seven, networkAdversary: 'lasting-leader-scheduler' },
+  against7('equivocator', 'withholder'),
+  against7('bogus-citer', 'future-flooder'),
+  against7('equivocator', 'equivocator'),
+  against7('silent', 'garbage-sender'),
+  {
+    ...calm,
+    name: 'six-with-recovery',
+    size: { n: 6, f: 1, k: 1 },
+    adversaries: ['equivocator'],
+    faults: { ...noFaults, crash: 2 },
+  },
+];
+
+export const scenarioNames: readonly string[] = ['mixed', ...fixed.map(({ name }) => name)];
+
+/** The scenario of this name; only `mixed` draws. Undefined when there is none. */
+export function scenarioNamed(name: string, prng: Prng): Scenario | undefined {
+  return name === 'mixed' ? mixedScenario(prng) : fixed.find((scenario) => scenario.name === name);
+}

@@ -1,0 +1,100 @@
+/**
+ * Scenario: everything that is chosen about a run before its first event. A scenario and a seed make a run.
+ */
+
+import type { OrderingParameters } from '../../src/membership/membership.ts';
+import type { AdversaryMaker } from '../adversaries/adversary.ts';
+import { bogusCiter } from '../adversaries/bogus-citer.ts';
+import { equivocator } from '../adversaries/equivocator.ts';
+import { futureFlooder } from '../adversaries/future-flooder.ts';
+import { garbageSender } from '../adversaries/garbage-sender.ts';
+import { lyingReplier } from '../adversaries/lying-replier.ts';
+import { silent } from '../adversaries/silent.ts';
+import { withholder } from '../adversaries/withholder.ts';
+import type { LinkConditions } from '../network.ts';
+import type { ClientBehaviour } from '../simulated-client.ts';
+import type { DiskConditions } from '../simulated-disk.ts';
+import type { ClusterSize } from '../simulated-membership.ts';
+
+export const adversaryMakers = {
+  silent,
+  equivocator,
+  withholder,
+  'garbage-sender': garbageSender,
+  'future-flooder': futureFlooder,
+  'bogus-citer': bogusCiter,
+  'lying-replier': lyingReplier,
+} as const satisfies Readonly<Record<string, AdversaryMaker>>;
+
+export type AdversaryName = keyof typeof adversaryMakers;
+export const adversaryNames = Object.keys(adversaryMakers) as AdversaryName[];
+
+/** How often something befalls the cluster in the safety phase: events for each virtual second. */
+export interface FaultRates {
+  /** Some replica dies, at any moment or in the middle of its effects, and is started again. */
+  readonly crash: number;
+  /** All replicas die at once. */
+  readonly crashAll: number;
+  /** Some group is cut off, in both directions or in one. */
+  readonly partition: number;
+  /** Some clock is set to another time. */
+  readonly clockJump: number;
+  /** A client vanishes and leaves its requests open. */
+  readonly vanish: number;
+}
+
+export interface Scenario {
+  readonly name: string;
+  readonly size: ClusterSize;
+  readonly parameters: OrderingParameters;
+  /** One entry for each faulty replica, at most f; which replicas they are, the seed says. */
+  readonly adversaries: readonly AdversaryName[];
+  /** `lasting`: it goes on after the heal, and progress is demanded under it. */
+  readonly networkAdversary: 'none' | 'leader-scheduler' | 'lasting-leader-scheduler';
+  /** Length of the phase with faults. */
+  readonly safetyMs: number;
+  readonly links: LinkConditions;
+  readonly disk: DiskConditions;
+  readonly faults: FaultRates;
+  /** Clocks are wrong by up to this much from the beginning, and jump by as much. */
+  readonly clockErrorMsMax: number;
+  /** Largest relative error of a clock's rate. */
+  readonly clockDriftMax: number;
+  readonly keys: number;
+  readonly clients: readonly ClientBehaviour[];
+}
+
+export const calmLinks: LinkConditions = {
+  delayMsMin: 0.25,
+  delayMsMax: 2,
+  slow: 0.01,
+  loss: 0,
+  duplicate: 0,
+  overtake: 0,
+  resetAfterLoss: true,
+};
+
+export const noFaults: FaultRates = { crash: 0, crashAll: 0, partition: 0, clockJump: 0, vanish: 0 };
+
+const clients: readonly ClientBehaviour[] = [
+  { windowRequests: 1, operationsPerRequestMax: 1, thinkMsMax: 20, requests: 25, resendMs: 150 },
+  { windowRequests: 1, operationsPerRequestMax: 2, thinkMsMax: 5, requests: 25, resendMs: 300 },
+  { windowRequests: 6, operationsPerRequestMax: 3, thinkMsMax: 10, requests: 30, resendMs: 200 },
+];
+
+/** Four correct replicas on a good network: what every other scenario departs from. */
+export const calm: Scenario = {
+  name: 'calm',
+  size: { n: 4, f: 1, k: 0 },
+  parameters: { period: 8, ranks: 1, pruneDepth: 50 },
+  adversaries: [],
+  networkAdversary: 'none',
+  safetyMs: 1_500,
+  links: calmLinks,
+  disk: { syncMsMin: 0.25, syncMsMax: 2 },
+  faults: noFaults,
+  clockErrorMsMax: 0,
+  clockDriftMax: 0,
+  keys: 4,
+  clients,
+};

@@ -1,0 +1,202 @@
+/**
+ * Simulate: one run of a whole cluster in one process, from a seed.
+ *
+ * First a safety phase with everything the scenario allows; nothing may diverge. Then the faults end for all correct
+ * replicas, which are a quorum, and progress is demanded: every open request gets its result, a fresh request at each
+ * correct replica too, and all correct replicas come to the same commit, within a bound of virtual time.
+ * The same seed and scenario give the same run, event by event (`traceDigest`).
+ */
+import { checkAcknowledged } from './checkers/acknowledged.ts';
+import { checkHistory } from './checkers/history-linearizability.ts';
+import type { Violation } from './checkers/violation.ts';
+import { Cluster, type MachineMaker } from './cluster.ts';
+import { planFaults } from './faults.ts';
+import { Prng } from './prng.ts';
+import { scenarioNamed, scenarioNames } from './scenarios/named.ts';
+import type { Scenario } from './scenarios/scenario.ts';
+import { type TraceLine, World } from './world.ts';
+
+export { scenarioNames };
+
+export type Phase = 'safety' | 'progress';
+
+export interface SimulationProgress {
+  readonly phase: Phase;
+  readonly virtualMs: number;
+  /** The run ends here at the latest. */
+  readonly virtualMsMax: number;
+  readonly events: number;
+  readonly commits: number;
+}
+
+export interface SimulationOptions {
+  /** A safe integer, 0 or more. */
+  readonly seed: number;
+  /** One of `scenarioNames`, or a scenario of one's own; `mixed` when left out. */
+  readonly scenario?: string | Scenario;
+  /** Called now and then while it runs. */
+  readonly onProgress?: (progress: SimulationProgress) => void;
+  /** Puts another machine in the place of the production one, to see whether the checkers notice. */
+  readonly makeMachine?: MachineMaker;
+}
+
+export interface SimulationResult {
+  /** `diverged`: a promise was broken. `stalled`: none was, but progress did not come in time. */
+  readonly verdict: 'agreed' | 'stalled' | 'diverged';
+  readonly seed: number;
+  readonly scenario: string;
+  /** Replicas, and what the faulty ones among them do. */
+  readonly replicas: number;
+  readonly adversaries: readonly string[];
+  readonly events: number;
+  readonly commits: number;
+  /** Requests that clients have accepted results of. */
+  readonly requests: number;
+  readonly operations: number;
+  readonly virtualMs: number;
+  /** From the heal until everything demanded was there; undefined when it never was. */
+  readonly recoveryMs: number | undefined;
+  /** The first event with which a promise was broken. */
+  readonly firstDivergence: Violation | undefined;
+  readonly violations: readonly Violation[];
+  /** What was still waited for, when the verdict is `stalled`. */
+  readonly waitingFor: string | undefined;
+  /** Keys whose history was too hard to search. */
+  readonly unsearchedKeys: number;
+  /** The last lines of the trace. */
+  readonly trace: readonly TraceLine[];
+  /** Equal for equal runs. */
+  readonly traceDigest: string;
+  /** The one command that makes this run again. */
+  readonly replay: string;
+}
+
+/** Virtual time that progress may take after the heal. */
+const progressMsMax = 60_000;
+const violationsKept = 20;
+const progressEveryMs = 50;
+
+/** Runs one simulation. Throws a RangeError when the seed or the scenario is not one. */
+export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  const { seed, onProgress } = options;
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new RangeError(`a seed is a safe integer of at least 0, not ${seed}`);
+  const prng = new Prng(seed);
+  const scenario = scenarioOf(options.scenario ?? 'mixed', prng.fork());
+  const world = new World();
+  const violations: Violation[] = [];
+  const cluster = new Cluster({
+    seed,
+    scenario,
+    world,
+    prng: prng.fork(),
+    makeMachine: options.makeMachine,
+    report: (checker, message, event = world.events) => {
+      world.note(`violated: ${checker}: ${message}`);
+      if (violations.length < violationsKept) violations.push({ checker, message, event });
+    },
+  });
+  const virtualMsMax = scenario.safetyMs + progressMsMax;
+  let phase: Phase = 'safety';
+  const tell = (): void => {
+    const { nowMs: virtualMs, events } = world;
+    onProgress?.({ phase, virtualMs, virtualMsMax, events, commits: cluster.agreement.highestIndex });
+    world.after(progressEveryMs, '', tell);
+  };
+
+  let recoveryMs: number | undefined;
+  try {
+    world.after(0, '', tell);
+    for (const { index } of cluster.replicas) cluster.start(index);
+    for (const client of cluster.clients) client.start();
+    planFaults({ world, prng: prng.fork(), cluster, untilMs: scenario.safetyMs });
+    await world.run(scenario.safetyMs, () => violations.length > 0);
+    phase = 'progress';
+    if (violations.length === 0) recoveryMs = await demandProgress(world, cluster, () => violations.length > 0);
+  } catch (error) {
+    const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    violations.push({ checker: 'invariant', message, event: world.events });
+  }
+  return resultOf({ options, scenario, world, cluster, violations, recoveryMs });
+}
+
+function scenarioOf(named: string | Scenario, prng: Prng): Scenario {
+  if (typeof named !== 'string') return named;
+  const scenario = scenarioNamed(named, prng);
+  if (scenario === undefined) throw new RangeError(`no scenario ${named}; there are ${scenarioNames.join(', ')}`);
+  return scenario;
+}
+
+/** Heals, asks for something fresh everywhere, and waits; the time it took, or undefined when it took too long. */
+async function demandProgress(world: World, cluster: Cluster, failed: () => boolean): Promise<number | undefined> {
+  const healedAtMs = world.nowMs;
+  world.note('heal');
+  for (const client of cluster.clients) client.finish();
+  cluster.heal();
+  for (const index of cluster.correct) {
+    const behaviour = { windowRequests: 1, operationsPerRequestMax: 1, thinkMsMax: 1, requests: 0, resendMs: 500 };
+    const client = cluster.addClient(`fresh-${index}`, { ...behaviour, only: index });
+    client.ask([
+      { kind: 'put', key: 'fresh', value: client.name },
+      ...Array.from({ length: cluster.scenario.keys }, (_, key) => ({ kind: 'get', key: `k${key}` }) as const),
+    ]);
+  }
+  const isDone = (): boolean => waitedFor(cluster) === undefined;
+  await world.run(healedAtMs + progressMsMax, () => failed() || isDone());
+  return isDone() ? world.nowMs - healedAtMs : undefined;
+}
+
+/** What is missing still: results, or replicas that have not executed what others have. */
+function waitedFor(cluster: Cluster): string | undefined {
+  const open = cluster.clients.filter(({ openRequests }) => openRequests > 0);
+  if (open.length > 0) return open.map((client) => client.describeOpen()).join('; ');
+  const highest = cluster.agreement.highestIndex;
+  const behind = [...cluster.correct].filter((index) => cluster.replicas[index]?.status?.commitIndex !== highest);
+  if (behind.length === 0) return undefined;
+  const where = behind.map((index) => `r${index} at ${cluster.replicas[index]?.status?.commitIndex ?? 'nothing'}`);
+  return `commit ${highest}, behind are ${where.join(', ')}`;
+}
+
+function resultOf(run: {
+  readonly options: SimulationOptions;
+  readonly scenario: Scenario;
+  readonly world: World;
+  readonly cluster: Cluster;
+  readonly violations: Violation[];
+  readonly recoveryMs: number | undefined;
+}): SimulationResult {
+  const { options, scenario, world, cluster, violations, recoveryMs } = run;
+  const report = (checker: Violation['checker'], message: string, event = world.events): void => {
+    violations.push({ checker, message, event });
+  };
+  if (recoveryMs !== undefined) {
+    const reached = new Map(
+      [...cluster.correct].map((index) => [index, cluster.replicas[index]?.status?.commitIndex ?? 0]),
+    );
+    checkAcknowledged(cluster.history.acknowledged, cluster.execution, reached, report);
+  }
+  const { tooHard } = checkHistory(cluster.history.entries, report);
+  const first = [...violations].sort((a, b) => a.event - b.event)[0];
+  const verdict = first !== undefined ? 'diverged' : recoveryMs === undefined ? 'stalled' : 'agreed';
+  const isNamed = options.scenario === undefined || typeof options.scenario === 'string';
+  return {
+    verdict,
+    seed: options.seed,
+    scenario: scenario.name,
+    replicas: scenario.size.n,
+    adversaries: scenario.adversaries,
+    events: world.events,
+    commits: cluster.agreement.highestIndex,
+    requests: cluster.history.acknowledged.length,
+    operations: cluster.execution.operations,
+    virtualMs: world.nowMs,
+    recoveryMs,
+    firstDivergence: first,
+    violations,
+    waitingFor: verdict === 'stalled' ? waitedFor(cluster) : undefined,
+    unsearchedKeys: tooHard,
+    trace: world.trace(),
+    traceDigest: world.traceDigest(),
+    replay: `coterie simulate --seed ${options.seed}${isNamed && scenario.name !== 'mixed' ? ` --scenario ${scenario.name}` : ''}`,
+  };
+}

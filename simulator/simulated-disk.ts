@@ -1,0 +1,40 @@
+/**
+ * Simulated disk: the memory log with the time a sync takes, and crashes that keep any part of what was not yet synced.
+ */
+import { MemoryLog } from '../src/storage/memory-log.ts';
+import type { Prng } from './prng.ts';
+import type { World } from './world.ts';
+
+export interface DiskConditions {
+  readonly syncMsMin: number;
+  readonly syncMsMax: number;
+}
+
+/** More records than wait for one sync, as a rule: a crash may keep none, some or all of them. */
+const unsyncedRecords = 12;
+
+export class SimulatedDisk {
+  readonly #prng: Prng;
+  #log: MemoryLog;
+
+  constructor(options: { readonly world: World; readonly prng: Prng; readonly conditions: DiskConditions }) {
+    const { world, prng } = options;
+    const { syncMsMin, syncMsMax } = options.conditions;
+    this.#prng = prng;
+    const sync = (): Promise<void> =>
+      new Promise((resolve) => {
+        world.after(prng.timeMs(syncMsMin, syncMsMax), '', resolve);
+      });
+    this.#log = new MemoryLog({ sync });
+  }
+
+  get log(): MemoryLog {
+    return this.#log;
+  }
+
+  /** The power goes: what was synced stays, of the rest what the disk happened to have written. */
+  crash(): void {
+    const keepUnsynced = this.#prng.pick([false, true, this.#prng.below(unsyncedRecords)]);
+    this.#log = this.#log.crash({ keepUnsynced });
+  }
+}

@@ -1,0 +1,336 @@
+/**
+ * Simulated replica: the production machine, log and carrying out of effects, with the event loop of a replica driven by
+ * virtual time. It can die at any moment, between any two effects, and come back with what its disk kept.
+ */
+
+import { kv } from '../services/kv/kv.ts';
+import type { Digest } from '../src/crypto/hash.ts';
+import type { Reply } from '../src/execution/execution.ts';
+import type { Membership } from '../src/membership/membership.ts';
+import { blockPreimage, type SignatureCheck } from '../src/ordering/validity.ts';
+import { carryOut, type Ports } from '../src/replica/carry-out.ts';
+import { CatchUp } from '../src/replica/catch-up.ts';
+import type { ReplicaEffects, ReplicaInput } from '../src/replica/effects.ts';
+import { type MachineStatus, ReplicaMachine } from '../src/replica/machine.ts';
+import { RoundIndex } from '../src/replica/round-index.ts';
+import { roundOfEncodedBlock } from '../src/wire/block.ts';
+import { decodePeerMessage, type PeerMessage } from '../src/wire/peer-message.ts';
+import type { Adversary, Outgoing } from './adversaries/adversary.ts';
+import type { Clock } from './clock.ts';
+import { keyOf, type Signatures } from './keys.ts';
+import type { Prng } from './prng.ts';
+import type { SimulatedDisk } from './simulated-disk.ts';
+import type { Cancellable, World } from './world.ts';
+
+/** What of the machine the loop needs: tests put a broken one in its place to see whether a checker notices. */
+export interface Machine {
+  readonly status: MachineStatus;
+  restore(blocks: readonly Uint8Array[]): void;
+  step(inputs: readonly ReplicaInput[], nowMs: number): ReplicaEffects;
+}
+
+export interface MachineOptions {
+  readonly membership: Membership;
+  readonly self: number;
+  readonly sign: (digest: Digest) => Uint8Array;
+  readonly check: SignatureCheck;
+  /** How often this replica was started before. */
+  readonly restarts: number;
+}
+
+export function productionMachine({ membership, self, sign, check }: MachineOptions): Machine {
+  return new ReplicaMachine({ membership, self, sign, check, service: kv });
+}
+
+/** What the rest of the simulation is told, and how the replica reaches it. */
+export interface ReplicaPorts {
+  readonly send: (from: number, to: number, frame: Uint8Array) => void;
+  readonly reply: (replica: number, reply: Reply) => void;
+  readonly refused: (replica: number, refusal: ReplicaEffects['refusals'][number]) => void;
+  /** A step's effects, now that what they rest on is durable; `status` is that of the machine after the step. */
+  readonly stepped: (replica: number, effects: ReplicaEffects, status: MachineStatus) => void;
+  /** The machine is back from its log. */
+  readonly restored: (replica: number, status: MachineStatus) => void;
+}
+
+/** Longest time a step waits for the processor. */
+const schedulingMsMax = 0.3;
+const adversaryTickMs = 15;
+
+export class SimulatedReplica {
+  readonly index: number;
+  readonly disk: SimulatedDisk;
+  readonly clock: Clock;
+  readonly adversary: Adversary | undefined;
+  readonly #world: World;
+  readonly #prng: Prng;
+  readonly #ports: ReplicaPorts;
+  readonly #membership: Membership;
+  readonly #signatures: Signatures;
+  readonly #makeMachine: (options: MachineOptions) => Machine;
+
+  #machine: Machine | undefined;
+  #roundIndex = new RoundIndex();
+  #catchUp: CatchUp | undefined;
+  #inbox: ReplicaInput[] = [];
+  #wake: Cancellable | undefined;
+  #turnPlanned = false;
+  #carryingOut = false;
+  /** Grows with each crash and start: what an earlier life left behind does nothing any more. */
+  #life = 0;
+  #restarts = 0;
+  /** Effects to carry out until it dies in the middle of them. */
+  #effectsLeft = Number.POSITIVE_INFINITY;
+  #died: (() => void) | undefined;
+
+  constructor(options: {
+    readonly index: number;
+    readonly world: World;
+    readonly prng: Prng;
+    readonly membership: Membership;
+    readonly signatures: Signatures;
+    readonly disk: SimulatedDisk;
+    readonly clock: Clock;
+    readonly ports: ReplicaPorts;
+    readonly adversary: Adversary | undefined;
+    readonly makeMachine: (options: MachineOptions) => Machine;
+  }) {
+    this.index = options.index;
+    this.disk = options.disk;
+    this.clock = options.clock;
+    this.adversary = options.adversary;
+    this.#world = options.world;
+    this.#prng = options.prng;
+    this.#ports = options.ports;
+    this.#membership = options.membership;
+    this.#signatures = options.signatures;
+    this.#makeMachine = options.makeMachine;
+  }
+
+  get isUp(): boolean {
+    return this.#machine !== undefined;
+  }
+
+  get status(): MachineStatus | undefined {
+    return this.#machine?.status;
+  }
+
+  /** Starts from what the disk holds; does nothing when it is up. `started` is called when it takes input. */
+  start(started: () => void): void {
+    if (this.isUp) return;
+    this.#life += 1;
+    const life = this.#life;
+    this.#restore(life).then(
+      (machine) => {
+        if (machine === undefined) return;
+        this.#machine = machine;
+        this.#world.note(`r${this.index} starts at commit ${machine.status.commitIndex}`);
+        this.#ports.restored(this.index, machine.status);
+        started();
+        this.#planTurn();
+        if (this.adversary?.tick !== undefined) this.#planTick(life);
+      },
+      (error: unknown) => this.#world.fail(error),
+    );
+  }
+
+  /** Dies at once. What was not durable is lost, or not, as the disk likes. */
+  crash(): void {
+    if (!this.isUp) return;
+    this.#world.note(`r${this.index} dies`);
+    this.#life += 1;
+    this.#restarts += 1;
+    this.#machine = undefined;
+    this.#inbox = [];
+    this.#wake?.cancel();
+    this.#turnPlanned = false;
+    this.#carryingOut = false;
+    this.#effectsLeft = Number.POSITIVE_INFINITY;
+    this.disk.crash();
+  }
+
+  /** Dies in the middle of carrying out effects, before the `count`-th one from now. */
+  crashAfterEffects(count: number, died: () => void): void {
+    this.#effectsLeft = count;
+    this.#died = died;
+  }
+
+  deliver(from: number, frame: Uint8Array): void {
+    if (!this.isUp) return;
+    if (this.adversary?.incoming !== undefined) {
+      const decoded = decodePeerMessage(frame);
+      if (decoded.ok) {
+        const { pass, send } = this.adversary.incoming(decoded.value, from);
+        this.#emit(send);
+        if (!pass) return;
+      }
+    }
+    this.#take({ kind: 'peer-frame', from, frame });
+  }
+
+  connected(peer: number): void {
+    this.#take({ kind: 'connected', peer });
+  }
+
+  request(link: number, request: Uint8Array): void {
+    this.#take({ kind: 'client-request', link, request });
+  }
+
+  #take(input: ReplicaInput): void {
+    if (!this.isUp) return;
+    this.#inbox.push(input);
+    this.#planTurn();
+  }
+
+  async #restore(life: number): Promise<Machine | undefined> {
+    const key = keyOf(`replica ${this.index}`);
+    const machine = this.#makeMachine({
+      membership: this.#membership,
+      self: this.index,
+      sign: (digest) => this.#signatures.sign(key, blockPreimage(digest)),
+      check: this.#signatures.check,
+      restarts: this.#restarts,
+    });
+    const roundIndex = new RoundIndex();
+    const records = await this.disk.log.read(0, Number.MAX_SAFE_INTEGER);
+    if (life !== this.#life) return undefined;
+    for (const { bytes, position } of records) roundIndex.note(roundOfEncodedBlock(bytes), position);
+    machine.restore(records.map(({ bytes }) => bytes));
+    this.#roundIndex = roundIndex;
+    this.#catchUp = new CatchUp({
+      log: this.disk.log,
+      roundIndex,
+      send: (to, frame) => {
+        if (life === this.#life) this.#send(to, frame);
+      },
+      failed: (error) => {
+        if (life === this.#life) this.#world.fail(error);
+      },
+    });
+    return machine;
+  }
+
+  #planTurn(): void {
+    if (this.#turnPlanned || this.#carryingOut || !this.isUp) return;
+    this.#turnPlanned = true;
+    const life = this.#life;
+    this.#world.after(this.#prng.timeMs(1 / 64, schedulingMsMax), '', () => {
+      if (life !== this.#life) return;
+      this.#turnPlanned = false;
+      this.#turn(life);
+    });
+  }
+
+  #turn(life: number): void {
+    const machine = this.#machine;
+    if (machine === undefined) return;
+    this.#wake?.cancel();
+    const inputs = this.#inbox;
+    this.#inbox = [];
+    const effects = machine.step(inputs, this.clock.read(this.#world.nowMs));
+    const { status } = machine;
+    this.#carryingOut = true;
+    if (effects.persist.length === 0) this.#ports.stepped(this.index, effects, status);
+    carryOut(
+      effects,
+      this.#effectPorts(life, () => this.#ports.stepped(this.index, effects, status)),
+    ).then(
+      () => {
+        if (life !== this.#life) return;
+        this.#carryingOut = false;
+        if (this.#inbox.length > 0) this.#planTurn();
+        else this.#setWake(effects.wakeAtMs);
+      },
+      (error: unknown) => {
+        if (life === this.#life) this.#world.fail(error);
+      },
+    );
+  }
+
+  #setWake(wakeAtMs: number | undefined): void {
+    if (wakeAtMs === undefined) return;
+    const delayMs = Math.max(1, wakeAtMs - this.clock.read(this.#world.nowMs));
+    this.#wake = this.#world.after(delayMs, '', () => this.#planTurn());
+  }
+
+  /** Ports of one step. Every effect is a moment to die; after that nothing of the step happens any more. */
+  #effectPorts(life: number, durable: () => void): Ports {
+    const isAlive = (): boolean => {
+      if (life !== this.#life) return false;
+      this.#effectsLeft -= 1;
+      if (this.#effectsLeft > 0) return true;
+      const died = this.#died;
+      this.crash();
+      died?.();
+      return false;
+    };
+    const never = new Promise<never>(() => {});
+    const send = (to: number, frame: Uint8Array): void => {
+      if (isAlive()) this.#send(to, frame);
+    };
+    const { log } = this.disk;
+    return {
+      log: {
+        append: async (records) => {
+          if (!isAlive()) return never;
+          // An append that a crash overtakes is rejected; the one who waited for it is dead.
+          const positions = await log
+            .append(records)
+            .catch((error: unknown) => (life === this.#life ? Promise.reject(error) : never));
+          if (!isAlive()) return never;
+          durable();
+          return positions;
+        },
+        read: (from, sizeBytesMax) => log.read(from, sizeBytesMax),
+        end: log.end,
+        close: () => log.close(),
+      },
+      roundIndex: this.#roundIndex,
+      send,
+      broadcast: (frame) => {
+        for (let to = 0; to < this.#membership.members.length; to++) if (to !== this.index) send(to, frame);
+      },
+      refuse: (refusal) => {
+        if (isAlive()) this.#ports.refused(this.index, refusal);
+      },
+      reply: (reply) => {
+        const said = this.adversary?.reply === undefined ? reply : this.adversary.reply(reply);
+        if (said !== undefined && isAlive()) this.#ports.reply(this.index, said);
+      },
+      serve: (to, afterRound) => {
+        if (isAlive()) this.#catchUp?.serve(to, afterRound);
+      },
+    };
+  }
+
+  #send(to: number, frame: Uint8Array): void {
+    if (this.adversary === undefined) this.#ports.send(this.index, to, frame);
+    else this.#emit(this.adversary.outgoing(messageOf(frame), to));
+  }
+
+  #emit(outgoing: readonly Outgoing[]): void {
+    for (const { to, frame } of outgoing) if (to !== this.index) this.#ports.send(this.index, to, frame);
+  }
+
+  #planTick(life: number): void {
+    this.#world.after(this.#prng.timeMs(1, 2 * adversaryTickMs), '', () => {
+      if (life !== this.#life) return;
+      this.#emit(this.adversary?.tick?.() ?? []);
+      this.#planTick(life);
+    });
+  }
+}
+
+const messages = new WeakMap<Uint8Array, PeerMessage>();
+
+/** The message that the machine put into a frame, decoded once for a broadcast. */
+function messageOf(frame: Uint8Array): PeerMessage {
+  let message = messages.get(frame);
+  if (message === undefined) {
+    const decoded = decodePeerMessage(frame);
+    if (!decoded.ok) throw new Error(`invariant: the machine made a frame it cannot read: ${decoded.reason}`);
+    message = decoded.value;
+    messages.set(frame, message);
+  }
+  return message;
+}
