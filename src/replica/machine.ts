@@ -27,8 +27,6 @@ export interface MachineStatus extends OrderingStatus {
   readonly stateDigest: Digest;
   /** Agreed time of the last commit, milliseconds since 1970. */
   readonly timestamp: number;
-  /** Operations executed since this process started, replay of the log included. */
-  readonly operations: number;
 }
 
 export class ReplicaMachine {
@@ -64,12 +62,20 @@ export class ReplicaMachine {
     );
   }
 
+  /** Operations executed since this process started, replay of the log included. */
+  get operations(): number {
+    return this.#operations;
+  }
+
+  get commitIndex(): number {
+    return this.#execution.commitIndex;
+  }
+
   get status(): MachineStatus {
     return {
       ...this.#ordering.status,
       stateDigest: this.#execution.stateDigest,
       timestamp: this.#execution.timestamp,
-      operations: this.#operations,
     };
   }
 

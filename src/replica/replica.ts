@@ -187,7 +187,7 @@ class Replica implements RunningReplica {
       serviceId: membership.serviceId,
       replicaIndex: self,
       randomBytes,
-      commitIndex: () => this.#machine.status.commitIndex,
+      commitIndex: () => this.#machine.commitIndex,
       status: () => this.status() as unknown as Value,
       onRequest: (link, request) => this.#loop.push({ kind: 'client-request', link, request }),
       onCounted: (event) => this.#counters.count(event),
@@ -258,8 +258,8 @@ class Replica implements RunningReplica {
       for (const record of records) this.#roundIndex.note(roundOfEncodedBlock(record.bytes), record.position);
       this.#machine.restore(records.map((record) => record.bytes));
       blocks += records.length;
-      this.#operations = this.#machine.status.operations;
-      this.#onReplay?.({ blocks, commitIndex: this.#machine.status.commitIndex });
+      this.#operations = this.#machine.operations;
+      this.#onReplay?.({ blocks, commitIndex: this.#machine.commitIndex });
       position = (records.at(-1)?.position ?? 0) + 1;
     }
   }
@@ -274,7 +274,7 @@ class Replica implements RunningReplica {
   }
 
   #observe(effects: ReplicaEffects): void {
-    const { operations } = this.#machine.status;
+    const { operations } = this.#machine;
     this.#counters.executed(operations - this.#operations, now());
     this.#operations = operations;
     for (const evidence of effects.evidence) this.#evidence.add(evidence);

@@ -6,7 +6,7 @@
 export interface Mutant {
   /** The mistake, in the words of §6 where it stands there. */
   readonly mistake: string;
-  readonly file: 'committer.ts' | 'slots.ts';
+  readonly file: 'committer.ts' | 'slots.ts' | 'linearizer.ts';
   /** Texts that must stand in the file, each replaced everywhere. */
   readonly changes: readonly (readonly [from: string, to: string])[];
   /** The case that must fail on it. Others may too. */
@@ -208,6 +208,34 @@ export const listedMutants: readonly Mutant[] = [
   },
 ];
 
+/** The same, and others, in the order of blocks (§5). */
+export const linearizerMutants: readonly Mutant[] = [
+  {
+    mistake: 'Map order as tie-break: twins in the order in which they are met',
+    file: 'linearizer.ts',
+    changes: [['(a.id < b.id ? -1 : 1)', '0']],
+    caughtBy: 'twins by digest, whichever is met first',
+  },
+  {
+    mistake: 'blocks at the horizon taken',
+    file: 'linearizer.ts',
+    changes: [['block.round <= horizon', 'block.round < horizon']],
+    caughtBy: 'blocks at the horizon and below are left out',
+  },
+  {
+    mistake: 'blocks of earlier commits taken again',
+    file: 'linearizer.ts',
+    changes: [['if (isCommitted(id)) continue;', '']],
+    caughtBy: 'blocks of an earlier commit are left out',
+  },
+  {
+    mistake: 'the leader first',
+    file: 'linearizer.ts',
+    changes: [['return ordered.sort(compareBlocks);', 'return ordered;']],
+    caughtBy: 'the history of the leader by round, then author',
+  },
+];
+
 /** Other mistakes that the text of §4 rules out. */
 export const furtherMutants: readonly Mutant[] = [
   {
@@ -322,7 +350,7 @@ export const furtherMutants: readonly Mutant[] = [
     mistake: 'the commit of the period forgotten between calls',
     file: 'committer.ts',
     changes: [['position: { next, periodHasCommit }', 'position: { next, periodHasCommit: false }']],
-    caughtBy: 'a commit in its period makes a fallback slot void, and its coin is not waited for',
+    caughtBy: 'a void fallback slot still serves as an anchor',
   },
   {
     mistake: 'a void fallback slot is no anchor',

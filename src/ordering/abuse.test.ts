@@ -1,0 +1,146 @@
+import { describe, expect, it } from 'vitest';
+import { sign } from '../crypto/ed25519.ts';
+import { sha256 } from '../crypto/hash.ts';
+import { genesisReference } from '../membership/membership.ts';
+import { type Block, type BlockContent, encodeBlock, type Reference } from '../wire/block.ts';
+import { limits } from '../wire/limits.ts';
+import { TestCluster, testKey, testRequest } from './testing/test-cluster.ts';
+import { blockPreimage } from './validity.ts';
+
+/** What replica 3 can say when an adversary has its key. */
+const forge = (
+  content: Partial<BlockContent> & { readonly round: number; readonly parents: readonly Reference[] },
+): Block =>
+  encodeBlock({ epoch: 0, author: 3, timestamp: 0, requests: [], duties: [], ...content }, (digest) =>
+    sign(testKey(3), blockPreimage(digest)),
+  );
+const give = (cluster: TestCluster, to: number, block: Block, from = 3): void =>
+  cluster.step(to, [{ kind: 'peer-message', from, message: { kind: 'block', block: block.bytes } }]);
+const withoutReplica3 = (): TestCluster => {
+  const cluster = new TestCluster({ n: 4, f: 1 });
+  cluster.crash(3);
+  return cluster;
+};
+const genesisParents = (cluster: TestCluster): readonly Reference[] =>
+  [3, 0, 1, 2].map((author) => genesisReference(cluster.membership.epochGenesis, author));
+const agreeAndContain = (cluster: TestCluster, digest: string): void => {
+  for (const index of [0, 1, 2]) {
+    expect(cluster.committedRequests(index)).toContain(digest);
+    expect(cluster.commits[index]?.map((commit) => commit.digest)).toEqual(cluster.commits[0]?.map((c) => c.digest));
+  }
+};
+
+describe('an equivocator', () => {
+  it('is proven wrong by both blocks, once, and the correct replicas go on together', () => {
+    const cluster = withoutReplica3();
+    const parents = genesisParents(cluster);
+    const twins = [1, 2].map((timestamp) => forge({ round: 1, parents, timestamp })) as [Block, Block];
+    for (const index of [0, 1, 2]) give(cluster, index, index === 0 ? twins[0] : twins[1]);
+    for (const index of [0, 1, 2]) give(cluster, index, index === 0 ? twins[1] : twins[0]);
+    for (const index of [0, 1, 2]) give(cluster, index, index === 0 ? twins[1] : twins[0]);
+    const request = testRequest(cluster.membership, 0, 1);
+    cluster.request(1, request);
+    cluster.settle(1_000);
+    agreeAndContain(cluster, request.digest);
+    for (const index of [0, 1, 2]) {
+      const proofs = cluster.evidence[index]?.filter((evidence) => evidence.kind === 'equivocation');
+      expect(proofs?.map(({ author, round }) => ({ author, round }))).toEqual([{ author: 3, round: 1 }]);
+    }
+  });
+
+  it('cannot make others keep twins that only its own blocks cite', () => {
+    const cluster = withoutReplica3();
+    const parents = genesisParents(cluster);
+    give(cluster, 0, forge({ round: 1, parents, timestamp: 1 }));
+    const held = cluster.replicas[0]?.status.heldBlocks;
+    for (let timestamp = 2; timestamp < 50; timestamp++) give(cluster, 0, forge({ round: 1, parents, timestamp }));
+    expect(cluster.replicas[0]?.status.heldBlocks).toBe(held);
+  });
+
+  it('has its twin stored where a block of another cites it, and all replicas commit the same', () => {
+    const cluster = withoutReplica3();
+    const parents = genesisParents(cluster);
+    const requests = [1, 2].map((number) => testRequest(cluster.membership, 5, number));
+    const twins = requests.map((request) => forge({ round: 1, parents, requests: [request.bytes] })) as [Block, Block];
+    give(cluster, 0, twins[0]);
+    give(cluster, 1, twins[1]);
+    give(cluster, 2, twins[1]);
+    cluster.settle(2_000);
+    const request = testRequest(cluster.membership, 0, 1);
+    cluster.request(0, request);
+    cluster.settle(2_000);
+    agreeAndContain(cluster, request.digest);
+    for (const twin of requests) agreeAndContain(cluster, twin.digest);
+  });
+});
+
+describe('made-up things', () => {
+  it('parents that do not exist park the block, and cost its author only', () => {
+    const cluster = withoutReplica3();
+    const bogus: Reference = { round: 1, author: 3, digest: sha256(new Uint8Array([1])) };
+    const others = [0, 1, 2].map((author) => ({ round: 1, author, digest: sha256(new Uint8Array([9, author])) }));
+    for (const index of [0, 1, 2]) give(cluster, index, forge({ round: 2, parents: [bogus, ...others] }));
+    const request = testRequest(cluster.membership, 0, 1);
+    cluster.request(0, request);
+    cluster.settle(3_000);
+    agreeAndContain(cluster, request.digest);
+    expect(cluster.replicas[0]?.status.parkedBlocks).toBe(1);
+  });
+
+  it('parked blocks of one author are bounded, the farthest future goes first', () => {
+    const cluster = withoutReplica3();
+    const bogus = (round: number): readonly Reference[] =>
+      [3, 0, 1, 2].map((author) => ({ round, author, digest: sha256(new Uint8Array([7, author, round & 255])) }));
+    for (let turn = 0; turn < 3; turn++) {
+      for (let round = 2; round <= limits.futureRoundsMax; round++) {
+        give(cluster, 0, forge({ round, parents: bogus(round - 1), timestamp: turn }));
+      }
+    }
+    expect(cluster.replicas[0]?.status.parkedBlocks).toBe(limits.parkedPerAuthorMax);
+  });
+
+  it('rounds in the far future are refused by name and move nobody', () => {
+    const cluster = withoutReplica3();
+    const round = 1_000_000;
+    const parents = [3, 0, 1, 2].map((author) => ({
+      round: round - 1,
+      author,
+      digest: sha256(new Uint8Array([author])),
+    }));
+    for (const index of [0, 1, 2]) give(cluster, index, forge({ round, parents }));
+    expect(cluster.evidence[0]).toMatchObject([
+      { kind: 'rejection', rule: 'too far in the future', author: 3, from: 3 },
+    ]);
+    cluster.settle(1_000);
+    expect(cluster.sentCount).toBe(0);
+    const request = testRequest(cluster.membership, 0, 1);
+    cluster.request(0, request);
+    cluster.settle(1_000);
+    agreeAndContain(cluster, request.digest);
+  });
+
+  it('empty blocks of one author, however many, make nobody else work', () => {
+    const cluster = withoutReplica3();
+    give(cluster, 0, forge({ round: 1, parents: genesisParents(cluster) }));
+    cluster.settle(2_000);
+    expect(cluster.sentCount).toBe(0);
+  });
+});
+
+describe('a replica whose log is lost', () => {
+  it('turns observer when it meets an own block it does not know, and follows all the same', () => {
+    const cluster = new TestCluster({ n: 4, f: 1 });
+    cluster.request(3, testRequest(cluster.membership, 0, 1));
+    cluster.settle();
+    cluster.crash(3);
+    cluster.logs[3]?.splice(0);
+    cluster.restart(3);
+    for (let number = 2; number < 6; number++) {
+      cluster.request(0, testRequest(cluster.membership, 0, number));
+      cluster.settle(500);
+    }
+    expect(cluster.replicas[3]?.status.observer).toBe(true);
+    expect(cluster.commits[3]?.at(-1)?.digest).toBe(cluster.commits[0]?.at(-1)?.digest);
+    expect(cluster.evidence[0]?.filter((evidence) => evidence.kind === 'equivocation')).toEqual([]);
+  });
+});
