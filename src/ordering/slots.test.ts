@@ -85,7 +85,7 @@ describe('anchors', () => {
   };
 
   it('of a steady slot begin three rounds above it', () => {
-    expect(anchors(steady(1), 4)).toBe('4, 5, fallback 8, 8');
+    expect(anchors(steady(1), 4)).toBe('4, 5, fallback 8, 6');
     expect(anchors(steady(2, 1), 3, { period: 8, ranks: 2 })).toBe('5, 5.1, fallback 8');
   });
 
