@@ -1,0 +1,107 @@
+/**
+ * `coterie kv`: the key-value service from a shell.
+ */
+import type { Command } from 'commander';
+import {
+  addClusterOptions,
+  addHelp,
+  addJsonOption,
+  type CommandContext,
+  type HelpDetails,
+  wholeNumber,
+} from './command.ts';
+
+export interface KvOptions {
+  readonly cluster?: string;
+  readonly timeout: number;
+}
+
+export interface KvGetOptions extends KvOptions {
+  readonly raw?: true;
+}
+
+export interface KvListOptions extends KvOptions {
+  readonly limit: number;
+  readonly after?: string;
+}
+
+export interface KvCasOptions extends KvOptions {
+  readonly absent?: true;
+}
+
+const timeoutCode = { 3: 'too few replicas answered in time; a write may or may not have been executed' };
+
+export function defineKv(program: Command, context: CommandContext): void {
+  const kv = program.command('kv').description('Use the key-value service.').helpCommand(false);
+  const add = (command: Command, details: HelpDetails): void => {
+    addHelp(addJsonOption(addClusterOptions(command)), {
+      ...details,
+      exitCodes: { ...timeoutCode, ...details.exitCodes },
+    });
+  };
+  const run = () => import('./run-kv.ts');
+
+  add(
+    kv
+      .command('put')
+      .description('Store a value under a key.')
+      .argument('<key>')
+      .argument('<value>', 'text; "-" takes it from stdin, as text when it is UTF-8, else as bytes')
+      .action(async (key: string, value: string, options: KvOptions) => {
+        await (await run()).runPut(key, value, options, context);
+      }),
+    { examples: ['coterie kv put greeting hello', 'coterie kv put logo - < logo.png'], exitCodes: {} },
+  );
+  add(
+    kv
+      .command('get')
+      .description('Print the value of a key.')
+      .argument('<key>')
+      .option('--raw', 'exactly the value, no line end after text')
+      .action(async (key: string, options: KvGetOptions) => {
+        await (await run()).runGet(key, options, context);
+      }),
+    {
+      examples: ['coterie kv get greeting', 'coterie kv get logo > logo.png', 'coterie kv get greeting --json'],
+      exitCodes: { 1: 'there is no such key' },
+    },
+  );
+  add(
+    kv
+      .command('delete')
+      .description('Remove a key.')
+      .argument('<key>')
+      .action(async (key: string, options: KvOptions) => {
+        await (await run()).runDelete(key, options, context);
+      }),
+    { examples: ['coterie kv delete greeting'], exitCodes: { 1: 'there was no such key' } },
+  );
+  add(
+    kv
+      .command('list')
+      .description('List keys and values in the order of the keys, a page at a time.')
+      .argument('[prefix]', 'only keys that begin with this', '')
+      .option('--limit <n>', 'entries of a page', wholeNumber(1, 1000), 100)
+      .option('--after <key>', 'go on behind this key')
+      .action(async (prefix: string, options: KvListOptions) => {
+        await (await run()).runList(prefix, options, context);
+      }),
+    { examples: ['coterie kv list', 'coterie kv list user/ --limit 20 --after user/0020'], exitCodes: {} },
+  );
+  add(
+    kv
+      .command('cas')
+      .description('Compare and set: store a value only if the key still has the expected one.')
+      .argument('<key>')
+      .argument('<expected>', 'the value it must have now; with --absent, left out')
+      .argument('[new]', 'the value to store; "-" takes it from stdin')
+      .option('--absent', 'the key must not exist')
+      .action(async (key: string, first: string, second: string | undefined, options: KvCasOptions) => {
+        await (await run()).runCas(key, first, second, options, context);
+      }),
+    {
+      examples: ['coterie kv cas counter 1 2', 'coterie kv cas lock my-name --absent'],
+      exitCodes: { 1: 'the key has another value, which is printed; nothing was changed' },
+    },
+  );
+}

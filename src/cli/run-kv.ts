@@ -1,0 +1,129 @@
+/**
+ * Run kv: one call of the key-value service, printed for people, for pipes or as JSON.
+ *
+ * Operations are called by name, without loading the service: a command should not pay for schemas that the replicas
+ * check anyway. The results are checked by f + 1 replicas having given the same one.
+ */
+import { isUtf8 } from 'node:buffer';
+import type { KvEntry, KvValue } from '../../services/kv/kv.ts';
+import type { Value } from '../wire/value.ts';
+import { CliError, exitCodes } from './cli-error.ts';
+import { openCluster, withClient } from './cluster.ts';
+import { type CommandContext, clusterDirectory } from './command.ts';
+import type { KvCasOptions, KvGetOptions, KvListOptions, KvOptions } from './kv.ts';
+import { readInput } from './read-input.ts';
+import { printable, type Terminal } from './terminal.ts';
+import { valueToJson } from './value-json.ts';
+
+export async function runPut(key: string, text: string, options: KvOptions, context: CommandContext): Promise<void> {
+  const value = await readValue(text);
+  await callKv('put', { key, value }, options, context);
+  if (context.terminal.json) context.terminal.document({ key, stored: true });
+}
+
+export async function runGet(key: string, options: KvGetOptions, context: CommandContext): Promise<void> {
+  const { terminal } = context;
+  const value = (await callKv('get', { key }, options, context)) as KvValue | null;
+  if (value === null) throw missing(key);
+  if (terminal.json) terminal.document({ key, value: valueToJson(value) });
+  else if (typeof value !== 'string') showBytes(value, terminal);
+  else if (terminal.isInteractive) terminal.line(value.split('\n').map(printable).join('\n'));
+  else if (options.raw === true) terminal.raw(value);
+  else terminal.line(value);
+}
+
+export async function runDelete(key: string, options: KvOptions, context: CommandContext): Promise<void> {
+  const { deleted } = (await callKv('delete', { key }, options, context)) as { readonly deleted: boolean };
+  if (context.terminal.json) {
+    context.terminal.document({ key, deleted });
+    if (!deleted) context.setExitCode(exitCodes.negative);
+  } else if (!deleted) throw missing(key);
+}
+
+export async function runList(prefix: string, options: KvListOptions, context: CommandContext): Promise<void> {
+  const { terminal } = context;
+  const { limit, after } = options;
+  const page = await callKv(
+    'list',
+    after === undefined ? { prefix, limit } : { prefix, limit, after },
+    options,
+    context,
+  );
+  if (terminal.json) {
+    terminal.document(valueToJson(page));
+    return;
+  }
+  const { entries, next } = page as { readonly entries: readonly KvEntry[]; readonly next: string | null };
+  // On a terminal keys line up; elsewhere a tab separates, which is what cut and awk expect.
+  const width = terminal.isInteractive
+    ? Math.min(40, Math.max(0, ...entries.map(({ key }) => printable(key).length)))
+    : 0;
+  for (const { key, value } of entries) {
+    const separator = terminal.isInteractive ? '  ' : '\t';
+    terminal.line(`${printable(key).padEnd(width)}${separator}${shownValue(value)}`);
+  }
+  if (entries.length === 0) terminal.note(prefix === '' ? 'no keys' : `no keys begin with ${printable(prefix)}`);
+  if (next !== null) terminal.note(`there is more: --after ${printable(next)}`);
+}
+
+export async function runCas(
+  key: string,
+  first: string,
+  second: string | undefined,
+  options: KvCasOptions,
+  context: CommandContext,
+): Promise<void> {
+  const { terminal } = context;
+  const { expected, next } = casParameters(first, second, options);
+  const input = { key, expected: expected === null ? null : await readValue(expected), value: await readValue(next) };
+  const answer = await callKv('cas', input, options, context);
+  const { swapped, current } = answer as { readonly swapped: boolean; readonly current: KvValue | null };
+  if (!swapped) context.setExitCode(exitCodes.negative);
+  if (terminal.json) terminal.document({ key, swapped, current: valueToJson(current) });
+  else if (!swapped)
+    terminal.note(current === null ? 'not set: there is no such key' : `not set: it is ${shownValue(current)}`);
+}
+
+function casParameters(first: string, second: string | undefined, options: KvCasOptions) {
+  const usage = (message: string): CliError =>
+    new CliError(message, { code: 'usage', hint: 'It is "kv cas KEY EXPECTED NEW", or "kv cas KEY NEW --absent".' });
+  if (options.absent === true) {
+    if (second !== undefined) throw usage('with --absent there is no expected value');
+    return { expected: null, next: first };
+  }
+  if (second === undefined) throw usage('the new value is missing');
+  if (first === '-' && second === '-') throw usage('only one of the values can come from stdin');
+  return { expected: first, next: second };
+}
+
+async function callKv(operation: string, input: Value, options: KvOptions, context: CommandContext): Promise<Value> {
+  const cluster = await openCluster(clusterDirectory(options.cluster, context.environment));
+  if (cluster.service !== 'kv') {
+    throw new CliError(`this cluster runs the service ${cluster.service}, not kv`, {
+      code: 'wrong-service',
+      hint: `Call its operations with "coterie call", or name another cluster with --cluster.`,
+    });
+  }
+  return withClient(cluster, options.timeout * 1000, (call) => call(operation, input));
+}
+
+async function readValue(text: string): Promise<KvValue> {
+  if (text !== '-') return text;
+  const bytes = await readInput('-', 'the value');
+  return isUtf8(bytes) ? bytes.toString('utf8') : Uint8Array.from(bytes);
+}
+
+/** Bytes go to a pipe or a file as they are; a terminal would take them for commands. */
+function showBytes(bytes: Uint8Array, terminal: Terminal): void {
+  if (!terminal.isInteractive) terminal.bytes(bytes);
+  else terminal.line(`${shownValue(bytes)}; send them to a file or a pipe to have them`);
+}
+
+function missing(key: string): CliError {
+  return new CliError(`there is no key ${JSON.stringify(key)}`, { code: 'key-missing', exitCode: exitCodes.negative });
+}
+
+/** A value on one line of a terminal. */
+function shownValue(value: KvValue): string {
+  return typeof value === 'string' ? printable(value) : `<${value.length} bytes>`;
+}
