@@ -1,0 +1,204 @@
+/**
+ * Bench: measures a fresh cluster of four replica processes under closed-loop load, everything on this machine.
+ *
+ * Out: for each measurement operations/s, latency, CPU and memory by process; for faults a time line of throughput. All
+ * of a run is one after another on one cluster per fault, so that numbers of one run compare.
+ */
+import { BenchCluster } from './bench-cluster.ts';
+import { type LoadOptions, runLoad } from './load.ts';
+import { describeMachine, type Machine } from './machine.ts';
+import { cpuSecondsOf, residentBytesOf } from './process-usage.ts';
+
+export interface BenchOptions {
+  readonly quick?: boolean;
+  /** Length of each measurement. */
+  readonly seconds?: number;
+  readonly callers?: readonly number[];
+  readonly valueSizes?: readonly number[];
+  /** Only measurements whose name contains one of these. */
+  readonly only?: readonly string[];
+  /** Ranks of steady leaders, protocol parameter L. */
+  readonly ranks?: number;
+}
+
+/** One measurement of throughput and latency. */
+export interface Measurement {
+  readonly name: string;
+  readonly callers: number;
+  readonly identities: 'shared' | 'separate';
+  readonly valueSizeBytes: number;
+  readonly seconds: number;
+  readonly operations: number;
+  readonly failures: number;
+  readonly operationsPerSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  /** CPU seconds for a thousand operations, by process; the load generator is one of them. */
+  readonly cpuSecondsPerThousand: Readonly<Record<string, number>>;
+  readonly residentMegabytes: Readonly<Record<string, number>>;
+}
+
+/** What a fault in the middle does to throughput. */
+export interface FaultMeasurement {
+  readonly name: string;
+  readonly callers: number;
+  readonly fault: 'dead' | 'stopped';
+  /** Operations/s before the fault, and from one second after it on. */
+  readonly beforePerSecond: number;
+  readonly afterPerSecond: number;
+  /** 1 - after / before; negative when it went faster. */
+  readonly cost: number;
+  readonly failures: number;
+  /** Operations completed in each quarter of a second; the fault is at `faultAtQuarter`. */
+  readonly quarters: readonly number[];
+  readonly faultAtQuarter: number;
+}
+
+export interface BenchResults {
+  readonly at: string;
+  readonly machine: Machine;
+  readonly measurements: readonly Measurement[];
+  readonly faults: readonly FaultMeasurement[];
+}
+
+/** Runs all measurements; `report` is told each result as a line for people. */
+export async function runBench(options: BenchOptions, report: (line: string) => void): Promise<BenchResults> {
+  const seconds = options.seconds ?? (options.quick ? 2 : 8);
+  const machine = await describeMachine();
+  report(`${machine.cpu}, ${machine.cores} cores, ${machine.memoryGigabytes} GiB; ${machine.runtime}`);
+  report(`commit ${machine.commit}; 4 replicas and the load on this machine, fsync on, ${seconds} s each`);
+  const wanted = (name: string): boolean =>
+    options.only === undefined || options.only.some((word) => name.includes(word));
+  const measurements: Measurement[] = [];
+  const loads = loadsOf(options).filter(({ name }) => wanted(name));
+  if (loads.length > 0) {
+    const cluster = await BenchCluster.start(options.ranks);
+    try {
+      report(
+        `${'measurement'.padEnd(34)}${'ops/s'.padStart(9)}${'p50 ms'.padStart(9)}${'p99 ms'.padStart(9)}  CPU s/1000 ops`,
+      );
+      for (const { name, load } of loads) {
+        const measured = await measure(cluster, name, { ...load, seconds });
+        measurements.push(measured);
+        report(lineOf(measured));
+      }
+    } finally {
+      await cluster.stop();
+    }
+  }
+  const faults: FaultMeasurement[] = [];
+  for (const fault of ['dead', 'stopped'] as const) {
+    const name = `one replica ${fault}`;
+    if (!wanted(name)) continue;
+    const measured = await measureFault(name, fault, seconds, options.ranks);
+    faults.push(measured);
+    const percent = (measured.cost * 100).toFixed(0);
+    report(
+      `${name}, 64 callers: ${measured.beforePerSecond.toFixed(0)} ops/s before, ` +
+        `${measured.afterPerSecond.toFixed(0)} from 1 s after it: costs ${percent} % (${measured.failures} failed)`,
+    );
+    report(`  per quarter second: ${measured.quarters.join(' ')} (fault at ${measured.faultAtQuarter})`);
+  }
+  return { at: machine.at, machine, measurements, faults };
+}
+
+function loadsOf(
+  options: BenchOptions,
+): readonly { readonly name: string; readonly load: Omit<LoadOptions, 'seconds'> }[] {
+  const callersList = options.callers ?? (options.quick ? [1, 200] : [1, 8, 64, 200]);
+  const sizes = options.valueSizes ?? (options.quick ? [16] : [16, 1024]);
+  return sizes.flatMap((valueSizeBytes) =>
+    callersList.flatMap((callers) =>
+      (callers === 1 ? (['shared'] as const) : (['shared', 'separate'] as const)).map((identities) => ({
+        name: `${callers} callers ${identities} ${valueSizeBytes} B`,
+        load: { callers, identities, valueSizeBytes },
+      })),
+    ),
+  );
+}
+
+async function measure(cluster: BenchCluster, name: string, load: LoadOptions): Promise<Measurement> {
+  const processes = cluster.processes();
+  let cpuBefore: Record<string, number> = {};
+  const result = await runLoad(cluster.clusterDirectory, load, {
+    onMeasuring: () => {
+      cpuBefore = mapValues(processes, cpuSecondsOf);
+    },
+  });
+  const cpuAfter = mapValues(processes, cpuSecondsOf);
+  const thousands = Math.max(1, result.operations) / 1_000;
+  const perThousand = (process: string): number => ((cpuAfter[process] ?? 0) - (cpuBefore[process] ?? 0)) / thousands;
+  return {
+    name,
+    ...load,
+    operations: result.operations,
+    failures: result.failures,
+    operationsPerSecond: result.operations / load.seconds,
+    p50Ms: result.percentileMs(50),
+    p99Ms: result.percentileMs(99),
+    cpuSecondsPerThousand: Object.fromEntries(Object.keys(processes).map((each) => [each, perThousand(each)])),
+    residentMegabytes: mapValues(processes, (pid) => residentBytesOf(pid) / 2 ** 20),
+  };
+}
+
+async function measureFault(
+  name: string,
+  fault: 'dead' | 'stopped',
+  seconds: number,
+  ranks: number | undefined,
+): Promise<FaultMeasurement> {
+  const callers = 64;
+  const beforeSeconds = Math.max(2, Math.ceil(seconds / 2));
+  const afterSeconds = Math.max(4, seconds);
+  const cluster = await BenchCluster.start(ranks);
+  try {
+    const load: LoadOptions = {
+      callers,
+      identities: 'shared',
+      valueSizeBytes: 16,
+      seconds: beforeSeconds + afterSeconds,
+    };
+    const result = await runLoad(cluster.clusterDirectory, load, {
+      onMeasuring: () => {
+        setTimeout(() => cluster.strike(1, fault), beforeSeconds * 1_000);
+      },
+    });
+    const faultAtQuarter = beforeSeconds * 4;
+    const before = mean(result.quarters.slice(0, faultAtQuarter)) * 4;
+    const after = mean(result.quarters.slice(faultAtQuarter + 4)) * 4;
+    return {
+      name,
+      callers,
+      fault,
+      beforePerSecond: before,
+      afterPerSecond: after,
+      cost: 1 - after / before,
+      failures: result.failures,
+      quarters: result.quarters,
+      faultAtQuarter,
+    };
+  } finally {
+    await cluster.stop();
+  }
+}
+
+function lineOf(measured: Measurement): string {
+  const cpu = Object.entries(measured.cpuSecondsPerThousand).map(([name, value]) => `${name} ${value.toFixed(3)}`);
+  const resident = Object.entries(measured.residentMegabytes).map(([name, value]) => `${name} ${value.toFixed(0)}`);
+  const failed = measured.failures === 0 ? '' : `  ${measured.failures} FAILED`;
+  return (
+    measured.name.padEnd(34) +
+    measured.operationsPerSecond.toFixed(0).padStart(9) +
+    measured.p50Ms.toFixed(2).padStart(9) +
+    measured.p99Ms.toFixed(2).padStart(9) +
+    `  ${cpu.join(' ')} | MB ${resident.join(' ')}${failed}`
+  );
+}
+
+function mapValues<T>(record: Readonly<Record<string, number>>, each: (value: number) => T): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, each(value)]));
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+}

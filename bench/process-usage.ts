@@ -1,0 +1,29 @@
+/**
+ * Process usage: CPU time and memory of processes of this machine, from /proc.
+ */
+import { readFileSync } from 'node:fs';
+
+/** Clock ticks per second in /proc on every Linux that Node runs on. */
+const ticksPerSecond = 100;
+
+/** CPU seconds, user and system, that a process has used; 0 when it is gone. */
+export function cpuSecondsOf(pid: number): number {
+  const stat = read(`/proc/${pid}/stat`);
+  // The name in parentheses may hold anything; fields are counted after it.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / ticksPerSecond;
+}
+
+/** Resident bytes of a process; 0 when it is gone. */
+export function residentBytesOf(pid: number): number {
+  const line = read(`/proc/${pid}/status`).match(/^VmRSS:\s+(\d+) kB$/m);
+  return Number(line?.[1] ?? 0) * 1_024;
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
