@@ -1,0 +1,187 @@
+/**
+ * Golden bytes: test/vectors/wire.json holds, for each subject below, the one encoding it has for ever. A difference
+ * means that old logs, old clients or other variants can no longer read us: it takes a new version, not a new vector.
+ */
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { sign, signingKeyFromSeed } from '../crypto/ed25519.ts';
+import { type Digest, digestBytes, digestFrom } from '../crypto/hash.ts';
+import { type BlockContent, decodeBlock, encodeBlock } from './block.ts';
+import {
+  attachPreimage,
+  decodeClientToReplica,
+  decodeReplicaToClient,
+  encodeClientToReplica,
+  encodeReplicaToClient,
+  type ReplicaToClient,
+  refusalCodes,
+} from './client-message.ts';
+import { domains } from './domain.ts';
+import { decodeOutcomes, encodeOutcomes } from './outcome.ts';
+import { decodePeerMessage, encodePeerMessage, type PeerMessage } from './peer-message.ts';
+import type { Decoded } from './reader.ts';
+import { decodeRequest, encodeRequest, type RequestContent, requestPreimage } from './request.ts';
+import { decodeValue, encodeValue, type Value } from './value.ts';
+
+interface Vector {
+  readonly name: string;
+  readonly hex: string;
+}
+const golden = JSON.parse(readFileSync(new URL('../../test/vectors/wire.json', import.meta.url), 'utf8')) as {
+  readonly vectors: readonly Vector[];
+};
+
+const filled = (length: number, first: number): Uint8Array => Uint8Array.from({ length }, (_, i) => (first + i) & 0xff);
+const digest = (first: number): Digest => digestFrom(filled(32, first));
+const clientKey = signingKeyFromSeed(filled(32, 1));
+const replicaKey = signingKeyFromSeed(filled(32, 2));
+const serviceId = digest(0x50);
+
+const requestContent: RequestContent = {
+  client: clientKey.publicKey.bytes,
+  session: { birth: 7, nonce: filled(16, 0xa0) },
+  number: 3,
+  acknowledged: 1,
+  operations: [
+    { name: 'put', input: encodeValue({ key: 'colour', value: 'blue' }) },
+    { name: 'kv.list-all', input: encodeValue(null) },
+  ],
+};
+const request = encodeRequest(requestContent, (id) => sign(clientKey, requestPreimage(serviceId, id)));
+
+const blockContent: BlockContent = {
+  epoch: 1,
+  round: 9,
+  author: 2,
+  timestamp: 1_800_000_000_000,
+  parents: [
+    { round: 8, author: 2, digest: digest(0x10) },
+    { round: 8, author: 0, digest: digest(0x20) },
+    { round: 7, author: 3, digest: digest(0x30) },
+  ],
+  requests: [request.bytes],
+  duties: [{ kind: 255, payload: filled(3, 0) }],
+};
+const signBlock = (id: Digest) => sign(replicaKey, Buffer.concat([domains.block, digestBytes(id)]));
+const block = encodeBlock(blockContent, signBlock);
+const emptyBlock = encodeBlock(
+  { epoch: 0, round: 1, author: 0, timestamp: 0, parents: [], requests: [], duties: [] },
+  signBlock,
+);
+
+const values: readonly (readonly [string, Value])[] = [
+  ['null', null],
+  ['false', false],
+  ['true', true],
+  ['zero', 0],
+  ['minus zero is zero', -0],
+  ['one', 1],
+  ['2^32', 2 ** 32],
+  ['largest natural', Number.MAX_SAFE_INTEGER],
+  ['minus one', -1],
+  ['smallest negative', Number.MIN_SAFE_INTEGER],
+  ['half', 0.5],
+  ['2^53, no longer a natural', 2 ** 53],
+  ['smallest float', Number.MIN_VALUE],
+  ['no text', ''],
+  ['text', 'Grüße, 世界 🌍'],
+  ['a zero in text', 'a\0b'],
+  ['no bytes', new Uint8Array()],
+  ['bytes', filled(5, 250)],
+  ['no list', []],
+  ['list', [1, [true, null], 'x']],
+  ['no record', {}],
+  ['record', { b: 1, a: { z: null, Z: false }, ä: 2, '10': 3, '9': 4 }],
+];
+
+const peerMessages: readonly PeerMessage[] = [
+  { kind: 'hello', epochGenesis: digest(0x40) },
+  { kind: 'block', block: emptyBlock.bytes },
+  { kind: 'fetch', references: blockContent.parents },
+  { kind: 'catch-up', afterRound: 2 ** 33 },
+  { kind: 'requests', requests: [request.bytes, filled(2, 1)] },
+];
+
+const welcome = { serviceId, replicaIndex: 3, challenge: filled(32, 0x70) };
+const attach = attachPreimage({ ...welcome, sessionNonce: requestContent.session.nonce });
+const result = encodeOutcomes([
+  { ok: true, value: { version: 4 } },
+  { ok: false, code: 'version-mismatch', message: 'the version is 4' },
+]);
+const replicaMessages: readonly ReplicaToClient[] = [
+  { kind: 'welcome', ...welcome, commitIndex: 12 },
+  { kind: 'reply', requestDigest: request.digest, number: 3, commitIndex: 13, result },
+  ...refusalCodes.map((code) => ({ kind: 'refused' as const, requestDigest: request.digest, code, reason: 'full' })),
+  { kind: 'status', status: { replica: 'r1', round: 9 } },
+];
+
+/** Name, bytes, and what decodes and encodes them again, when they are ever decoded. */
+type Subject = readonly [name: string, bytes: Uint8Array, recode?: (bytes: Uint8Array) => Decoded<Uint8Array>];
+
+const subjects: readonly Subject[] = [
+  ...Object.entries(domains).map(([name, tag]) => [`domain tag ${name}`, tag] as const),
+  ...values.map(
+    ([name, value]) => [`value: ${name}`, encodeValue(value), again(decodeValue, (v) => encodeValue(v))] as const,
+  ),
+  ['outcomes', result, again(decodeOutcomes, encodeOutcomes)],
+  ['outcomes: none', encodeOutcomes([]), again(decodeOutcomes, encodeOutcomes)],
+  ['request', request.bytes, again(decodeRequest, (r) => encodeRequest(r, () => r.signature).bytes)],
+  ['request digest', digestBytes(request.digest)],
+  ['request preimage', requestPreimage(serviceId, request.digest)],
+  ['block', block.bytes, again(decodeBlock, (b) => encodeBlock(b, () => b.signature).bytes)],
+  ['block digest', digestBytes(block.digest)],
+  ['block: nothing in it', emptyBlock.bytes, again(decodeBlock, (b) => encodeBlock(b, () => b.signature).bytes)],
+  ...peerMessages.map(
+    (m) => [`to a peer: ${m.kind}`, encodePeerMessage(m), again(decodePeerMessage, encodePeerMessage)] as const,
+  ),
+  ...replicaMessages.map(
+    (m) =>
+      [
+        `to a client: ${m.kind}${m.kind === 'refused' ? ` ${m.code}` : ''}`,
+        encodeReplicaToClient(m),
+        again(decodeReplicaToClient, encodeReplicaToClient),
+      ] as const,
+  ),
+  ['attach preimage', attach],
+  ...[
+    {
+      kind: 'attach' as const,
+      client: clientKey.publicKey.bytes,
+      sessionNonce: requestContent.session.nonce,
+      signature: sign(clientKey, attach),
+    },
+    { kind: 'request' as const, request: request.bytes },
+    { kind: 'status' as const },
+  ].map(
+    (m) =>
+      [
+        `from a client: ${m.kind}`,
+        encodeClientToReplica(m),
+        again(decodeClientToReplica, encodeClientToReplica),
+      ] as const,
+  ),
+];
+
+function again<T>(decode: (bytes: Uint8Array) => Decoded<T>, encode: (thing: T) => Uint8Array) {
+  return (bytes: Uint8Array): Decoded<Uint8Array> => {
+    const decoded = decode(bytes);
+    return decoded.ok ? { ok: true, value: encode(decoded.value) } : decoded;
+  };
+}
+
+const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+describe('golden bytes', () => {
+  test('the file has a vector for each subject, in this order, and no others', () => {
+    expect(golden.vectors.map(({ name }) => name)).toEqual(subjects.map(([name]) => name));
+  });
+
+  test.each(subjects.map((subject) => ({ name: subject[0], subject })))('$name', ({ subject }) => {
+    const [name, bytes, recode] = subject;
+    const expected = golden.vectors.find((vector) => vector.name === name)?.hex;
+    expect(hexOf(bytes)).toBe(expected);
+    if (recode === undefined || expected === undefined) return;
+    const recoded = recode(Buffer.from(expected, 'hex'));
+    expect(recoded.ok ? hexOf(recoded.value) : recoded.reason).toBe(expected);
+  });
+});
