@@ -26,6 +26,8 @@ export class OutboundLink {
   readonly #keyDigest: Digest;
   readonly #identity: { readonly keyPem: string; readonly certificatePem: string };
   readonly #hello: Uint8Array;
+  readonly #queueSizeBytesMax: number;
+  readonly #handshakeTimeoutMs: number;
   readonly #onUp: () => void;
   readonly #onDown: (reason: string) => void;
   readonly #onCounted: (event: LinkEnd['code'] | TransportErrorCode) => void;
@@ -43,6 +45,8 @@ export class OutboundLink {
     keyDigest,
     identity,
     hello,
+    queueSizeBytesMax,
+    handshakeTimeoutMs,
     onUp,
     onDown,
     onCounted,
@@ -52,6 +56,9 @@ export class OutboundLink {
     readonly keyDigest: Digest;
     readonly identity: { readonly keyPem: string; readonly certificatePem: string };
     readonly hello: Uint8Array;
+    readonly queueSizeBytesMax: number;
+    /** For dialling with TLS, and again for the peer's answer to our hello. */
+    readonly handshakeTimeoutMs: number;
     readonly onUp: () => void;
     readonly onDown: (reason: string) => void;
     readonly onCounted: (event: LinkEnd['code'] | TransportErrorCode) => void;
@@ -60,6 +67,8 @@ export class OutboundLink {
     this.#keyDigest = keyDigest;
     this.#identity = identity;
     this.#hello = hello;
+    this.#queueSizeBytesMax = queueSizeBytesMax;
+    this.#handshakeTimeoutMs = handshakeTimeoutMs;
     this.#onUp = onUp;
     this.#onDown = onDown;
     this.#onCounted = onCounted;
@@ -128,7 +137,7 @@ export class OutboundLink {
       const socket = await dialTls({
         address: this.#address,
         keyDigest: this.#keyDigest,
-        timeoutMs: limits.handshakeTimeoutMs,
+        timeoutMs: this.#handshakeTimeoutMs,
         identity: this.#identity,
         signal: dialling.signal,
       });
@@ -139,7 +148,7 @@ export class OutboundLink {
       const link = new FramedLink(socket, {
         receiveSizeBytesMax: signalSizeBytesMax,
         sendSizeBytesMax: limits.frameSizeBytesMax,
-        queueSizeBytesMax: limits.peerQueueSizeBytesMax,
+        queueSizeBytesMax: this.#queueSizeBytesMax,
       });
       this.#greet(link);
     } catch (error) {
@@ -153,7 +162,7 @@ export class OutboundLink {
 
   #greet(link: FramedLink): void {
     this.#link = link;
-    this.#timer = setTimeout(() => link.reset({ code: 'silent' }), limits.handshakeTimeoutMs);
+    this.#timer = setTimeout(() => link.reset({ code: 'silent' }), this.#handshakeTimeoutMs);
     link.send(this.#hello);
     link.start({
       onFrame: (payload) => this.#hear(link, payload),

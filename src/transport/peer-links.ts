@@ -66,7 +66,21 @@ export interface PeerLinksOptions {
   readonly onDown: (peer: number, reason: string) => void;
   /** Something worth counting; the peer when it is known for sure. */
   readonly onCounted: (event: PeerLinkEvent, peer: number | undefined) => void;
+  /** Smaller limits than those of `wire/limits.ts`, for small machines and tests. */
+  readonly bounds?: Partial<PeerBounds>;
 }
+
+export interface PeerBounds {
+  readonly strangersMax: number;
+  readonly queueSizeBytesMax: number;
+  readonly handshakeTimeoutMs: number;
+}
+
+const standardBounds: PeerBounds = {
+  strangersMax: limits.peerStrangersMax,
+  queueSizeBytesMax: limits.peerQueueSizeBytesMax,
+  handshakeTimeoutMs: limits.handshakeTimeoutMs,
+};
 
 /** What we receive from one peer. */
 interface Inbound {
@@ -93,6 +107,7 @@ export class PeerLinks {
     const { self, peers, keyPem, certificatePem, hello, onCounted } = options;
     if (peers[self] === undefined) throw new RangeError(`replica ${self} is none of the ${peers.length} peers`);
     this.#options = options;
+    const bounds = { ...standardBounds, ...options.bounds };
     for (const [index, { keyDigest }] of peers.entries()) {
       if (this.#peerByKey.has(keyDigest)) throw new RangeError(`replica ${index} has another one's link key`);
       this.#peerByKey.set(keyDigest, index);
@@ -102,8 +117,8 @@ export class PeerLinks {
       certificatePem,
       askForCertificate: true,
       admittedMax: 2 * peers.length, // the older link of a peer goes when the newer one has come
-      strangersMax: limits.peerStrangersMax,
-      handshakeTimeoutMs: limits.handshakeTimeoutMs,
+      strangersMax: bounds.strangersMax,
+      handshakeTimeoutMs: bounds.handshakeTimeoutMs,
       onSecured: (socket, admission) => this.#meet(socket, admission),
       onCounted: (event) => {
         if (!this.#closed) onCounted(event, undefined);
@@ -118,6 +133,8 @@ export class PeerLinks {
             keyDigest,
             identity: { keyPem, certificatePem },
             hello,
+            queueSizeBytesMax: bounds.queueSizeBytesMax,
+            handshakeTimeoutMs: bounds.handshakeTimeoutMs,
             onUp: () => options.onUp(peer),
             onDown: (reason) => options.onDown(peer, reason),
             onCounted: (event) => onCounted(event, peer),
