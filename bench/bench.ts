@@ -4,9 +4,9 @@
  * Out: for each measurement operations/s, latency, CPU and memory by process; for faults a time line of throughput. All
  * of a run is one after another on one cluster per fault, so that numbers of one run compare.
  */
-import { BenchCluster } from './bench-cluster.ts';
 import { type LoadOptions, runLoad } from './load.ts';
 import { describeMachine, type Machine } from './machine.ts';
+import { ProcessCluster } from './process-cluster.ts';
 import { cpuSecondsOf, residentBytesOf } from './process-usage.ts';
 
 export interface BenchOptions {
@@ -72,7 +72,7 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
   const measurements: Measurement[] = [];
   const loads = loadsOf(options).filter(({ name }) => wanted(name));
   if (loads.length > 0) {
-    const cluster = await BenchCluster.start(options.ranks);
+    const cluster = await startCluster(options.ranks);
     try {
       report(
         `${'measurement'.padEnd(34)}${'ops/s'.padStart(9)}${'p50 ms'.padStart(9)}${'p99 ms'.padStart(9)}  CPU s/1000 ops`,
@@ -83,7 +83,7 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
         report(lineOf(measured));
       }
     } finally {
-      await cluster.stop();
+      await cluster.destroy();
     }
   }
   const faults: FaultMeasurement[] = [];
@@ -117,8 +117,8 @@ function loadsOf(
   );
 }
 
-async function measure(cluster: BenchCluster, name: string, load: LoadOptions): Promise<Measurement> {
-  const processes = cluster.processes();
+async function measure(cluster: ProcessCluster, name: string, load: LoadOptions): Promise<Measurement> {
+  const processes = processesOf(cluster);
   let cpuBefore: Record<string, number> = {};
   const result = await runLoad(cluster.clusterDirectory, load, {
     onMeasuring: () => {
@@ -150,7 +150,7 @@ async function measureFault(
   const callers = 64;
   const beforeSeconds = Math.max(2, Math.ceil(seconds / 2));
   const afterSeconds = Math.max(4, seconds);
-  const cluster = await BenchCluster.start(ranks);
+  const cluster = await startCluster(ranks);
   try {
     const load: LoadOptions = {
       callers,
@@ -160,7 +160,7 @@ async function measureFault(
     };
     const result = await runLoad(cluster.clusterDirectory, load, {
       onMeasuring: () => {
-        setTimeout(() => cluster.strike(1, fault), beforeSeconds * 1_000);
+        setTimeout(() => strike(cluster, fault), beforeSeconds * 1_000);
       },
     });
     const faultAtQuarter = beforeSeconds * 4;
@@ -178,8 +178,23 @@ async function measureFault(
       faultAtQuarter,
     };
   } finally {
-    await cluster.stop();
+    await cluster.destroy();
   }
+}
+
+function startCluster(ranks: number | undefined): Promise<ProcessCluster> {
+  return ProcessCluster.start({ stderr: 'inherit', ...(ranks === undefined ? {} : { ranks }) });
+}
+
+function strike(cluster: ProcessCluster, fault: 'dead' | 'stopped'): void {
+  if (fault === 'stopped') cluster.freeze(1);
+  else void cluster.kill(1);
+}
+
+/** Pids by name; the load generator is this very process. */
+function processesOf(cluster: ProcessCluster): Record<string, number> {
+  const replicas = Array.from({ length: cluster.size }, (_, index) => [`r${index}`, cluster.pidOf(index)] as const);
+  return Object.fromEntries([...replicas, ['load', process.pid]]);
 }
 
 function lineOf(measured: Measurement): string {

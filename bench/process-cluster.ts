@@ -1,0 +1,129 @@
+/**
+ * Process cluster: the replicas of a fresh cluster, each a process of its own as `coterie replica` runs it, to be loaded,
+ * killed, frozen and started again. For benchmarks and end-to-end tests.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createCluster } from '../src/replica/create-cluster.ts';
+
+/** The program of this build, whether this file runs from `dist/` or from its source. */
+const cliPath = join(import.meta.dirname.replace(/\/dist\/bench$/, '/bench'), '..', 'dist', 'src', 'cli', 'main.js');
+
+export interface ProcessClusterOptions {
+  readonly replicas?: number;
+  readonly f?: number;
+  readonly k?: number;
+  readonly ranks?: number;
+  readonly service?: string;
+  /** Where the replicas' stderr goes; by default nowhere. */
+  readonly stderr?: 'inherit' | 'ignore';
+}
+
+export class ProcessCluster {
+  /** What `--cluster` takes. */
+  readonly clusterDirectory: string;
+  readonly #temporaryDirectory: string;
+  readonly #stderr: 'inherit' | 'ignore';
+  readonly #children: (ChildProcess | undefined)[] = [];
+
+  private constructor(temporaryDirectory: string, stderr: 'inherit' | 'ignore') {
+    this.#temporaryDirectory = temporaryDirectory;
+    this.#stderr = stderr;
+    this.clusterDirectory = join(temporaryDirectory, 'cluster');
+  }
+
+  /** Makes a cluster in a temporary directory and starts all its replicas. */
+  static async start(options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
+    const { replicas = 4, f, k, ranks = 1, service = 'kv', stderr = 'ignore' } = options;
+    const cluster = new ProcessCluster(await mkdtemp(join(tmpdir(), 'coterie-')), stderr);
+    await createCluster({
+      directory: cluster.clusterDirectory,
+      replicas,
+      ...(f === undefined ? {} : { f }),
+      ...(k === undefined ? {} : { k }),
+      service,
+      basePort: await freePort(),
+      parameters: { ranks },
+    });
+    for (let index = 0; index < replicas; index++) cluster.restart(index);
+    return cluster;
+  }
+
+  get size(): number {
+    return this.#children.length;
+  }
+
+  /** The text of the genesis, as clients take it. */
+  genesis(): Promise<string> {
+    return readFile(join(this.clusterDirectory, 'genesis.json'), 'utf8');
+  }
+
+  homeOf(index: number): string {
+    return join(this.clusterDirectory, 'replicas', `r${index}`);
+  }
+
+  /** Pid of a replica; 0 when it is down. */
+  pidOf(index: number): number {
+    const child = this.#children[index];
+    return child !== undefined && isRunning(child) ? (child.pid ?? 0) : 0;
+  }
+
+  /** Starts a replica that is down. */
+  restart(index: number): void {
+    const command = [cliPath, 'replica', '--home', this.homeOf(index), '--log-level', 'error'];
+    this.#children[index] = spawn(process.execPath, command, { stdio: ['ignore', 'ignore', this.#stderr] });
+  }
+
+  /** kill -9. */
+  kill(index: number): Promise<void> {
+    return end(this.#children[index], 'SIGKILL');
+  }
+
+  /** Asks a replica to stop cleanly and waits until it has. */
+  terminate(index: number): Promise<void> {
+    return end(this.#children[index], 'SIGTERM');
+  }
+
+  freeze(index: number): void {
+    this.#children[index]?.kill('SIGSTOP');
+  }
+
+  thaw(index: number): void {
+    this.#children[index]?.kill('SIGCONT');
+  }
+
+  /** Kills all replicas and removes the directory. */
+  async destroy(): Promise<void> {
+    await Promise.all(this.#children.map((child) => end(child, 'SIGKILL')));
+    await rm(this.#temporaryDirectory, { recursive: true, force: true });
+  }
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
+
+function end(child: ChildProcess | undefined, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+  if (child === undefined || !isRunning(child)) return Promise.resolve();
+  return new Promise((resolve) => {
+    child.once('exit', () => resolve());
+    child.kill(signal);
+  });
+}
+
+/** A port that is free now, as are, most likely, those right above it. */
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      const port = typeof address === 'object' && address !== null ? address.port : 0;
+      // Below the range that the system takes ports for outgoing connections from.
+      server.close(() => resolve(10_000 + (port % 20_000)));
+    });
+  });
+}
