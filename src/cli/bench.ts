@@ -11,6 +11,7 @@ export interface BenchOptions {
   readonly callers?: readonly number[];
   readonly valueSizes?: readonly number[];
   readonly only?: readonly string[];
+  readonly ranks?: number;
   readonly json?: string | true;
 }
 
@@ -23,6 +24,7 @@ export function defineBench(program: Command, context: CommandContext): void {
     .option('--callers <list>', 'closed-loop callers, for example 1,8,64,200', wholeNumbers(1, 10_000))
     .option('--value-sizes <list>', 'sizes of the values in bytes, for example 16,1024', wholeNumbers(1, 524_288))
     .option('--only <list>', 'only the measurements whose names contain one of these words', words)
+    .option('--ranks <n>', 'steady leaders in a round, a parameter of the protocol', wholeNumber(1, 4))
     .option('--json [file]', 'write the results as JSON to a file, or to stdout')
     .action(async (options: BenchOptions) => {
       const { runBenchCommand } = await import('./run-bench.ts');

@@ -26,6 +26,8 @@ export interface CliErrorOptions {
   /** What to do about it, one line each. */
   readonly hint?: string | undefined;
   readonly exitCode?: ExitCode;
+  /** What else a program may want to know; part of the JSON form. */
+  readonly details?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
 }
 
@@ -34,9 +36,11 @@ export class CliError extends Error {
   readonly code: string;
   readonly hint: string | undefined;
   readonly exitCode: ExitCode;
+  readonly details: Readonly<Record<string, unknown>>;
 
-  constructor(message: string, { code, hint, exitCode = exitCodes.usage, cause }: CliErrorOptions) {
+  constructor(message: string, { code, hint, exitCode = exitCodes.usage, details = {}, cause }: CliErrorOptions) {
     super(message, cause === undefined ? undefined : { cause });
+    this.details = details;
     this.code = code;
     this.hint = hint;
     this.exitCode = exitCode;
@@ -49,8 +53,13 @@ const exitCodeByCode: ReadonlyMap<string, ExitCode> = new Map([
   ['timeout', exitCodes.unavailable],
   ['aborted', exitCodes.unavailable],
   ['closed', exitCodes.unavailable],
+  ['overloaded', exitCodes.unavailable],
+  ['refused', exitCodes.unavailable],
+  ['session-expired', exitCodes.unavailable],
+  ['result-lost', exitCodes.unavailable],
+  ['invalid-result', exitCodes.unavailable],
   ['rejected', exitCodes.negative],
-  ['invalid-parameters', exitCodes.usage],
+  ['invalid-input', exitCodes.usage],
 ]);
 
 /** What the operating system says, in words. */
@@ -84,13 +93,7 @@ export function toCliError(error: unknown): CliError {
     return new CliError(what, { code: code.toLowerCase(), exitCode: exitCodes.environment, cause: error });
   }
   if (typeof code === 'string' && /^[a-z][a-z0-9-]*$/.test(code)) {
-    const exitCode = exitCodeByCode.get(code) ?? exitCodes.environment;
-    return new CliError(error.message, {
-      code,
-      hint: typeof hint === 'string' ? hint : undefined,
-      exitCode,
-      cause: error,
-    });
+    return typedError(error, code, typeof hint === 'string' ? hint : undefined);
   }
   return new CliError(`a mistake in coterie: ${error.message}`, {
     code: 'internal',
@@ -98,4 +101,16 @@ export function toCliError(error: unknown): CliError {
     exitCode: exitCodes.bug,
     cause: error,
   });
+}
+
+/** A typed error of another folder. Those of the client also say what is known about the operation. */
+function typedError(error: Error, code: string, hint: string | undefined): CliError {
+  const { outcome, rejection } = error as Partial<Record<'outcome' | 'rejection', unknown>>;
+  const details = { ...(outcome === undefined ? {} : { outcome }), ...(rejection === undefined ? {} : { rejection }) };
+  const exitCode = exitCodeByCode.get(code) ?? exitCodes.environment;
+  // What the service said is in the sentence; the general hint would only point at it.
+  const hints = [code === 'rejected' ? 'Nothing was changed.' : hint];
+  if (outcome === 'unknown') hints.push('It may have been executed, and may still be.');
+  const lines = hints.filter((line) => line !== undefined).join('\n');
+  return new CliError(error.message, { code, hint: lines === '' ? undefined : lines, exitCode, details, cause: error });
 }

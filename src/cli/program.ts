@@ -48,7 +48,9 @@ export async function runProgram(
     // Help and version come as errors too, shown already and with exit code 0.
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
     const shown = error instanceof CommanderError ? usageError(error) : toCliError(error);
-    terminal.error(shown);
+    // When a command is missing its help has been shown already.
+    const isShown = error instanceof CommanderError && error.code === 'commander.help' && !terminal.json;
+    if (!isShown) terminal.error(shown);
     return shown.exitCode;
   }
 }
@@ -62,8 +64,8 @@ export function buildProgram(context: CommandContext): Command {
     .exitOverride()
     .configureOutput({
       writeOut: (text) => context.terminal.raw(text),
-      // What commander says of a mistake is shown as our own error; only the help it shows unasked passes.
-      writeErr: () => {},
+      // The help that is shown when a command is missing; what commander says of a mistake becomes our own error.
+      writeErr: (text) => context.terminal.progress(text),
       outputError: () => {},
     })
     .addHelpText(

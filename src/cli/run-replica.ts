@@ -21,7 +21,7 @@ export async function runReplica(options: ReplicaOptions, { terminal }: CommandC
   const sink: DestinationStream & NodeJS.EventEmitter = destination({ fd: 2, sync: true });
   // Whoever read the log is gone; that is no reason to stop.
   sink.on('error', () => {});
-  const logger = pino({ level: options.logLevel, base: undefined, timestamp: pino.stdTimeFunctions.isoTime }, sink);
+  const logger = pino({ level: options.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime }, sink);
   process.prependListener('uncaughtException', (error) => logger.fatal({ err: error }, 'a mistake in coterie'));
   const stop = new StopRequest(logger);
   try {

@@ -73,7 +73,8 @@ async function runMany({ from, count, scenario }: SeedRange, context: CommandCon
   }
   if (failure !== undefined) terminal.line(describeResult(failure));
   const { runs, events, commits, requests } = totals;
-  const verdict = failure === undefined ? `all ${runs} seeds agreed` : `${runs - 1} seeds agreed before seed ${failure.seed}`;
+  const verdict =
+    failure === undefined ? `all ${runs} seeds agreed` : `${runs - 1} seeds agreed before seed ${failure.seed}`;
   terminal.line(`${verdict}; ${events} events, ${commits} commits, ${requests} requests.`);
 }
 

@@ -85,10 +85,10 @@ export class Terminal {
   }
 
   error(error: CliError): void {
-    const { code, message, hint } = error;
+    const { code, message, hint, details } = error;
     // A second document on stdout would make both unreadable.
     if (this.json && !this.#hasDocument) {
-      this.document({ error: { code, message, ...(hint === undefined ? {} : { hint }) } });
+      this.document({ error: { code, message, ...(hint === undefined ? {} : { hint }), ...details } });
     } else {
       this.note(`${this.#styled('red', 'error:', this.#stderr)} ${printable(message)}`);
       for (const line of hint?.split('\n') ?? []) this.note(`  ${printable(line)}`);

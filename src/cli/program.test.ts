@@ -1,0 +1,243 @@
+/**
+ * Shows the program as a user meets it: the compiled `coterie` as a child process, without a running cluster.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { wantsJson } from './program.ts';
+
+const program = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'coterie-cli-'));
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+interface Ended {
+  readonly exitCode: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function start(parameters: readonly string[]): ChildProcess {
+  const { COTERIE_CLUSTER: _cluster, COTERIE_DEBUG: _debug, ...environment } = process.env;
+  return spawn(process.execPath, [program, ...parameters], { cwd: directory, env: { ...environment, NO_COLOR: '1' } });
+}
+
+function coterie(parameters: readonly string[], stdin = ''): Promise<Ended> {
+  const child = start(parameters);
+  const output = { stdout: '', stderr: '' };
+  child.stdout?.on('data', (chunk: Buffer) => {
+    output.stdout += chunk.toString('utf8');
+  });
+  child.stderr?.on('data', (chunk: Buffer) => {
+    output.stderr += chunk.toString('utf8');
+  });
+  child.stdin?.on('error', () => {});
+  child.stdin?.end(stdin);
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (exitCode) => resolve({ exitCode, ...output }));
+  });
+}
+
+const commands = [
+  'init',
+  'up',
+  'replica',
+  'status',
+  'kv put',
+  'kv get',
+  'kv delete',
+  'kv list',
+  'kv cas',
+  'call',
+  'bench',
+  'simulate',
+  'debug decide',
+];
+
+describe('help', () => {
+  it.each(commands)('of %s has an example and exit codes', async (command) => {
+    const { exitCode, stdout, stderr } = await coterie([...command.split(' '), '--help']);
+    expect(exitCode).toBe(0);
+    expect(stderr).toBe('');
+    expect(stdout).toContain(`Usage: coterie ${command}`);
+    expect(stdout).toMatch(new RegExp(`Examples:\\n.*coterie ${command}`));
+    expect(stdout).toContain('Exit codes:');
+    expect(stdout).toMatch(/--json/);
+  });
+
+  it('of the program names every command', async () => {
+    const { exitCode, stdout } = await coterie(['--help']);
+    expect(exitCode).toBe(0);
+    for (const command of commands) expect(stdout).toContain(command.split(' ')[0]);
+  });
+
+  it('is what a program without a command shows, as a mistake', async () => {
+    const { exitCode, stderr } = await coterie([]);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('Usage: coterie');
+  });
+
+  it('has a version', async () => {
+    expect((await coterie(['--version'])).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe('a mistake on the command line', () => {
+  it.each([
+    [['frobnicate'], "unknown command 'frobnicate'"],
+    [['status', '--colour'], "unknown option '--colour'"],
+    [['kv', 'put', 'key'], "missing required argument 'value'"],
+    [['kv', 'get', 'a', 'b'], 'too many arguments'],
+    [['init', '--replicas', 'four'], 'whole number'],
+    [['status', '--timeout', '-1'], 'number of seconds'],
+    [['kv', 'cas', 'key', 'old'], 'the new value is missing'],
+    [['kv', 'cas', 'key', 'old', 'new', '--absent'], 'there is no expected value'],
+    [['call', 'get', '{key: 1}'], 'the input is not JSON'],
+    [['call', 'get', '{"n": 1e999}'], 'cannot be sent'],
+    [['simulate'], 'say which seeds to run'],
+    [['simulate', '--seed', '1', '--scenario', 'sunny'], 'there is no scenario sunny'],
+    [['replica'], "required option '--home <dir>' not specified"],
+    [['debug', 'decide', 'no-such-file'], 'there is no such file'],
+  ])('%j is explained, with exit code 2', async (parameters, sentence) => {
+    const { exitCode, stdout, stderr } = await coterie(parameters);
+    expect(stderr).toContain(sentence);
+    expect(stderr).toMatch(/^error: /);
+    expect(stderr).not.toMatch(/^ +at /m);
+    expect(stdout).toBe('');
+    expect(exitCode).toBe(2);
+  });
+
+  it('is one JSON document with --json', async () => {
+    const { exitCode, stdout, stderr } = await coterie(['call', 'get', '{', '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'invalid-json', hint: expect.any(String) } });
+    expect(stderr).toBe('');
+    expect(exitCode).toBe(2);
+    const unknown = await coterie(['status', '--json', '--colour']);
+    expect(JSON.parse(unknown.stdout)).toMatchObject({ error: { code: 'usage' } });
+  });
+
+  it('sees --json where it is an option, and not where it is a value', () => {
+    expect(wantsJson(['kv', 'get', 'x', '--json'])).toBe(true);
+    expect(wantsJson(['kv', 'put', 'x', '--', '--json'])).toBe(false);
+    expect(wantsJson(['bench', '--json', 'file.json'])).toBe(false);
+    expect(wantsJson(['bench', '--json'])).toBe(true);
+    expect(wantsJson(['bench', '--json', '--quick'])).toBe(true);
+  });
+});
+
+describe('a directory that is not a cluster', () => {
+  it.each([
+    [['kv', 'get', 'key', '--cluster', 'nowhere']],
+    [['status', '--cluster', 'nowhere']],
+    [['up', 'nowhere']],
+    [['replica', '--home', 'nowhere/r0']],
+  ])('that is missing: %j', async (parameters) => {
+    const { exitCode, stderr } = await coterie(parameters);
+    expect(stderr).toContain('nowhere');
+    expect(stderr).toContain('coterie init');
+    expect(exitCode).toBe(4);
+  });
+
+  it.each([
+    [['kv', 'get', 'key', '--cluster', 'wrong']],
+    [['status', '--cluster', 'wrong']],
+    [['up', 'wrong']],
+    [['replica', '--home', 'wrong']],
+  ])('that is something else: %j', async (parameters) => {
+    mkdirSync(join(directory, 'wrong'), { recursive: true });
+    writeFileSync(join(directory, 'wrong', 'other.txt'), 'something else');
+    const { exitCode, stderr } = await coterie(parameters);
+    expect(stderr).toContain('wrong');
+    expect(exitCode).toBe(4);
+  });
+
+  it('that holds a broken genesis', async () => {
+    const parts = await coterie(['init', 'torn', '--json', '--base-port', '17990']);
+    expect(parts.exitCode).toBe(0);
+    const { genesis } = JSON.parse(parts.stdout) as { genesis: string };
+    writeFileSync(genesis, '{"half":');
+    const { exitCode, stderr } = await coterie(['status', '--cluster', 'torn']);
+    expect(stderr).toContain('genesis');
+    expect(exitCode).toBe(4);
+  });
+});
+
+describe('init', () => {
+  it('makes a cluster once, and says what it made', async () => {
+    const made = await coterie(['init', 'seven', '--replicas', '7', '--base-port', '17800', '--json']);
+    expect(made).toMatchObject({ exitCode: 0, stderr: '' });
+    const document = JSON.parse(made.stdout) as { replicas: { clientAddress: string }[] };
+    expect(document).toMatchObject({ service: 'kv', f: 2, k: 0, quorum: 5 });
+    expect(document.replicas).toHaveLength(7);
+    expect(new Set(document.replicas.map(({ clientAddress }) => clientAddress)).size).toBe(7);
+    const again = await coterie(['init', 'seven']);
+    expect(again.exitCode).toBe(4);
+    expect(again.stderr).toContain('seven');
+  });
+
+  it('refuses numbers that no quorum fits', async () => {
+    const { exitCode, stderr } = await coterie(['init', 'three', '--replicas', '3']);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/3f/);
+  });
+
+  it('refuses a service that is not there', async () => {
+    const { exitCode, stderr } = await coterie(['init', 'own', '--service', './missing.js']);
+    expect(exitCode).toBe(4);
+    expect(stderr).toContain('missing.js');
+  });
+});
+
+describe('a port that is in use', () => {
+  let server: Server;
+  let port: number;
+  beforeAll(async () => {
+    server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    port = (server.address() as { port: number }).port;
+  });
+  afterAll(() => {
+    server.close();
+  });
+
+  it('stops up, which says which port and what to do', async () => {
+    await coterie(['init', 'busy', '--base-port', String(port)]);
+    const { exitCode, stderr } = await coterie(['up', 'busy']);
+    expect(stderr).toContain(String(port));
+    expect(stderr).toMatch(/in use/);
+    expect(exitCode).toBe(4);
+  });
+});
+
+describe('a reader that goes away', () => {
+  it('ends the program quietly', async () => {
+    const child = start(['--help']);
+    child.stdout?.destroy();
+    let stderr = '';
+    child.stderr?.on('data', (chunk: Buffer) => {
+      stderr += chunk.toString('utf8');
+    });
+    const exitCode = await new Promise((resolve) => child.on('close', resolve));
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+  });
+});
+
+describe('simulate', () => {
+  it('replays a seed, the same each time', async () => {
+    const [first, second] = await Promise.all(
+      [1, 2].map(() => coterie(['simulate', '--seed', '7', '--scenario', 'calm', '--json'])),
+    );
+    expect(first?.exitCode).toBe(0);
+    const document = JSON.parse(first?.stdout ?? '') as { verdict: string };
+    expect(document.verdict).toBe('agreed');
+    expect(second?.stdout).toBe(first?.stdout);
+  });
+});
