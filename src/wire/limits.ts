@@ -124,6 +124,19 @@ export const limits = {
   /** Bytes of equivocating blocks kept as proof. More: counted, not kept (one pair is proof enough). */
   evidenceSizeBytesMax: 32 * MiB,
 
+  // ── client ──
+
+  /** Requests a client keeps open at once; calls beyond wait and share the next request. Far below the window. */
+  clientRequestsOpenMax: 8,
+  /** Calls that wait in a client. More: refused with `overloaded`. */
+  clientCallsWaitingMax: 65_536,
+  /** Bytes of their inputs. More: refused with `overloaded`. */
+  clientCallsWaitingSizeBytesMax: 64 * MiB,
+  /** Accepted results kept to compare later replies with. More: the oldest is forgotten, a late lie goes unnoticed. */
+  clientResultsKeptMax: 32,
+  /** Largest result kept for that. Larger: not kept. */
+  clientResultKeptSizeBytesMax: 64 * KiB,
+
   // ── command line ──
 
   /** One supervised replica's log file. Larger: it becomes `replica.log.1`, and the one before that goes. */

@@ -1,0 +1,273 @@
+/**
+ * Disk log: the block log in segment files of a directory.
+ *
+ * An append is one batch: one write and one fdatasync, taken together with the appends that came while the one before was
+ * being synced. Files grow by zeros ahead of need, inside the same write, so that most syncs change no size (a third
+ * cheaper, measured on ext4). Reading goes by files of its own and never waits for an append.
+ * Safety: what was acknowledged is found again after any crash. After a failed write or sync the disk's state is unknown,
+ * and a second fsync may report success for pages that were dropped: so the log refuses all further appends.
+ * Source: Rebello and others, "Can Applications Recover from fsync Failures?" (2020).
+ */
+import { join } from 'node:path';
+import { errorCode, type FileSystem, type OpenFile, systemFiles } from '../platform/files.ts';
+import { limits } from '../wire/limits.ts';
+import type { BlockLog, LogPosition, LogRecord } from './block-log.ts';
+import { encodeBatch, recordSizeBytes, recordsOf } from './log-batch.ts';
+import { corrupt, type LogIndex, type RecoveredLog, recoverLog } from './log-recovery.ts';
+import { BatchCursor, segmentName } from './log-segment.ts';
+import { StorageError, storageErrorOf } from './storage-error.ts';
+
+/** Zeros are written up to the next multiple of this. */
+const growthSizeBytes = 256 * 1024;
+
+export interface DiskLogOptions {
+  /** Exists, and holds nothing but this log. */
+  readonly directory: string;
+  /** Authenticates this home's log; secret, and the same each time. */
+  readonly logKey: Uint8Array;
+  readonly files?: FileSystem;
+  readonly segmentSizeBytesMax?: number;
+  readonly batchSizeBytesMax?: number;
+}
+
+/** An append that waits for its turn. */
+interface Waiting {
+  readonly records: readonly Uint8Array[];
+  readonly resolve: (positions: readonly LogPosition[]) => void;
+  readonly reject: (error: StorageError) => void;
+}
+
+export class DiskLog implements BlockLog {
+  readonly #directory: string;
+  readonly #key: Uint8Array;
+  readonly #files: FileSystem;
+  readonly #segmentSizeBytesMax: number;
+  readonly #batchSizeBytesMax: number;
+  readonly #index: LogIndex;
+  /** Bytes of an unfinished append found and cut off when the log was opened. */
+  readonly cutSizeBytes: number;
+  #end: LogPosition;
+  #checksum: Uint8Array;
+  #tail: OpenFile | undefined;
+  #tailSizeBytes: number;
+  #waiting: Waiting[] = [];
+  #draining: Promise<void> | undefined;
+  #failure: StorageError | undefined;
+  #isClosed = false;
+  /** The last batch is an empty one, or there is none. */
+  #isSealed: boolean;
+
+  private constructor(options: DiskLogOptions, recovered: RecoveredLog, tailSizeBytes: number) {
+    this.#directory = options.directory;
+    this.#key = options.logKey;
+    this.#files = options.files ?? systemFiles;
+    this.#segmentSizeBytesMax = options.segmentSizeBytesMax ?? limits.logSegmentSizeBytesMax;
+    this.#batchSizeBytesMax = options.batchSizeBytesMax ?? limits.logBatchSizeBytesMax;
+    this.#index = recovered.index;
+    this.#end = recovered.end;
+    this.#checksum = recovered.checksum;
+    this.#isSealed = recovered.isSealed;
+    this.#tail = recovered.tail;
+    this.#tailSizeBytes = tailSizeBytes;
+    this.cutSizeBytes = recovered.cutSizeBytes;
+  }
+
+  /** Reads and checks the whole log, repairs its end, and makes its first segment when there is none. */
+  static async open(options: DiskLogOptions): Promise<DiskLog> {
+    try {
+      const recovered = await recoverLog(options.files ?? systemFiles, options.directory, options.logKey);
+      const log = new DiskLog(options, recovered, (await recovered.tail?.sizeBytes()) ?? 0);
+      if (recovered.tail === undefined) await log.#beginSegment();
+      return log;
+    } catch (error) {
+      throw storageErrorOf(error, `opening the log in ${options.directory}`);
+    }
+  }
+
+  get end(): LogPosition {
+    return this.#end;
+  }
+
+  append(records: readonly Uint8Array[]): Promise<readonly LogPosition[]> {
+    for (const record of records) {
+      if (record.length > limits.blockSizeBytesMax) throw new RangeError(`a record of ${record.length} bytes`);
+    }
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    if (records.length === 0) return Promise.resolve([]);
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ records, resolve, reject });
+      this.#draining ??= this.#drain();
+    });
+  }
+
+  async read(from: LogPosition, sizeBytesMax: number): Promise<readonly LogRecord[]> {
+    if (this.#isClosed) throw closedError();
+    const end = this.#end;
+    const found: LogRecord[] = [];
+    let left = sizeBytesMax;
+    try {
+      for (let position = from; position < end && (left > 0 || found.length === 0); ) {
+        const segmentStart = this.#index.segmentOf(position);
+        const path = join(this.#directory, segmentName(segmentStart));
+        const file = await this.#files.open(path, 'read');
+        try {
+          const begin = this.#index.batchBefore(position);
+          const cursor = new BatchCursor({ file, key: this.#key, segmentStart, position: begin, previous: undefined });
+          while (cursor.position < end && this.#index.segmentOf(cursor.position) === segmentStart) {
+            if (left <= 0 && found.length > 0) return found;
+            const step = await cursor.next();
+            if (step.kind !== 'batch') {
+              const reason = step.kind === 'damaged' ? step.reason : 'it is gone';
+              throw corrupt(path, `the batch at ${cursor.position - segmentStart}: ${reason}`);
+            }
+            for (const record of recordsOf(step.position, step.payload)) {
+              if (record.position < from) continue;
+              if (found.length > 0 && record.bytes.length > left) return found;
+              found.push(record);
+              left -= record.bytes.length;
+            }
+          }
+          position = cursor.position;
+        } finally {
+          await file.close();
+        }
+      }
+    } catch (error) {
+      throw storageErrorOf(error, `reading the log in ${this.#directory}`);
+    }
+    return found;
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#draining;
+    try {
+      // An empty batch after the last one: from now on damage to the last one cannot pass for an unfinished append.
+      if (!this.#isSealed && this.#failure === undefined) await this.#writeBatch([]);
+    } catch (error) {
+      throw storageErrorOf(error, `closing the log in ${this.#directory}`);
+    } finally {
+      await this.#tail?.close();
+    }
+  }
+
+  #refusal(): StorageError | undefined {
+    if (this.#isClosed) return closedError();
+    if (this.#failure === undefined) return undefined;
+    const { message, hint } = this.#failure;
+    return new StorageError('log-failed', `The log takes no more appends. ${message}`, hint, this.#failure);
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const together = this.#takeTogether();
+      try {
+        const positions = await this.#write(together.flatMap((waiting) => waiting.records));
+        let first = 0;
+        for (const { records, resolve } of together) {
+          resolve(positions.slice(first, first + records.length));
+          first += records.length;
+        }
+      } catch (error) {
+        const failure = storageErrorOf(error, `writing the log in ${this.#directory}`);
+        this.#failure = failure;
+        for (const { reject } of together) reject(failure);
+        const refused = this.#waiting;
+        this.#waiting = [];
+        for (const { reject } of refused) reject(this.#refusal() ?? failure);
+      }
+    }
+    this.#draining = undefined;
+  }
+
+  /** As many waiting appends as fit one batch, and at least one. */
+  #takeTogether(): readonly Waiting[] {
+    let sizeBytes = 0;
+    let count = 0;
+    for (const { records } of this.#waiting) {
+      for (const record of records) sizeBytes += recordSizeBytes(record);
+      if (count > 0 && sizeBytes > this.#batchSizeBytesMax) break;
+      count += 1;
+    }
+    return this.#waiting.splice(0, count);
+  }
+
+  /** Writes records in batches of bounded size, each synced before the next is begun. */
+  async #write(records: readonly Uint8Array[]): Promise<readonly LogPosition[]> {
+    const positions: LogPosition[] = [];
+    let first = 0;
+    while (first < records.length) {
+      let next = first;
+      let sizeBytes = 0;
+      do {
+        sizeBytes += recordSizeBytes(records[next] as Uint8Array);
+        next += 1;
+      } while (
+        next < records.length &&
+        sizeBytes + recordSizeBytes(records[next] as Uint8Array) <= this.#batchSizeBytesMax
+      );
+      positions.push(...(await this.#writeBatch(records.slice(first, next))));
+      first = next;
+    }
+    return positions;
+  }
+
+  async #writeBatch(records: readonly Uint8Array[]): Promise<readonly LogPosition[]> {
+    const position = this.#end;
+    const tailSize = (): number => position - this.#index.segmentOf(position);
+    const batch = encodeBatch({
+      key: this.#key,
+      position,
+      previous: this.#checksum,
+      records,
+      room: (sizeBytes) => {
+        const used = tailSize() + sizeBytes;
+        // Large batches change the size each time anyway; zeros after them would only be written twice.
+        const isWorthIt = used > this.#tailSizeBytes && sizeBytes <= growthSizeBytes / 4;
+        return isWorthIt ? Math.ceil(used / growthSizeBytes) * growthSizeBytes - used : 0;
+      },
+    });
+    if (tailSize() > 0 && tailSize() + batch.sizeBytes > this.#segmentSizeBytesMax) await this.#beginSegment();
+    const offset = tailSize();
+    const tail = this.#tail as OpenFile;
+    await tail.pwrite(batch.bytes, offset);
+    await tail.fdatasync();
+    this.#tailSizeBytes = Math.max(this.#tailSizeBytes, offset + batch.bytes.length);
+    this.#index.addBatch(position);
+    this.#checksum = batch.checksum;
+    this.#isSealed = records.length === 0;
+    this.#end = position + batch.sizeBytes;
+    return batch.positions;
+  }
+
+  async #beginSegment(): Promise<void> {
+    const file = await this.#files.open(join(this.#directory, segmentName(this.#end)), 'create');
+    try {
+      await this.#files.fsyncDirectory(this.#directory);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+    this.#index.segmentStarts.push(this.#end);
+    const before = this.#tail;
+    this.#tail = file;
+    this.#tailSizeBytes = 0;
+    await before?.close();
+  }
+}
+
+function closedError(): StorageError {
+  return new StorageError('log-closed', 'The log is closed.', 'This is a mistake in coterie; please report it.');
+}
+
+/** True when the directory holds a segment, be it empty. */
+export async function hasSegments(files: FileSystem, directory: string): Promise<boolean> {
+  try {
+    return (await files.list(directory)).some((name) => name.endsWith('.log'));
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return false;
+    throw storageErrorOf(error, `reading ${directory}`);
+  }
+}

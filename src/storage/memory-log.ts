@@ -1,0 +1,128 @@
+/**
+ * Memory log: the block log without a disk, for tests and the simulator. What a disk would have lost in a crash, it loses.
+ *
+ * An append is durable once `sync` resolves; a crash before that keeps as many of the records waiting for it as asked.
+ */
+import { limits } from '../wire/limits.ts';
+import type { BlockLog, LogPosition, LogRecord } from './block-log.ts';
+import { StorageError } from './storage-error.ts';
+
+export interface MemoryLogOptions {
+  /** Resolves when the disk has what was appended, rejects when it failed. At once when left out. */
+  readonly sync?: () => Promise<void>;
+  /** What an earlier log left. */
+  readonly records?: readonly LogRecord[];
+}
+
+export class MemoryLog implements BlockLog {
+  readonly #sync: () => Promise<void>;
+  readonly #durable: LogRecord[];
+  readonly #unsynced: LogRecord[] = [];
+  #next: LogPosition;
+  #end: LogPosition;
+  #before: Promise<void> = Promise.resolve();
+  #refusal: StorageError | undefined;
+  #isCrashed = false;
+
+  constructor({ sync = () => Promise.resolve(), records = [] }: MemoryLogOptions = {}) {
+    this.#sync = sync;
+    this.#durable = [...records];
+    this.#next = endOf(records);
+    this.#end = this.#next;
+  }
+
+  get end(): LogPosition {
+    return this.#end;
+  }
+
+  append(records: readonly Uint8Array[]): Promise<readonly LogPosition[]> {
+    for (const record of records) {
+      if (record.length > limits.blockSizeBytesMax) throw new RangeError(`a record of ${record.length} bytes`);
+    }
+    if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
+    if (records.length === 0) return Promise.resolve([]);
+    const appended = records.map((bytes) => {
+      const position = this.#next;
+      this.#next += bytes.length + 1;
+      return { position, bytes: Uint8Array.from(bytes) };
+    });
+    this.#unsynced.push(...appended);
+    const done = this.#before.then(() => this.#settle(appended));
+    this.#before = done.then(
+      () => {},
+      () => {},
+    );
+    return done;
+  }
+
+  async read(from: LogPosition, sizeBytesMax: number): Promise<readonly LogRecord[]> {
+    if (this.#refusal?.code === 'log-closed') throw this.#refusal;
+    const found: LogRecord[] = [];
+    let left = sizeBytesMax;
+    for (let i = this.#firstFrom(from); i < this.#durable.length; i++) {
+      const record = this.#durable[i] as LogRecord;
+      if (found.length > 0 && record.bytes.length > left) break;
+      found.push(record);
+      left -= record.bytes.length;
+    }
+    return found;
+  }
+
+  async close(): Promise<void> {
+    const before = this.#before;
+    this.#refusal ??= closed('The log is closed.');
+    await before;
+  }
+
+  /**
+   * What a restart finds after a crash at this moment. This log fails from now on. `keepUnsynced`: how many of the records
+   * that wait for a sync reached the disk all the same, in order; true: all, false: none.
+   */
+  crash({ keepUnsynced }: { readonly keepUnsynced: boolean | number }): MemoryLog {
+    this.#isCrashed = true;
+    this.#refusal = closed('The log crashed.');
+    const kept = keepUnsynced === true ? this.#unsynced.length : Number(keepUnsynced);
+    return new MemoryLog({ sync: this.#sync, records: [...this.#durable, ...this.#unsynced.slice(0, kept)] });
+  }
+
+  async #settle(appended: readonly LogRecord[]): Promise<readonly LogPosition[]> {
+    if (this.#refusal?.code === 'log-failed') throw this.#refusal;
+    try {
+      await this.#sync();
+    } catch (error) {
+      this.#refusal ??= new StorageError(
+        'log-failed',
+        'The log takes no more appends, since one failed.',
+        'Start the replica again.',
+        error,
+      );
+      throw error;
+    }
+    if (this.#isCrashed) throw this.#refusal;
+    this.#unsynced.splice(0, appended.length);
+    this.#durable.push(...appended);
+    const last = appended.at(-1) as LogRecord;
+    this.#end = last.position + last.bytes.length + 1;
+    return appended.map((record) => record.position);
+  }
+
+  #firstFrom(position: LogPosition): number {
+    let low = 0;
+    let high = this.#durable.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#durable[middle] as LogRecord).position < position) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+function endOf(records: readonly LogRecord[]): LogPosition {
+  const last = records.at(-1);
+  return last === undefined ? 0 : last.position + last.bytes.length + 1;
+}
+
+function closed(message: string): StorageError {
+  return new StorageError('log-closed', message, 'Open the log again.');
+}
