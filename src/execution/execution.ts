@@ -19,9 +19,6 @@ import type { AnyService, ServiceOperation } from './service-definition.ts';
 import { type SessionName, Sessions, sessionNameOf } from './sessions.ts';
 import { StateStore } from './state.ts';
 
-export type { OperationGuard } from './operation.ts';
-export type { AnyService } from './service-definition.ts';
-
 export interface Reply {
   /** 32-byte public key as hex. */
   readonly client: string;

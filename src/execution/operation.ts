@@ -46,6 +46,8 @@ export interface AppliedOperation {
 const issuesShownMax = 4;
 
 const operationFailed = failure('operation-failed', "the operation failed; the replicas' logs say why");
+/** What most updates return. */
+const nothing = encodeOutcome({ ok: true, value: null });
 const returnedPromise = 'asynchronous code: a promise was returned where a value is expected';
 
 export function applyOperation(task: {
@@ -100,8 +102,9 @@ function fail(code: string, message: string): never {
 
 /** What cannot be sent for its size or form fails alike everywhere; what is no value at all is a mistake of the service. */
 function encodeSuccess(value: unknown): Uint8Array {
+  if (value === undefined || value === null) return nothing;
   try {
-    return encodeOutcome({ ok: true, value: value === undefined ? null : value });
+    return encodeOutcome({ ok: true, value });
   } catch (thrown) {
     if (!(thrown instanceof RangeError)) throw thrown;
     throw new OperationFailure('too-large', `what the operation returned is ${unencodable}`);

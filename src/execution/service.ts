@@ -22,3 +22,5 @@ export type {
   UpdateOperation,
 } from './service-definition.ts';
 export { defineService, query, update } from './service-definition.ts';
+export type { ServiceTest, TestCircumstances, TestOutcome } from './test-harness.ts';
+export { TestCallError, testService } from './test-harness.ts';

@@ -11,6 +11,8 @@ import type { Digest } from '../crypto/hash.ts';
 import { limits } from '../wire/limits.ts';
 import type { SystemCode } from '../wire/outcome.ts';
 import type { Request } from '../wire/request.ts';
+import { type Aged, AgeList } from './age-list.ts';
+import { type Packed, pack, unpack } from './packed.ts';
 
 /** A session by its three parts, in a form to compare and to send. */
 export interface SessionName {
@@ -42,12 +44,16 @@ export interface SessionBounds {
   readonly sessionResultOverheadSizeBytes: number;
 }
 
-interface KeptResult extends RememberedResult {
+interface KeptResult extends Aged<KeptResult> {
+  readonly requestDigest: Digest;
+  readonly commitIndex: number;
+  readonly result: Packed;
   readonly session: Session;
   readonly number: number;
 }
 
-interface Session {
+interface Session extends Aged<Session> {
+  readonly key: string;
   readonly birth: number;
   /** The client has the results up to here. */
   acknowledged: number;
@@ -66,10 +72,11 @@ export function sessionNameOf(request: Request): SessionName {
 
 export class Sessions {
   readonly #bounds: SessionBounds;
-  /** Least recently used first: a session is moved to the end when it is used. */
   readonly #sessions = new Map<string, Session>();
-  /** All results kept, oldest first. */
-  readonly #kept = new Set<KeptResult>();
+  /** All sessions, by their last use. */
+  readonly #byUse = new AgeList<Session>();
+  /** All results kept, by their execution. */
+  readonly #byExecution = new AgeList<KeptResult>();
   #keptSizeBytes = 0;
   /** The largest birth of any session ever forgotten: no session born then or before is ever made again. */
   #expiredFloor = -1;
@@ -100,8 +107,8 @@ export class Sessions {
     }
     const session = this.#sessions.get(name.key);
     if (session === undefined) return this.#begin(name, request, commitIndex);
-    this.#sessions.delete(name.key);
-    this.#sessions.set(name.key, session);
+    this.#byUse.remove(session);
+    this.#byUse.add(session);
 
     // Rule 4.
     if (acknowledged > session.acknowledged) {
@@ -118,19 +125,21 @@ export class Sessions {
     const kept = session.results.get(number);
     if (kept === undefined) return { kind: 'execute', session };
     // Rule 6.
-    if (kept.requestDigest === request.digest) return { kind: 'duplicate', remembered: kept };
+    if (kept.requestDigest === request.digest) return { kind: 'duplicate', remembered: unpackResult(kept) };
     return refuse('number-reused', `another request of this session was executed as number ${number}`);
   }
 
   /** Keeps the result of a request that `admit` let through, until it is acknowledged or has to make room. */
   remember(session: Session, number: number, remembered: RememberedResult): void {
-    const kept: KeptResult = { ...remembered, session, number };
+    const { requestDigest, commitIndex } = remembered;
+    const result = pack(remembered.result);
+    const kept = { requestDigest, commitIndex, result, session, number, older: undefined, younger: undefined };
     session.results.set(number, kept);
-    this.#kept.add(kept);
+    this.#byExecution.add(kept);
     this.#keptSizeBytes += this.#costOf(kept);
     // Rule 8.
-    for (const oldest of this.#kept) {
-      if (this.#keptSizeBytes <= this.#bounds.sessionResultsSizeBytesMax) break;
+    while (this.#keptSizeBytes > this.#bounds.sessionResultsSizeBytesMax) {
+      const oldest = this.#byExecution.oldest as KeptResult;
       this.#raiseFloor(oldest.session, oldest.number);
     }
   }
@@ -138,7 +147,7 @@ export class Sessions {
   /** The remembered result of exactly this request. Looks, and changes nothing: replicas are asked at different times. */
   find(name: SessionName, request: Request): RememberedResult | undefined {
     const kept = this.#sessions.get(name.key)?.results.get(request.number);
-    return kept?.requestDigest === request.digest ? kept : undefined;
+    return kept?.requestDigest === request.digest ? unpackResult(kept) : undefined;
   }
 
   /** Rules 2, 3 and 7: a request of a session that is not in the table. */
@@ -150,18 +159,19 @@ export class Sessions {
     if (birth <= this.#expiredFloor) {
       return refuse('session-expired', 'the session is not remembered any more, if it ever was; begin another');
     }
-    for (const [key, oldest] of this.#sessions) {
-      if (this.#sessions.size < this.#bounds.sessionsMax) break;
-      this.#forget(key, oldest);
-    }
+    while (this.#sessions.size >= this.#bounds.sessionsMax) this.#forget(this.#byUse.oldest as Session);
+    const { key } = name;
     const { acknowledged } = request;
-    const session: Session = { birth, acknowledged, floor: acknowledged, results: new Map() };
-    this.#sessions.set(name.key, session);
+    const results = new Map<number, KeptResult>();
+    const session = { key, birth, acknowledged, floor: acknowledged, results, older: undefined, younger: undefined };
+    this.#sessions.set(key, session);
+    this.#byUse.add(session);
     return { kind: 'execute', session };
   }
 
-  #forget(key: string, session: Session): void {
-    this.#sessions.delete(key);
+  #forget(session: Session): void {
+    this.#sessions.delete(session.key);
+    this.#byUse.remove(session);
     this.#expiredFloor = Math.max(this.#expiredFloor, session.birth);
     for (const kept of session.results.values()) this.#drop(kept);
     session.results.clear();
@@ -181,13 +191,17 @@ export class Sessions {
   }
 
   #drop(kept: KeptResult): void {
-    this.#kept.delete(kept);
+    this.#byExecution.remove(kept);
     this.#keptSizeBytes -= this.#costOf(kept);
   }
 
   #costOf(kept: KeptResult): number {
     return kept.result.length + this.#bounds.sessionResultOverheadSizeBytes;
   }
+}
+
+function unpackResult({ requestDigest, commitIndex, result }: KeptResult): RememberedResult {
+  return { requestDigest, commitIndex, result: unpack(result) };
 }
 
 function hex(bytes: Uint8Array): string {

@@ -12,6 +12,8 @@ import { describe, expect, it } from 'vitest';
 import { installGuard } from './determinism.ts';
 
 const guard = installGuard();
+/** The test runner puts back its own later. */
+const { nextTick } = process;
 
 /** What the guard says about an operation. */
 function used(operation: () => unknown): string | undefined {
@@ -50,7 +52,7 @@ const forbidden: Readonly<Record<string, () => unknown>> = {
   setInterval: () => setInterval(() => undefined, 1),
   setImmediate: () => setImmediate(() => undefined),
   queueMicrotask: () => queueMicrotask(() => undefined),
-  'process.nextTick': () => process.nextTick(() => undefined),
+  'process.nextTick': () => nextTick(() => undefined),
   'timers/promises.setTimeout': () => later(1),
   'a promise': () => Promise.resolve(1),
   fetch: () => fetch('http://localhost'),
@@ -130,7 +132,8 @@ describe('while an operation runs', () => {
 describe('outside of operations', () => {
   it('everything works as it did', async () => {
     expect(used(() => Date.now())).toBeDefined();
-    expect(new Date().getTime()).toBeGreaterThan(1_700_000_000_000);
+    expect(new Date().getUTCFullYear()).toBeGreaterThan(2023);
+    expect(Date.now()).toBeGreaterThan(1_700_000_000_000);
     expect(new Date() instanceof Date).toBe(true);
     expect(new Date(0).constructor).toBe(Date);
     expect(Object.prototype.toString.call(new Date())).toBe('[object Date]');
