@@ -41,7 +41,7 @@ export interface ClientListenerOptions {
   /** A client has connected. It stays a stranger, with little time, until its first frame. */
   readonly onLink: (link: ClientLink) => void;
   readonly onCounted?: (event: ClientLinkEvent) => void;
-  /** Smaller limits than those of `wire/limits.ts`, for small machines and tests. */
+  /** Other limits than those of `wire/limits.ts`, for small machines and tests. */
   readonly bounds?: Partial<ClientBounds>;
 }
 

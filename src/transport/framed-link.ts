@@ -117,7 +117,7 @@ export class FramedLink {
   start(use: LinkUse): void {
     this.#use = use;
     if (this.#socketClosed) {
-      this.#report();
+      setImmediate(() => this.#report());
       return;
     }
     this.#socket.on('data', (chunk: Uint8Array) => this.#read(chunk));

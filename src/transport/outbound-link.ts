@@ -7,7 +7,7 @@
  */
 import type { Digest } from '../crypto/hash.ts';
 import { limits } from '../wire/limits.ts';
-import { BackOff } from './back-off.ts';
+import type { BackOff } from './back-off.ts';
 import { FramedLink, type LinkEnd } from './framed-link.ts';
 import { decodeSignal, signalSizeBytesMax } from './greeting.ts';
 import { addressText, dialTls, type LinkAddress } from './tls.ts';
@@ -31,7 +31,7 @@ export class OutboundLink {
   readonly #onUp: () => void;
   readonly #onDown: (reason: string) => void;
   readonly #onCounted: (event: LinkEnd['code'] | TransportErrorCode) => void;
-  readonly #backOff = new BackOff();
+  readonly #backOff: BackOff;
   #address: LinkAddress;
   #state: OutboundState = 'unaddressed';
   #link: FramedLink | undefined;
@@ -47,6 +47,7 @@ export class OutboundLink {
     hello,
     queueSizeBytesMax,
     handshakeTimeoutMs,
+    backOff,
     onUp,
     onDown,
     onCounted,
@@ -59,6 +60,7 @@ export class OutboundLink {
     readonly queueSizeBytesMax: number;
     /** For dialling with TLS, and again for the peer's answer to our hello. */
     readonly handshakeTimeoutMs: number;
+    readonly backOff: BackOff;
     readonly onUp: () => void;
     readonly onDown: (reason: string) => void;
     readonly onCounted: (event: LinkEnd['code'] | TransportErrorCode) => void;
@@ -69,6 +71,7 @@ export class OutboundLink {
     this.#hello = hello;
     this.#queueSizeBytesMax = queueSizeBytesMax;
     this.#handshakeTimeoutMs = handshakeTimeoutMs;
+    this.#backOff = backOff;
     this.#onUp = onUp;
     this.#onDown = onDown;
     this.#onCounted = onCounted;

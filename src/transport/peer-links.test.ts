@@ -116,6 +116,18 @@ describe('links between correct replicas', () => {
     expect(again.frames).toEqual(['0:welcome back']);
   });
 
+  it('do not wait for the next attempt when the peer shows itself', async () => {
+    const hourMs = 3_600_000;
+    const never = { redialDelayMsMin: hourMs, redialDelayMsMax: hourMs };
+    const [first, second] = (await cluster(2, { bounds: never })) as [TestReplica, TestReplica];
+    const { port } = second.address;
+    await second.links.close();
+    await until(() => first.links.status()[0]?.outbound === 'waiting');
+    const again = await replica(1, 2, { port });
+    again.links.moveTo(0, first.address);
+    await until(() => isUp(first, 1) && isUp(again, 0));
+  });
+
   it('leave nothing behind when closed, and say nothing any more', async () => {
     await until(() => openHandles().sockets === 0); // of tests before
     const before = openHandles().timers;
@@ -364,6 +376,17 @@ describe('too much', () => {
     expect(own.frames).toEqual(['2:unhindered']);
     own.links.resume(1);
     await until(() => own.frames.length === 65);
+    // nor from its next link
+    own.links.pause(1);
+    await first.links.close();
+    const again = await replica(1, 3);
+    again.links.moveTo(0, own.address);
+    await until(() => isUp(again, 0));
+    for (let count = 0; count < 64; count++) again.links.send(0, new Uint8Array(512 * 1024));
+    await until(() => again.links.status()[0]!.queuedBytes > 1024 * 1024);
+    expect(own.frames.length).toBe(65);
+    own.links.resume(1);
+    await until(() => own.frames.length === 129);
   });
 });
 

@@ -12,6 +12,7 @@
 import type { TLSSocket } from 'node:tls';
 import type { Digest } from '../crypto/hash.ts';
 import { limits } from '../wire/limits.ts';
+import { BackOff } from './back-off.ts';
 import { peerKeyDigest } from './certificate.ts';
 import { FramedLink, type LinkEndCode } from './framed-link.ts';
 import { encodeSignal } from './greeting.ts';
@@ -66,7 +67,7 @@ export interface PeerLinksOptions {
   readonly onDown: (peer: number, reason: string) => void;
   /** Something worth counting; the peer when it is known for sure. */
   readonly onCounted: (event: PeerLinkEvent, peer: number | undefined) => void;
-  /** Smaller limits than those of `wire/limits.ts`, for small machines and tests. */
+  /** Other limits than those of `wire/limits.ts`, for small machines and tests. */
   readonly bounds?: Partial<PeerBounds>;
 }
 
@@ -74,12 +75,16 @@ export interface PeerBounds {
   readonly strangersMax: number;
   readonly queueSizeBytesMax: number;
   readonly handshakeTimeoutMs: number;
+  readonly redialDelayMsMin: number;
+  readonly redialDelayMsMax: number;
 }
 
 const standardBounds: PeerBounds = {
   strangersMax: limits.peerStrangersMax,
   queueSizeBytesMax: limits.peerQueueSizeBytesMax,
   handshakeTimeoutMs: limits.handshakeTimeoutMs,
+  redialDelayMsMin: limits.redialDelayMsMin,
+  redialDelayMsMax: limits.redialDelayMsMax,
 };
 
 /** What we receive from one peer. */
@@ -135,6 +140,7 @@ export class PeerLinks {
             hello,
             queueSizeBytesMax: bounds.queueSizeBytesMax,
             handshakeTimeoutMs: bounds.handshakeTimeoutMs,
+            backOff: new BackOff({ delayMsMin: bounds.redialDelayMsMin, delayMsMax: bounds.redialDelayMsMax }),
             onUp: () => options.onUp(peer),
             onDown: (reason) => options.onDown(peer, reason),
             onCounted: (event) => onCounted(event, peer),
