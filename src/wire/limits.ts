@@ -59,7 +59,7 @@ export const limits = {
   peerQueueSizeBytesMax: 64 * MiB,
   /** Bytes queued to one client. Beyond: the link is closed; the client asks again. */
   clientQueueSizeBytesMax: 8 * MiB,
-  /** Client links one replica holds. More: the newest is refused with `overloaded`. */
+  /** Client links one replica holds. More: the newest is closed, and its client asks another replica. */
   clientLinksMax: 4_096,
   /** The words in a refusal, in UTF-16 code units. Longer: cut off. */
   refusalReasonLengthMax: 512,
