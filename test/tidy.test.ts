@@ -66,6 +66,12 @@ describe('each rule bites', () => {
       "import type { A } from '../ordering/a.ts';",
       /may not import/,
     ],
+    [
+      'the client imports code of a stage',
+      'src/client/x.ts',
+      "import { a } from '../execution/a.ts';",
+      /may not import/,
+    ],
     ['the client imports the replica', 'src/client/x.ts', "import { a } from '../replica/a.ts';", /may not import/],
     ['the command line imports a protocol', 'src/cli/x.ts', "import { a } from '../ordering/a.ts';", /may not import/],
     ['over several lines', 'src/wire/x.ts', "import {\n  a,\n  b,\n} from '../ordering/a.ts';", /may not import/],
@@ -147,6 +153,7 @@ describe('each rule bites', () => {
 describe('what is allowed', () => {
   test.each([
     ['a type of the stage before', 'src/execution/x.ts', "import type { A } from '../ordering/a.ts';"],
+    ['what a client is typed by', 'src/client/x.ts', "import type { A } from '../execution/a.ts';"],
     ['the same, name by name', 'src/execution/x.ts', "import { type A, type B } from '../ordering/a.ts';"],
     ['the simulator from the command line, when asked for', 'src/cli/x.ts', "await import('../../simulator/a.ts');"],
     ['the same from what is loaded on demand', 'src/cli/run-x.ts', "import { a } from '../../simulator/a.ts';"],
