@@ -20,6 +20,10 @@ export function withReplica(set: ReplicaSet, index: number): ReplicaSet {
   return set | (1 << index);
 }
 
+export function withoutReplica(set: ReplicaSet, index: number): ReplicaSet {
+  return set & ~(1 << index);
+}
+
 export function containsReplica(set: ReplicaSet, index: number): boolean {
   return (set & (1 << index)) !== 0;
 }

@@ -1,0 +1,298 @@
+/**
+ * Dispatch: gathers calls into requests, gives them to the session, and begins another session when one has expired.
+ *
+ * In: calls. Out: their promises. Owns the queue, the sessions and the only two timers of a client. A caller alone is
+ * sent at once; while requests are open, calls gather until one of these is answered or a moment has passed, so that
+ * many callers share one signature.
+ */
+import { type SigningKey, signingKeyFromSeed } from '../crypto/ed25519.ts';
+import { containsReplica, emptySet, withReplica } from '../membership/membership.ts';
+import { monotonicMs, setTimer, type Timer } from '../platform/clock.ts';
+import type { RandomBytes } from '../platform/random.ts';
+import { limits } from '../wire/limits.ts';
+import { sessionNonceSizeBytes } from '../wire/request.ts';
+import type { Value } from '../wire/value.ts';
+import { Call, CallQueue, fitsRequest } from './call.ts';
+import { CoterieError } from './client-error.ts';
+import type { Cluster, Dial } from './cluster.ts';
+import { Latency } from './latency.ts';
+import { ClientSession } from './session.ts';
+import { type ReplicaObservation, Standings } from './standing.ts';
+
+/** Longest that a call waits for company while other requests are open. */
+const gatherMs = 1;
+/** So many calls are company enough. */
+const gatheredOperationsMin = 256;
+const tickMs = 10;
+/** A tick this late means that this process was held up. */
+const heldUpAfterMs = 15;
+
+interface Waiting {
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class Dispatch {
+  readonly #cluster: Cluster;
+  readonly #key: SigningKey;
+  readonly #dial: Dial;
+  readonly #randomBytes: RandomBytes;
+  readonly #standings: Standings;
+  readonly #latency = new Latency();
+  readonly #queue = new CallQueue();
+  #session: ClientSession;
+  /** Expired ones, until their last requests are done with. */
+  readonly #retired = new Set<ClientSession>();
+  /** Bytes of result one operation lately had, generously. */
+  #resultSizePerOperationBytes = 0;
+  #pumpPlanned = false;
+  #gatherTimer: Timer | undefined;
+  #tickTimer: Timer | undefined;
+  #tickAtMs = 0;
+  #waitingForReady: Waiting | undefined;
+  #ending: Promise<void> | undefined;
+
+  constructor(options: {
+    readonly cluster: Cluster;
+    /** 32 bytes. */
+    readonly seed: Uint8Array;
+    readonly dial: Dial;
+    readonly randomBytes: RandomBytes;
+  }) {
+    this.#cluster = options.cluster;
+    this.#key = signingKeyFromSeed(options.seed);
+    this.#dial = options.dial;
+    this.#randomBytes = options.randomBytes;
+    const { n } = options.cluster.rule;
+    const random = (): number => Buffer.from(options.randomBytes(4)).readUInt32BE() / 0x1_0000_0000;
+    this.#standings = new Standings(n, { firstChoice: Math.floor(random() * n), random });
+    this.#session = this.#begin(undefined);
+  }
+
+  /** Resolves when enough replicas are connected; rejects when that is hopeless or takes too long. */
+  async ready({ deadlineMs, signal }: { readonly deadlineMs: number; readonly signal?: AbortSignal | undefined }) {
+    let timer: Timer | undefined;
+    const onAbort = (): void => this.#waitingForReady?.reject(abortedBeforeSent(signal));
+    try {
+      await new Promise<void>((resolve, reject) => {
+        if (signal?.aborted) {
+          reject(abortedBeforeSent(signal));
+          return;
+        }
+        this.#waitingForReady = { resolve, reject };
+        timer = setTimer(deadlineMs, () => reject(this.#unavailable()));
+        signal?.addEventListener('abort', onAbort, { once: true });
+        this.#session.links.ensure();
+        this.#look();
+      });
+    } finally {
+      timer?.cancel();
+      signal?.removeEventListener('abort', onAbort);
+      this.#waitingForReady = undefined;
+    }
+  }
+
+  /** Never throws; a call that cannot be made is a promise that is rejected. */
+  call(
+    operation: string,
+    input: Uint8Array,
+    { deadlineMs, signal }: { readonly deadlineMs: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<Value> {
+    if (this.#ending !== undefined) return Promise.reject(closed(operation, 'not-sent'));
+    if (signal?.aborted) return Promise.reject(abortedBeforeSent(signal));
+    if (!fitsRequest(operation, input)) {
+      const sentence = `${operation}: an input of ${input.length} bytes does not fit a request`;
+      return Promise.reject(new CoterieError('invalid-input', sentence, { outcome: 'not-sent' }));
+    }
+    return new Promise((resolve, reject) => {
+      const deadlineAtMs = monotonicMs() + deadlineMs;
+      const call = new Call({ operation, input, deadlineAtMs, signal, resolve, reject, onAbort: giveUp });
+      if (!this.#queue.push(call)) {
+        const sentence = `${operation}: ${this.#queue.length} calls wait already`;
+        call.reject(new CoterieError('overloaded', sentence, { outcome: 'not-sent' }));
+        return;
+      }
+      if (this.#session.openRequests === 0 || this.#queue.length >= gatheredOperationsMin) this.#planPump();
+      else this.#gatherTimer ??= setTimer(gatherMs, () => this.#pump());
+    });
+  }
+
+  observe(): readonly ReplicaObservation[] {
+    const nowMs = monotonicMs();
+    const { up } = this.#session.links;
+    return this.#cluster.replicas.map((_, replica) =>
+      this.#standings.observe(replica, nowMs, containsReplica(up, replica)),
+    );
+  }
+
+  /** Rejects what is open and ends every link; resolves when nothing is left. */
+  close(): Promise<void> {
+    this.#ending ??= this.#end();
+    return this.#ending;
+  }
+
+  async #end(): Promise<void> {
+    this.#gatherTimer?.cancel();
+    this.#tickTimer?.cancel();
+    this.#waitingForReady?.reject(closed('connecting', 'not-sent'));
+    const makeError = (call: Call): CoterieError => closed(call.operation, call.sent ? 'unknown' : 'not-sent');
+    for (const call of this.#queue.clear()) call.reject(makeError(call));
+    await Promise.all([this.#session, ...this.#retired].map((session) => session.close(makeError)));
+  }
+
+  #begin(birth: number | undefined): ClientSession {
+    const session: ClientSession = new ClientSession({
+      cluster: this.#cluster,
+      key: this.#key,
+      nonce: this.#randomBytes(sessionNonceSizeBytes),
+      birth,
+      standings: this.#standings,
+      latency: this.#latency,
+      dial: this.#dial,
+      use: {
+        now: monotonicMs,
+        onChange: () => this.#look(),
+        onReturned: (calls) => this.#takeBack(calls),
+        onResult: (sizeBytes, operations) => {
+          const perOperationBytes = sizeBytes / operations;
+          this.#resultSizePerOperationBytes = Math.max(perOperationBytes, this.#resultSizePerOperationBytes * 0.9);
+        },
+        onExpired: (commitIndex) => this.#replace(session, commitIndex),
+      },
+    });
+    return session;
+  }
+
+  #replace(expired: ClientSession, commitIndex: number): void {
+    if (this.#session !== expired || this.#ending !== undefined) return;
+    this.#retired.add(expired);
+    this.#session = this.#begin(commitIndex);
+    this.#session.links.ensure();
+  }
+
+  #takeBack(calls: readonly Call[]): void {
+    for (const call of calls) {
+      if (this.#ending === undefined && this.#queue.push(call)) continue;
+      const outcome = 'not-executed';
+      call.reject(new CoterieError('overloaded', `${call.operation}: no room to ask again`, { outcome }));
+    }
+  }
+
+  /** After whatever changed: who waits for what. */
+  #look(): void {
+    if (this.#ending !== undefined) return;
+    if (this.#waitingForReady !== undefined) {
+      if (this.#session.ready) this.#waitingForReady.resolve();
+      else if (this.#isHopeless()) this.#waitingForReady.reject(this.#unavailable());
+    }
+    for (const session of this.#retired) {
+      if (session.openRequests > 0) continue;
+      this.#retired.delete(session);
+      void session.close((call) => closed(call.operation, 'unknown'));
+    }
+    if (this.#queue.length > 0 || this.#session.openRequests === 0) this.#planPump();
+    this.#armTick();
+  }
+
+  /**
+   * Plans to send what has gathered once everything that is about to run has run: callers whose results have just
+   * arrived make their next calls first.
+   */
+  #planPump(): void {
+    if (this.#pumpPlanned) return;
+    this.#pumpPlanned = true;
+    queueMicrotask(() =>
+      process.nextTick(() => {
+        this.#pumpPlanned = false;
+        this.#pump();
+      }),
+    );
+  }
+
+  #pump(): void {
+    this.#gatherTimer?.cancel();
+    this.#gatherTimer = undefined;
+    if (this.#ending !== undefined) return;
+    while (
+      this.#queue.length > 0 &&
+      this.#session.canSend &&
+      this.#session.openRequests < limits.clientRequestsOpenMax
+    ) {
+      const calls = this.#queue.take(this.#operationsMax());
+      if (calls.length === 0) break;
+      this.#session.carry(calls);
+    }
+    this.#armTick();
+  }
+
+  /** So many operations that their results, if they are like the last ones, fit one result with room to spare. */
+  #operationsMax(): number {
+    const fitting = Math.floor(limits.resultSizeBytesMax / 2 / Math.max(1, this.#resultSizePerOperationBytes));
+    return Math.min(limits.requestOperationsMax, Math.max(1, fitting));
+  }
+
+  /** Ticks while somebody waits; else wakes only to mend links. */
+  #armTick(): void {
+    if (this.#ending !== undefined) return;
+    const nowMs = monotonicMs();
+    let atMs = nowMs + tickMs;
+    if (!this.#isBusy) {
+      const mendAtMs = this.#session.links.ensureAtMs;
+      if (mendAtMs === undefined) return;
+      atMs = Math.max(atMs, mendAtMs);
+    }
+    if (this.#tickTimer !== undefined) {
+      if (this.#tickAtMs <= atMs) return;
+      this.#tickTimer.cancel();
+    }
+    this.#tickAtMs = atMs;
+    this.#tickTimer = setTimer(atMs - nowMs, () => this.#tick());
+  }
+
+  get #isBusy(): boolean {
+    return (
+      this.#queue.length > 0 ||
+      this.#session.openRequests > 0 ||
+      this.#retired.size > 0 ||
+      this.#waitingForReady !== undefined
+    );
+  }
+
+  #tick(): void {
+    this.#tickTimer = undefined;
+    const nowMs = monotonicMs();
+    const lateMs = nowMs - this.#tickAtMs;
+    for (const session of [...this.#retired, this.#session]) {
+      if (lateMs > heldUpAfterMs) session.postpone(lateMs);
+      session.tick(nowMs);
+    }
+    this.#queue.expire(nowMs, (call) => call.reject(this.#session.overdue(call)));
+    this.#look();
+  }
+
+  /** Are so many replicas definitely down that the rest is not enough? */
+  #isHopeless(): boolean {
+    let possible = emptySet;
+    for (let replica = 0; replica < this.#cluster.replicas.length; replica++) {
+      if (!this.#standings.isDefinitelyDown(replica)) possible = withReplica(possible, replica);
+    }
+    return !this.#cluster.rule.hasCorrect(possible);
+  }
+
+  #unavailable(): CoterieError {
+    return new CoterieError('unavailable', this.#session.reachability(), { outcome: 'not-sent' });
+  }
+}
+
+function giveUp(call: Call): void {
+  const outcome = call.sent ? 'unknown' : 'not-sent';
+  call.reject(new CoterieError('aborted', `${call.operation} was given up by the caller`, { outcome }));
+}
+
+function abortedBeforeSent(signal: AbortSignal | undefined): CoterieError {
+  return new CoterieError('aborted', 'given up by the caller', { outcome: 'not-sent', cause: signal?.reason });
+}
+
+function closed(operation: string, outcome: 'not-sent' | 'unknown'): CoterieError {
+  return new CoterieError('closed', `${operation}: the client is closed`, { outcome });
+}

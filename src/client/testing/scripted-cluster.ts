@@ -1,0 +1,219 @@
+/**
+ * Scripted cluster: replicas that speak the client's protocol over real TLS links and order requests among themselves by
+ * a function call, so that a test can make any of them lie, stall or die at the moment it wants.
+ */
+import { importPublicKey, signingKeyFromSeed, verify } from '../../crypto/ed25519.ts';
+import { type Digest, sha256 } from '../../crypto/hash.ts';
+import { defaultParameters } from '../../membership/genesis.ts';
+import { type LinkCertificate, makeLinkCertificate } from '../../transport/certificate.ts';
+import { type ClientLink, ClientListener } from '../../transport/client-listener.ts';
+import {
+  attachPreimage,
+  decodeClientToReplica,
+  encodeReplicaToClient,
+  type ReplicaToClient,
+} from '../../wire/client-message.ts';
+import { type Genesis, serviceIdOf } from '../../wire/genesis.ts';
+import { encodeOutcomes, failure, type Outcome } from '../../wire/outcome.ts';
+import { decodeRequest, type Operation, type Request, requestPreimage } from '../../wire/request.ts';
+import { decodeOwnValue, type Value } from '../../wire/value.ts';
+
+export type Reply = Extract<ReplicaToClient, { readonly kind: 'reply' }>;
+type Welcome = Extract<ReplicaToClient, { readonly kind: 'welcome' }>;
+
+/** What a replica does differently from a correct one; changed at any time. */
+export interface Script {
+  /** It takes requests and has them ordered. */
+  orders: boolean;
+  /** It says what was executed. */
+  replies: boolean;
+  /** What it sends in place of a reply. */
+  reply: (reply: Reply) => readonly Uint8Array[];
+  /** What it says in place of its welcome. */
+  welcome: (welcome: Welcome) => Uint8Array;
+  /** What it says to a request in place of taking it. */
+  refuse: ((request: Request) => Uint8Array) | undefined;
+}
+
+const correct = (): Script => ({
+  orders: true,
+  replies: true,
+  reply: (reply) => [encodeReplicaToClient(reply)],
+  welcome: (welcome) => encodeReplicaToClient(welcome),
+  refuse: undefined,
+});
+
+export class ScriptedReplica {
+  readonly script = correct();
+  readonly index: number;
+  /** Requests it was sent, copies included. */
+  readonly received: Request[] = [];
+  /** Links attached to each session. */
+  readonly attached = new Map<string, Set<ClientLink>>();
+  readonly links = new Set<ClientLink>();
+  readonly certificate: LinkCertificate;
+  port = 0;
+  readonly #cluster: ScriptedCluster;
+  #listener: ClientListener | undefined;
+
+  constructor(cluster: ScriptedCluster, index: number, certificate: LinkCertificate) {
+    this.#cluster = cluster;
+    this.index = index;
+    this.certificate = certificate;
+  }
+
+  async start(): Promise<void> {
+    const { keyPem, certificatePem } = this.certificate;
+    const onLink = (link: ClientLink): void => this.#greet(link);
+    this.#listener = new ClientListener({ host: '127.0.0.1', port: this.port, keyPem, certificatePem, onLink });
+    this.port = (await this.#listener.listen()).port;
+  }
+
+  async stop(): Promise<void> {
+    await this.#listener?.close();
+    this.attached.clear();
+    this.links.clear();
+  }
+
+  /** Reports what was executed to everyone who is attached to the session, or to one link. */
+  report(session: string, reply: Reply, only?: ClientLink): void {
+    if (!this.script.replies) return;
+    for (const link of only === undefined ? (this.attached.get(session) ?? []) : [only]) {
+      for (const frame of this.script.reply(reply)) link.send(frame);
+    }
+  }
+
+  #greet(link: ClientLink): void {
+    this.links.add(link);
+    const challenge = Buffer.from(sha256(Buffer.from(`${this.index} ${link.id}`)), 'hex');
+    const { serviceId, commitIndex } = this.#cluster;
+    link.onFrame = (frame) => this.#take(link, challenge, frame);
+    link.onClose = () => {
+      this.links.delete(link);
+      for (const links of this.attached.values()) links.delete(link);
+    };
+    link.send(this.script.welcome({ kind: 'welcome', serviceId, replicaIndex: this.index, commitIndex, challenge }));
+  }
+
+  #take(link: ClientLink, challenge: Uint8Array, frame: Uint8Array): void {
+    const message = decodeClientToReplica(frame);
+    if (!message.ok) throw new Error(`the client sent what is no message: ${message.reason}`);
+    switch (message.value.kind) {
+      case 'attach': {
+        const { client, sessionNonce, signature } = message.value;
+        const { serviceId } = this.#cluster;
+        const preimage = attachPreimage({ serviceId, replicaIndex: this.index, challenge, sessionNonce });
+        const key = importPublicKey(client);
+        if (key === undefined || !verify(key, preimage, signature)) throw new Error('attach: wrong signature');
+        const session = sessionOf(client, sessionNonce);
+        const links = this.attached.get(session) ?? new Set();
+        this.attached.set(session, links.add(link));
+        return;
+      }
+      case 'status':
+        link.send(encodeReplicaToClient({ kind: 'status', status: { replicaIndex: this.index } }));
+        return;
+      case 'request': {
+        const request = decodeRequest(message.value.request);
+        if (!request.ok) throw new Error(`the client sent what is no request: ${request.reason}`);
+        this.received.push(request.value);
+        const { refuse } = this.script;
+        if (refuse !== undefined) link.send(refuse(request.value));
+        else if (this.script.orders) this.#cluster.order(this, link, request.value);
+      }
+    }
+  }
+}
+
+/** What an operation does; by default it gives back its input. */
+export type Execute = (operation: Operation, input: Value) => Outcome;
+
+export class ScriptedCluster {
+  readonly replicas: ScriptedReplica[] = [];
+  genesis!: Genesis;
+  serviceId!: Digest;
+  commitIndex = 7;
+  /** Each request once, in the order of execution. */
+  readonly executed: Request[] = [];
+  execute: Execute = (_, input) => ({ ok: true, value: input });
+  /** A result for the request as a whole, in place of executing it. */
+  refuseWhole: ((request: Request) => string | undefined) | undefined;
+  /** While true, requests are taken and not executed until `release`. */
+  held = false;
+  readonly #waiting: { readonly replica: ScriptedReplica; readonly link: ClientLink; readonly request: Request }[] = [];
+  readonly #remembered = new Map<Digest, Reply>();
+
+  static async start({ n = 4, f = 1 }: { readonly n?: number; readonly f?: number } = {}): Promise<ScriptedCluster> {
+    const cluster = new ScriptedCluster();
+    for (let index = 0; index < n; index++) {
+      const certificate = await makeLinkCertificate({ commonName: `replica ${index}` });
+      const replica = new ScriptedReplica(cluster, index, certificate);
+      await replica.start();
+      cluster.replicas.push(replica);
+    }
+    cluster.genesis = {
+      version: 1,
+      name: 'scripted',
+      service: 'echo',
+      created: 1_700_000_000_000,
+      f,
+      k: 0,
+      parameters: defaultParameters,
+      replicas: cluster.replicas.map(({ port, certificate }, index) => ({
+        replicaId: `r${index}`,
+        signingKey: signingKeyFromSeed(Buffer.alloc(32, index + 1)).publicKey.text,
+        linkKeyDigest: certificate.keyDigest,
+        peerAddress: { host: '127.0.0.1', port: index + 1 },
+        clientAddress: { host: '127.0.0.1', port },
+      })),
+    };
+    cluster.serviceId = serviceIdOf(cluster.genesis);
+    return cluster;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.replicas.map((replica) => replica.stop()));
+  }
+
+  /** Executes what was held back. */
+  release(): void {
+    this.held = false;
+    for (const { replica, link, request } of this.#waiting.splice(0)) this.order(replica, link, request);
+  }
+
+  order(replica: ScriptedReplica, link: ClientLink, request: Request): void {
+    const key = importPublicKey(request.client);
+    if (key === undefined || !verify(key, requestPreimage(this.serviceId, request.digest), request.signature)) {
+      throw new Error('request: wrong signature');
+    }
+    const session = sessionOf(request.client, request.session.nonce);
+    const remembered = this.#remembered.get(request.digest);
+    if (remembered !== undefined) {
+      replica.report(session, remembered, link);
+      return;
+    }
+    if (this.held) {
+      this.#waiting.push({ replica, link, request });
+      return;
+    }
+    this.commitIndex += 1;
+    const refusal = this.refuseWhole?.(request);
+    const outcomes = request.operations.map((operation) =>
+      refusal === undefined
+        ? this.execute(operation, decodeOwnValue(operation.input))
+        : failure(refusal, 'the request as a whole'),
+    );
+    const { digest: requestDigest, number } = request;
+    const result = encodeOutcomes(outcomes);
+    const reply: Reply = { kind: 'reply', requestDigest, number, commitIndex: this.commitIndex, result };
+    if (refusal === undefined) {
+      this.executed.push(request);
+      this.#remembered.set(requestDigest, reply);
+    }
+    for (const each of this.replicas) each.report(session, reply);
+  }
+}
+
+function sessionOf(client: Uint8Array, nonce: Uint8Array): string {
+  return `${Buffer.from(client).toString('hex')}${Buffer.from(nonce).toString('hex')}`;
+}
