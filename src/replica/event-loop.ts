@@ -5,7 +5,7 @@
  * Owns: the queue of inputs, bounded by pausing the peers it comes from, and the one timer.
  * Errors: a failing log, or a bug, ends the loop: `onFatal` is called once and nothing leaves any more.
  */
-import { now, setTimer, type Timer } from '../platform/clock.ts';
+import { monotonicMs, now, setTimer, type Timer } from '../platform/clock.ts';
 import { carryOut, type Ports } from './carry-out.ts';
 import type { ReplicaEffects, ReplicaInput } from './effects.ts';
 import type { ReplicaMachine } from './machine.ts';
@@ -84,12 +84,12 @@ export class EventLoop {
     const inputs = this.#queue;
     this.#queue = [];
     this.#queueSizeBytes = 0;
-    const effects = this.#machine.step(inputs, now());
+    const effects = this.#machine.step(inputs, monotonicMs(), now());
     await carryOut(effects, this.#ports);
     this.#observe(effects);
     if (this.#isPaused && this.#queueSizeBytes < queueSizeBytesMax / 2) this.#press(false);
     if (effects.wakeAtMs !== undefined && !this.#stopped) {
-      this.#timer = setTimer(Math.max(1, effects.wakeAtMs - now()), () => this.#schedule());
+      this.#timer = setTimer(Math.max(1, effects.wakeAtMs - monotonicMs()), () => this.#schedule());
     }
   }
 

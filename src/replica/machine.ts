@@ -89,11 +89,14 @@ export class ReplicaMachine {
     this.#diagnostics = [];
   }
 
-  /** Takes inputs in order; then decides, proposes and executes. `nowMs`: milliseconds since 1970 by our own clock. */
-  step(inputs: readonly ReplicaInput[], nowMs: number): ReplicaEffects {
+  /**
+   * Takes inputs in order; then decides, proposes and executes. `nowMs`: milliseconds that never go back, for waiting;
+   * `clockMs`: milliseconds since 1970 by our own clock, for timestamps.
+   */
+  step(inputs: readonly ReplicaInput[], nowMs: number, clockMs = nowMs): ReplicaEffects {
     const taken: OrderingInput[] = [];
     for (const input of inputs) this.#take(input, taken);
-    return this.#effects(this.#ordering.step(taken, nowMs));
+    return this.#effects(this.#ordering.step(taken, nowMs, clockMs));
   }
 
   /** Makes everything accepted durable; for a clean stop. */

@@ -9,7 +9,8 @@
 import type { Logger } from 'pino';
 import { sign } from '../crypto/ed25519.ts';
 import type { AnyService } from '../execution/service-definition.ts';
-import { containsReplica } from '../membership/membership.ts';
+import { firstMembership } from '../membership/genesis.ts';
+import { containsReplica, type Membership } from '../membership/membership.ts';
 import { blockPreimage } from '../ordering/validity.ts';
 import { monotonicMs, now } from '../platform/clock.ts';
 import { installGuard } from '../platform/determinism.ts';
@@ -80,9 +81,10 @@ export async function startReplica(options: {
 }): Promise<RunningReplica> {
   const home = await openHome(options.home);
   try {
-    const { log, isLost } = await home.openLog();
+    const membership = membershipOf(home);
+    const log = await home.openLog();
     try {
-      const replica = new Replica({ ...options, home, log, isLogLost: isLost });
+      const replica = new Replica({ ...options, home, membership, log, isLogLost: false });
       await replica.start();
       return replica;
     } catch (error) {
@@ -95,9 +97,17 @@ export async function startReplica(options: {
   }
 }
 
+/** Home checks its genesis when it is read, so a genesis that makes no membership is a bug. */
+function membershipOf(home: Home): Membership {
+  const membership = firstMembership(home.genesis);
+  if (!membership.ok) throw new Error(`invariant: ${membership.reason}`);
+  return membership.value;
+}
+
 class Replica implements RunningReplica {
   readonly ended: Promise<unknown>;
   readonly #home: Home;
+  readonly #membership: Membership;
   readonly #log: BlockLog;
   readonly #logger: Logger;
   readonly #onReplay: ((progress: { readonly blocks: number; readonly commitIndex: number }) => void) | undefined;
@@ -117,15 +127,17 @@ class Replica implements RunningReplica {
 
   constructor(options: {
     readonly home: Home;
+    readonly membership: Membership;
     readonly log: BlockLog;
     readonly isLogLost: boolean;
     readonly service: AnyService;
     readonly logger: Logger;
     readonly onReplay?: (progress: { readonly blocks: number; readonly commitIndex: number }) => void;
   }) {
-    const { home, log, service, isLogLost } = options;
-    const { membership, replicaIndex: self } = home;
+    const { home, membership, log, service, isLogLost } = options;
+    const { replicaIndex: self } = home;
     this.#home = home;
+    this.#membership = membership;
     this.#log = log;
     this.#logger = options.logger.child({ replica: home.replicaId });
     this.#onReplay = options.onReplay;
@@ -221,7 +233,8 @@ class Replica implements RunningReplica {
 
   status(): ReplicaStatus {
     const machine = this.#machine.status;
-    const { membership, replicaId, replicaIndex, service } = this.#home;
+    const { replicaId, replicaIndex, service } = this.#home;
+    const membership = this.#membership;
     const suspected = membership.members.filter((_, index) => containsReplica(machine.suspected, index));
     return {
       replicaId,
@@ -268,7 +281,7 @@ class Replica implements RunningReplica {
     const decoded = decodePeerMessage(frame);
     if (!decoded.ok) return `the first message is not a hello: ${decoded.reason}`;
     if (decoded.value.kind !== 'hello') return 'the first message is not a hello';
-    if (decoded.value.epochGenesis === this.#home.membership.epochGenesis) return undefined;
+    if (decoded.value.epochGenesis === this.#membership.epochGenesis) return undefined;
     this.#logger.warn({ peer: this.#idOf(peer) }, 'a replica of another cluster or epoch was refused');
     return 'another cluster or epoch';
   }
@@ -284,7 +297,7 @@ class Replica implements RunningReplica {
 
   #press(isHigh: boolean): void {
     this.#counters.count(isHigh ? 'pressure-high' : 'pressure-low');
-    for (const index of this.#home.membership.members.keys()) {
+    for (const index of this.#membership.members.keys()) {
       if (index === this.#home.replicaIndex) continue;
       if (isHigh) this.#peers.pause(index);
       else this.#peers.resume(index);
@@ -319,6 +332,6 @@ class Replica implements RunningReplica {
   }
 
   #idOf(index: number): string {
-    return this.#home.membership.members[index]?.replicaId ?? String(index);
+    return this.#membership.members[index]?.replicaId ?? String(index);
   }
 }
