@@ -17,6 +17,7 @@ import {
   refusalCodes,
 } from './client-message.ts';
 import { domains } from './domain.ts';
+import { encodeGenesis, formatGenesis, type Genesis, parseGenesis, serviceIdOf } from './genesis.ts';
 import { decodeOutcomes, encodeOutcomes } from './outcome.ts';
 import { decodePeerMessage, encodePeerMessage, type PeerMessage } from './peer-message.ts';
 import type { Decoded } from './reader.ts';
@@ -115,6 +116,23 @@ const replicaMessages: readonly ReplicaToClient[] = [
   { kind: 'status', status: { replica: 'r1', round: 9 } },
 ];
 
+const genesis: Genesis = {
+  version: 1,
+  name: 'Golden',
+  service: 'kv',
+  created: 1_800_000_000_000,
+  f: 1,
+  k: 0,
+  parameters: { period: 8, ranks: 1, pruneDepth: 64 },
+  replicas: [0, 1, 2, 3].map((i) => ({
+    replicaId: `replica-${i}`,
+    signingKey: signingKeyFromSeed(filled(32, 10 * i)).publicKey.text,
+    linkKeyDigest: digest(0x60 + i),
+    peerAddress: { host: i === 3 ? '::1' : '127.0.0.1', port: 7_500 + i },
+    clientAddress: { host: i === 3 ? '::1' : '127.0.0.1', port: 7_400 + i },
+  })),
+};
+
 /** Name, bytes, and what decodes and encodes them again, when they are ever decoded. */
 type Subject = readonly [name: string, bytes: Uint8Array, recode?: (bytes: Uint8Array) => Decoded<Uint8Array>];
 
@@ -143,6 +161,8 @@ const subjects: readonly Subject[] = [
       ] as const,
   ),
   ['attach preimage', attach],
+  ['genesis', encodeGenesis(genesis)],
+  ['service id', digestBytes(serviceIdOf(genesis))],
   ...[
     {
       kind: 'attach' as const,
@@ -172,6 +192,11 @@ function again<T>(decode: (bytes: Uint8Array) => Decoded<T>, encode: (thing: T) 
 const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 describe('golden bytes', () => {
+  test('a genesis means the same after a detour through JSON', () => {
+    const parsed = parseGenesis(formatGenesis(genesis));
+    expect(parsed.ok && serviceIdOf(parsed.value)).toBe(serviceIdOf(genesis));
+  });
+
   test('the file has a vector for each subject, in this order, and no others', () => {
     expect(golden.vectors.map(({ name }) => name)).toEqual(subjects.map(([name]) => name));
   });
