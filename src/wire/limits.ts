@@ -153,4 +153,7 @@ export const limits = {
   logBatchSizeBytesMax: 8 * MiB,
   /** A genesis or another JSON file of a home. Larger: refused unread. */
   homeFileSizeBytesMax: 256 * KiB,
+
+  /** Rounds of a DAG file given to `debug decide`; every slot up to the top is looked at. Higher: the file is refused. */
+  debugRoundsMax: 100_000,
 } as const;
