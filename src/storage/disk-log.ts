@@ -9,12 +9,12 @@
  * Source: Rebello and others, "Can Applications Recover from fsync Failures?" (2020).
  */
 import { join } from 'node:path';
-import { errorCode, type FileSystem, type OpenFile, systemFiles } from '../platform/files.ts';
+import { type FileSystem, type OpenFile, systemFiles } from '../platform/files.ts';
 import { limits } from '../wire/limits.ts';
 import type { BlockLog, LogPosition, LogRecord } from './block-log.ts';
 import { encodeBatch, recordSizeBytes, recordsOf } from './log-batch.ts';
 import { corrupt, type LogIndex, type RecoveredLog, recoverLog } from './log-recovery.ts';
-import { BatchCursor, segmentName } from './log-segment.ts';
+import { BatchCursor, segmentName, segmentStart } from './log-segment.ts';
 import { StorageError, storageErrorOf } from './storage-error.ts';
 
 /** Zeros are written up to the next multiple of this. */
@@ -262,12 +262,7 @@ function closedError(): StorageError {
   return new StorageError('log-closed', 'The log is closed.', 'This is a mistake in coterie; please report it.');
 }
 
-/** True when the directory holds a segment, be it empty. */
+/** Does the directory hold a log, be it an empty one? */
 export async function hasSegments(files: FileSystem, directory: string): Promise<boolean> {
-  try {
-    return (await files.list(directory)).some((name) => name.endsWith('.log'));
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return false;
-    throw storageErrorOf(error, `reading ${directory}`);
-  }
+  return (await files.list(directory)).some((name) => segmentStart(name) !== undefined);
 }

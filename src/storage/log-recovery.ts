@@ -103,7 +103,7 @@ export function corrupt(path: string, what: string): StorageError {
   return new StorageError(
     'log-corrupt',
     `The log is damaged: ${path}: ${what}.`,
-    'Do not delete or edit it: the replica could contradict what it signed. Put back an exact copy of the disk, or retire this replica.',
+    'Put back an exact copy of the log directory, or remove it: the replica then only observes, since it no longer knows what it signed.',
   );
 }
 

@@ -1,0 +1,76 @@
+/**
+ * The first membership: epoch 0, as the genesis names it.
+ *
+ * In: a well-formed genesis. Out: the membership, or the rule its numbers break.
+ * Safety: with numbers that pass here, any two quorums share a correct replica (docs/protocol/ordering.md §1).
+ */
+import { importPublicKey } from '../crypto/ed25519.ts';
+import { type Genesis, serviceIdOf } from '../wire/genesis.ts';
+import type { Decoded } from '../wire/reader.ts';
+import { type Member, type Membership, type OrderingParameters, type QuorumRule, quorumRule } from './membership.ts';
+
+/** Rounds of a fallback wave (§4); a shorter period would have two open at once. */
+const periodMin = 5;
+const periodMax = 1_024;
+/** Periods a block may lag behind a leader and still be ordered: a slow replica's requests must not need luck. */
+const prunePeriodsMin = 4;
+/** Every replica keeps this many rounds in memory. */
+const pruneDepthMax = 65_536;
+
+/** What a new cluster uses: one fallback slot every 8 rounds, one steady leader a round, 8 periods kept. */
+export const defaultParameters: OrderingParameters = { period: 8, ranks: 1, pruneDepth: 64 };
+
+/** The largest f that n replicas allow with k in recovery; below 1 when they allow none. */
+export function largestF(n: number, k: number): number {
+  return Math.floor((n - 2 * k - 1) / 3);
+}
+
+/** What is wrong with the parameters for n replicas; undefined when nothing is. */
+export function parameterFault(parameters: OrderingParameters, n: number): string | undefined {
+  const { period, ranks, pruneDepth } = parameters;
+  const pruneDepthMin = prunePeriodsMin * period;
+  const ranges = [
+    ['period', period, periodMin, periodMax],
+    ['ranks', ranks, 1, n],
+    ['pruneDepth', pruneDepth, pruneDepthMin, pruneDepthMax],
+  ] as const;
+  for (const [name, value, least, most] of ranges) {
+    if (Number.isSafeInteger(value) && value >= least && value <= most) continue;
+    const why = name === 'pruneDepth' ? ` (at least ${prunePeriodsMin} periods)` : '';
+    return `parameters.${name}: ${value}, but it must be from ${least} to ${most}${why}`;
+  }
+  return undefined;
+}
+
+/** The membership of epoch 0. */
+export function firstMembership(genesis: Genesis): Decoded<Membership> {
+  const { f, k, parameters } = genesis;
+  let rule: QuorumRule;
+  try {
+    rule = quorumRule({ n: genesis.replicas.length, f, k });
+  } catch (error) {
+    if (error instanceof RangeError) return { ok: false, reason: error.message };
+    throw error;
+  }
+  const fault = parameterFault(parameters, rule.n);
+  if (fault !== undefined) return { ok: false, reason: fault };
+  const members: Member[] = [];
+  for (const { replicaId, signingKey: text, linkKeyDigest, peerAddress, clientAddress } of genesis.replicas) {
+    const signingKey = importPublicKey(Buffer.from(text, 'hex'));
+    if (signingKey === undefined) return { ok: false, reason: `${replicaId}: its signing key is not a usable key` };
+    members.push({ replicaId, signingKey, linkKeyDigest, peerAddress, clientAddress });
+  }
+  const serviceId = serviceIdOf(genesis);
+  return {
+    ok: true,
+    value: {
+      epoch: 0,
+      serviceId,
+      epochGenesis: serviceId,
+      members,
+      rule,
+      parameters,
+      genesisTimestamp: genesis.created,
+    },
+  };
+}

@@ -1,0 +1,170 @@
+/**
+ * Create a cluster: a genesis, one home for each replica with fresh keys, and a client identity, all in one directory.
+ *
+ * It is there whole or not at all: built beside its place under another name, made durable, then renamed.
+ * Trust: whoever runs this has seen every key. Operators who do not trust one another make their homes each on their own
+ * machine and join the public parts; the files are the same.
+ */
+import { basename, dirname, join, resolve } from 'node:path';
+import { seedSizeBytes, signingKeyFromSeed } from '../crypto/ed25519.ts';
+import { defaultParameters, firstMembership, largestF } from '../membership/genesis.ts';
+import type { OrderingParameters } from '../membership/membership.ts';
+import { now } from '../platform/clock.ts';
+import { errorCode, type FileSystem, systemFiles } from '../platform/files.ts';
+import { type RandomBytes, randomBytes } from '../platform/random.ts';
+import { clusterPaths } from '../storage/cluster-directory.ts';
+import { createHome } from '../storage/home.ts';
+import { HomeError, homeErrorOf } from '../storage/home-error.ts';
+import { createIdentity } from '../storage/identity.ts';
+import { writeNewText } from '../storage/whole-file.ts';
+import { type LinkCertificate, makeLinkCertificate } from '../transport/certificate.ts';
+import { formatGenesis, type Genesis, genesisVersion, parseGenesis } from '../wire/genesis.ts';
+import { limits } from '../wire/limits.ts';
+
+export const defaultBasePort = 7400;
+/** Client ports come this far above peer ports; more than the largest cluster has replicas. */
+const clientPortOffset = 100;
+
+export interface NewCluster {
+  /** Must not exist, or be empty. */
+  readonly directory: string;
+  /** How many replicas, 4 or more. */
+  readonly replicas: number;
+  /** Faults tolerated; the most that n and k allow when left out. */
+  readonly f?: number | undefined;
+  /** Replicas in recovery at the same time; 0 when left out. */
+  readonly k?: number | undefined;
+  /** Which service the replicas run. */
+  readonly service: string;
+  /** What people call the cluster; the name of the directory when left out. */
+  readonly name?: string | undefined;
+  /** Where all replicas listen; 127.0.0.1 when left out. */
+  readonly host?: string | undefined;
+  /** Replica i listens for replicas on basePort + i, for clients on basePort + 100 + i; 7400 when left out. */
+  readonly basePort?: number | undefined;
+  readonly parameters?: Partial<OrderingParameters> | undefined;
+  readonly random?: RandomBytes | undefined;
+  readonly files?: FileSystem | undefined;
+}
+
+/** Makes the cluster's directory. Rejects with a `HomeError` and leaves nothing behind. */
+export async function createCluster(options: NewCluster): Promise<Genesis> {
+  const { random = randomBytes, files = systemFiles } = options;
+  const directory = resolve(options.directory);
+  await checkIsFree(files, directory);
+  const secrets = await makeSecrets(options.replicas, random);
+  const genesis = makeGenesis(options, directory, secrets);
+  const building = `${directory}.new-${Buffer.from(random(6)).toString('hex')}`;
+  try {
+    await files.mkdir(building);
+    await writeNewText(files, join(building, clusterPaths.genesis), formatGenesis(genesis));
+    await files.mkdir(join(building, clusterPaths.replicas));
+    for (const { replicaId, seed, link } of secrets) {
+      const home = join(building, clusterPaths.replicas, replicaId);
+      const { keyPem: linkKeyPem, certificatePem: linkCertificatePem } = link;
+      await createHome({ directory: home, genesis, replicaId, seed, linkKeyPem, linkCertificatePem }, files);
+    }
+    await files.mkdir(join(building, clusterPaths.client));
+    await createIdentity(join(building, clusterPaths.identity), random, files);
+    await files.fsyncDirectory(join(building, clusterPaths.replicas));
+    await files.fsyncDirectory(building);
+    await files.rename(building, directory);
+    await files.fsyncDirectory(dirname(directory));
+  } catch (error) {
+    await files.remove(building).catch(() => {}); // the first failure is the one to tell
+    const code = errorCode(error);
+    if (code === 'ENOTEMPTY' || code === 'EEXIST' || code === 'ENOTDIR') throw alreadyExists(directory);
+    throw homeErrorOf(error, directory, 'writing');
+  }
+  return genesis;
+}
+
+interface ReplicaSecrets {
+  readonly replicaId: string;
+  readonly seed: Uint8Array;
+  readonly link: LinkCertificate;
+}
+
+async function makeSecrets(count: number, random: RandomBytes): Promise<readonly ReplicaSecrets[]> {
+  if (!Number.isSafeInteger(count) || count < 1 || count > limits.replicasMax) {
+    throw invalid(`${count} replicas: the number must be from 4 to ${limits.replicasMax}`);
+  }
+  return Promise.all(
+    Array.from({ length: count }, async (_, i) => {
+      const replicaId = `r${i}`;
+      return { replicaId, seed: random(seedSizeBytes), link: await makeLinkCertificate({ commonName: replicaId }) };
+    }),
+  );
+}
+
+/** The genesis, having passed every check that a replica makes when it starts. */
+function makeGenesis(options: NewCluster, directory: string, secrets: readonly ReplicaSecrets[]): Genesis {
+  const { replicas: n, service, k = 0, host = '127.0.0.1', basePort = defaultBasePort } = options;
+  const highest = basePort + clientPortOffset + n - 1;
+  if (!Number.isSafeInteger(basePort) || basePort < 1 || highest > 65_535) {
+    throw invalid(`ports from ${basePort} to ${highest} would be needed, and ports go from 1 to 65535`);
+  }
+  const genesis: Genesis = {
+    version: genesisVersion,
+    name: options.name ?? nameFrom(directory),
+    service,
+    created: now(),
+    // With too few replicas for any fault f is 1 all the same, so that the refusal says how many it takes.
+    f: options.f ?? Math.max(1, largestF(n, k)),
+    k,
+    parameters: { ...defaultParameters, ...options.parameters },
+    replicas: secrets.map(({ replicaId, seed, link }, i) => ({
+      replicaId,
+      signingKey: signingKeyFromSeed(seed).publicKey.text,
+      linkKeyDigest: link.keyDigest,
+      peerAddress: { host, port: basePort + i },
+      clientAddress: { host, port: basePort + clientPortOffset + i },
+    })),
+  };
+  const membership = firstMembership(genesis);
+  if (!membership.ok) throw invalid(membership.reason);
+  const parsed = parseGenesis(formatGenesis(genesis));
+  if (!parsed.ok) throw invalid(parsed.reason);
+  return parsed.value;
+}
+
+/** A name for a cluster in this directory: its own name, or that of the directory above when it is hidden. */
+function nameFrom(directory: string): string {
+  for (const part of [basename(directory), basename(dirname(directory))]) {
+    if (/^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$/.test(part)) return part;
+  }
+  return 'coterie';
+}
+
+async function checkIsFree(files: FileSystem, directory: string): Promise<void> {
+  try {
+    const found = await files.describe(directory);
+    if (found === undefined) {
+      if ((await files.describe(dirname(directory))) !== undefined) return;
+      throw new HomeError(
+        'home-missing',
+        `${dirname(directory)} does not exist.`,
+        'Make it first, or choose another place.',
+      );
+    }
+    if (found.kind !== 'directory' || (await files.list(directory)).length > 0) throw alreadyExists(directory);
+  } catch (error) {
+    throw homeErrorOf(error, directory, 'reading');
+  }
+}
+
+function alreadyExists(directory: string): HomeError {
+  return new HomeError(
+    'already-exists',
+    `${directory} exists already and is not empty.`,
+    'Choose another directory. Nothing is ever replaced: it may hold keys and data that exist nowhere else.',
+  );
+}
+
+function invalid(reason: string): HomeError {
+  return new HomeError(
+    'invalid-parameters',
+    `This cannot be a cluster: ${reason}.`,
+    'n >= 3f + 2k + 1: 4 replicas tolerate 1 fault, 7 tolerate 2, 6 tolerate 1 with 1 more in recovery.',
+  );
+}

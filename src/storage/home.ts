@@ -1,0 +1,311 @@
+/**
+ * Home: the directory of one replica: who it is, its keys, and its log.
+ *
+ *   genesis.json             copy of the cluster's genesis
+ *   replica.json             { version, replicaId, serviceId, service }
+ *   keys/signing.seed        32 bytes as hex: signs its blocks
+ *   keys/link.key.pem        the TLS key that others have pinned
+ *   keys/link.cert.pem       its certificate
+ *   log/                     the block log
+ *   log-began                there when the log was ever opened
+ *   log-lost                 there when the log was found lost: the replica is an observer until a new epoch
+ *
+ * Safety: one process at a time (`platform/directory-lock.ts`), and never with an empty log in place of a lost one: each
+ * of these could make a correct replica sign two blocks of one round.
+ * Trust: whoever reads the keys is the replica. No error holds any part of them.
+ */
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { type SigningKey, signingKeyFromSeed } from '../crypto/ed25519.ts';
+import { type Digest, hmacSha256, sha256 } from '../crypto/hash.ts';
+import { type DirectoryLock, lockDirectory } from '../platform/directory-lock.ts';
+import { type FileSystem, systemFiles } from '../platform/files.ts';
+import { domains } from '../wire/domain.ts';
+import { formatGenesis, type Genesis, type GenesisReplica, parseGenesis, serviceIdOf } from '../wire/genesis.ts';
+import { DiskLog, hasSegments } from './disk-log.ts';
+import { HomeError, homeErrorOf } from './home-error.ts';
+import { malformed, parseJson, readSecretText, readText, writeNewText } from './whole-file.ts';
+
+/** Where things are in a home. */
+export const homePaths = {
+  genesis: 'genesis.json',
+  replica: 'replica.json',
+  keys: 'keys',
+  signingSeed: join('keys', 'signing.seed'),
+  linkKey: join('keys', 'link.key.pem'),
+  linkCertificate: join('keys', 'link.cert.pem'),
+  log: 'log',
+  logBegan: 'log-began',
+  logLost: 'log-lost',
+} as const;
+
+const replicaForm = z.strictObject({
+  version: z.literal(1),
+  replicaId: z.string(),
+  serviceId: z.string(),
+  service: z.string().min(1).max(4096),
+});
+
+/** An open home, held by this process until it is closed. */
+export interface Home {
+  /** Absolute. */
+  readonly directory: string;
+  readonly genesis: Genesis;
+  readonly serviceId: Digest;
+  readonly replicaId: string;
+  readonly replicaIndex: number;
+  /** What this replica runs: as in the genesis, unless its operator wrote another name for it into replica.json. */
+  readonly service: string;
+  readonly signingKey: SigningKey;
+  readonly linkKeyPem: string;
+  readonly linkCertificatePem: string;
+  /** The log this replica had is gone, so it may only observe (docs/protocol/ordering.md §3.3). */
+  readonly isLogLost: boolean;
+  /** Opens the log; at most once at a time. A lost one is begun anew for an observer only; otherwise `log-lost`. */
+  openLog(options?: { readonly asObserver?: boolean }): Promise<DiskLog>;
+  /** Lets other processes have the home. Close the log first. */
+  close(): Promise<void>;
+}
+
+export interface NewHome {
+  readonly directory: string;
+  readonly genesis: Genesis;
+  readonly replicaId: string;
+  /** Of its signing key. */
+  readonly seed: Uint8Array;
+  readonly linkKeyPem: string;
+  readonly linkCertificatePem: string;
+}
+
+/** Makes a home in a directory that does not exist yet; its parent does. Durable but for the name in the parent. */
+export async function createHome(home: NewHome, files: FileSystem = systemFiles): Promise<void> {
+  const { directory, genesis, replicaId } = home;
+  const at = (path: string): string => join(directory, path);
+  try {
+    await files.mkdir(directory);
+    await files.mkdir(at(homePaths.keys));
+    await files.mkdir(at(homePaths.log));
+    const identity = { version: 1, replicaId, serviceId: serviceIdOf(genesis), service: genesis.service };
+    await writeNewText(files, at(homePaths.genesis), formatGenesis(genesis));
+    await writeNewText(files, at(homePaths.replica), `${JSON.stringify(identity, null, 2)}\n`);
+    await writeNewText(files, at(homePaths.signingSeed), `${Buffer.from(home.seed).toString('hex')}\n`);
+    await writeNewText(files, at(homePaths.linkKey), home.linkKeyPem);
+    await writeNewText(files, at(homePaths.linkCertificate), home.linkCertificatePem);
+    for (const path of [homePaths.keys, homePaths.log, '.']) await files.fsyncDirectory(at(path));
+  } catch (error) {
+    throw homeErrorOf(error, directory, 'writing');
+  }
+}
+
+/** Opens a home and takes its lock. Rejects with a `HomeError` that says what is wrong with it. */
+export async function openHome(path: string, files: FileSystem = systemFiles): Promise<Home> {
+  const directory = resolve(path);
+  await checkIsHome(files, directory);
+  const lock = await takeLock(directory);
+  try {
+    return await readHome(files, directory, lock);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+async function checkIsHome(files: FileSystem, directory: string): Promise<void> {
+  try {
+    const found = await files.describe(directory);
+    if (found === undefined) {
+      throw new HomeError(
+        'home-missing',
+        `${directory} does not exist.`,
+        'Check the path, or make a cluster with "coterie init".',
+      );
+    }
+    const names = found.kind === 'file' ? [] : await files.list(directory);
+    if (names.includes(homePaths.replica)) return;
+    if (names.includes('replicas')) {
+      throw new HomeError(
+        'cluster-directory-given',
+        `${directory} is the directory of a whole cluster, not the home of one replica.`,
+        `Give one of those in ${join(directory, 'replicas')}, or start them all with "coterie up".`,
+      );
+    }
+    throw new HomeError(
+      'not-a-home',
+      `${directory} is not the home of a replica: it has no ${homePaths.replica}.`,
+      'Give a directory such as CLUSTER/replicas/r0.',
+    );
+  } catch (error) {
+    throw homeErrorOf(error, directory, 'reading');
+  }
+}
+
+async function takeLock(directory: string): Promise<DirectoryLock> {
+  try {
+    const outcome = await lockDirectory(directory);
+    if (outcome.kind === 'held') return outcome.lock;
+    throw new HomeError(
+      'home-locked',
+      `${directory} is in use by process ${outcome.pid}.`,
+      'Only one process may run a replica. Stop that one first, or leave it running.',
+    );
+  } catch (error) {
+    if (error instanceof HomeError) throw error;
+    throw new HomeError(
+      'lock-unsupported',
+      `${directory} cannot be locked: ${error instanceof Error ? error.message : String(error)}.`,
+      'The home must be writable and on a local file system that allows Unix sockets.',
+      error,
+    );
+  }
+}
+
+async function readHome(files: FileSystem, directory: string, lock: DirectoryLock): Promise<Home> {
+  const at = (path: string): string => join(directory, path);
+  const genesis = await readGenesis(files, at(homePaths.genesis));
+  const serviceId = serviceIdOf(genesis);
+  const replica = parseJson(at(homePaths.replica), await readText(files, at(homePaths.replica)), replicaForm);
+  if (replica.serviceId !== serviceId) {
+    throw new HomeError(
+      'genesis-mismatch',
+      `${at(homePaths.genesis)} is not the genesis this replica was made for: its service id is ${serviceId}, not ${replica.serviceId}.`,
+      'Put back the genesis.json of its own cluster; even a small change to it makes another service.',
+    );
+  }
+  const replicaIndex = genesis.replicas.findIndex(({ replicaId }) => replicaId === replica.replicaId);
+  const entry = genesis.replicas[replicaIndex];
+  if (entry === undefined) {
+    throw new HomeError(
+      'genesis-mismatch',
+      `${at(homePaths.replica)} names replica "${replica.replicaId}", which the genesis does not have.`,
+      `The genesis has ${genesis.replicas.map(({ replicaId }) => replicaId).join(', ')}.`,
+    );
+  }
+  const { seed, signingKey } = await readSigningKey(files, at(homePaths.signingSeed), entry);
+  const { linkKeyPem, linkCertificatePem } = await readLinkKey(files, at, entry);
+  const logKey = hmacSha256(seed, [domains.logKey]);
+  const isLogLost = await findLogLost(files, directory);
+  return {
+    directory,
+    genesis,
+    serviceId,
+    replicaId: replica.replicaId,
+    replicaIndex,
+    service: replica.service,
+    signingKey,
+    linkKeyPem,
+    linkCertificatePem,
+    isLogLost,
+    openLog: ({ asObserver = false } = {}) => openLog({ files, home: directory, logKey, isLogLost, asObserver }),
+    close: () => lock.release(),
+  };
+}
+
+/** Reads a genesis file. */
+export async function readGenesis(files: FileSystem, path: string): Promise<Genesis> {
+  const genesis = parseGenesis(await readText(files, path));
+  if (!genesis.ok) throw malformed(path, genesis.reason);
+  return genesis.value;
+}
+
+async function readSigningKey(
+  files: FileSystem,
+  path: string,
+  entry: GenesisReplica,
+): Promise<{ readonly seed: Uint8Array; readonly signingKey: SigningKey }> {
+  const text = (await readSecretText(files, path)).trimEnd();
+  if (!/^[0-9a-f]{64}$/.test(text)) throw malformed(path, 'it must be 64 lower-case hex characters');
+  const seed = Buffer.from(text, 'hex');
+  const signingKey = signingKeyFromSeed(seed);
+  if (signingKey.publicKey.text !== entry.signingKey) throw keyMismatch(path, entry);
+  return { seed, signingKey };
+}
+
+async function readLinkKey(
+  files: FileSystem,
+  at: (path: string) => string,
+  entry: GenesisReplica,
+): Promise<{ readonly linkKeyPem: string; readonly linkCertificatePem: string }> {
+  const linkKeyPem = await readSecretText(files, at(homePaths.linkKey));
+  const linkCertificatePem = await readText(files, at(homePaths.linkCertificate));
+  let certificate: X509Certificate;
+  try {
+    certificate = new X509Certificate(linkCertificatePem);
+  } catch {
+    throw malformed(at(homePaths.linkCertificate), 'it is not a certificate in PEM');
+  }
+  let key: KeyObject;
+  try {
+    key = createPrivateKey(linkKeyPem);
+  } catch {
+    throw malformed(at(homePaths.linkKey), 'it is not a private key in PEM');
+  }
+  if (sha256(certificate.publicKey.export({ type: 'spki', format: 'der' })) !== entry.linkKeyDigest) {
+    throw keyMismatch(at(homePaths.linkCertificate), entry);
+  }
+  if (!certificate.checkPrivateKey(key)) throw keyMismatch(at(homePaths.linkKey), entry);
+  return { linkKeyPem, linkCertificatePem };
+}
+
+function keyMismatch(path: string, { replicaId }: GenesisReplica): HomeError {
+  return new HomeError(
+    'key-mismatch',
+    `${path} does not belong to replica "${replicaId}" of this genesis.`,
+    'Put back the keys this replica was made with; others would refuse it with any other ones.',
+  );
+}
+
+/** Has this replica had a log that is not there now? */
+async function findLogLost(files: FileSystem, home: string): Promise<boolean> {
+  try {
+    const names = await files.list(home);
+    if (names.includes(homePaths.logLost)) return true;
+    if (!names.includes(homePaths.log)) return true;
+    return names.includes(homePaths.logBegan) && !(await hasSegments(files, join(home, homePaths.log)));
+  } catch (error) {
+    throw homeErrorOf(error, home, 'reading');
+  }
+}
+
+async function openLog(options: {
+  readonly files: FileSystem;
+  readonly home: string;
+  readonly logKey: Uint8Array;
+  readonly isLogLost: boolean;
+  readonly asObserver: boolean;
+}): Promise<DiskLog> {
+  const { files, home, logKey, isLogLost } = options;
+  const directory = join(home, homePaths.log);
+  if (isLogLost) {
+    if (!options.asObserver) {
+      throw new HomeError(
+        'log-lost',
+        `The log in ${directory} is gone, and this replica may have signed blocks that were in it.`,
+        'Put back an exact copy of it. Without it this replica may only observe: it could contradict itself.',
+      );
+    }
+    // The mark first: a log begun anew must never pass for the one that was lost.
+    await leaveMark(files, home, homePaths.logLost);
+    if ((await files.describe(directory)) === undefined) await files.mkdir(directory);
+  }
+  const log = await DiskLog.open({ directory, logKey, files });
+  try {
+    // Only now, and before the first append: a crash in between leaves a log and no mark, which is set next time.
+    await leaveMark(files, home, homePaths.logBegan);
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
+  return log;
+}
+
+/** Makes an empty file, durably, unless it is there. */
+async function leaveMark(files: FileSystem, home: string, name: string): Promise<void> {
+  const mark = join(home, name);
+  try {
+    if ((await files.describe(mark)) === undefined) await writeNewText(files, mark, '');
+    await files.fsyncDirectory(home);
+  } catch (error) {
+    throw homeErrorOf(error, mark, 'writing');
+  }
+}
