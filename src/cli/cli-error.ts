@@ -60,6 +60,8 @@ const exitCodeByCode: ReadonlyMap<string, ExitCode> = new Map([
   ['invalid-result', exitCodes.unavailable],
   ['rejected', exitCodes.negative],
   ['invalid-input', exitCodes.usage],
+  ['invalid-parameters', exitCodes.usage],
+  ['dag-file', exitCodes.usage],
 ]);
 
 /** What the operating system says, in words. */

@@ -8,8 +8,7 @@ import { type DestinationStream, destination, type Logger, pino } from 'pino';
 import { type RunningReplica, startReplica } from '../replica/replica.ts';
 import { type CliError, exitCodes, toCliError } from './cli-error.ts';
 import type { CommandContext } from './command.ts';
-import { readHome } from './home-service.ts';
-import { loadService } from './load-service.ts';
+import { serviceOfHome } from './home-service.ts';
 import type { ReplicaOptions } from './replica.ts';
 import { type FromReplica, isStop } from './supervision-message.ts';
 
@@ -25,8 +24,7 @@ export async function runReplica(options: ReplicaOptions, { terminal }: CommandC
   process.prependListener('uncaughtException', (error) => logger.fatal({ err: error }, 'a mistake in coterie'));
   const stop = new StopRequest(logger);
   try {
-    const { clusterDirectory, service: specifier } = await readHome(options.home);
-    const service = await loadService({ specifier, clusterDirectory, workingDirectory: process.cwd() });
+    const service = await serviceOfHome(options.home);
     const replica = await startReplica({
       home: options.home,
       service,

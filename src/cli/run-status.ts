@@ -3,7 +3,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exitCodes, toCliError } from './cli-error.ts';
-import { askStatus, type Cluster, openCluster } from './cluster.ts';
+import { askAllStatuses, type Cluster, openCluster } from './cluster.ts';
 import { type CommandContext, clusterDirectory } from './command.ts';
 import type { StatusOptions } from './status.ts';
 import { type ClusterStatus, disagreeing, formatStatus, type ReplicaAnswer, statusRow } from './status-view.ts';
@@ -29,7 +29,7 @@ export async function runStatus(options: StatusOptions, context: CommandContext)
 }
 
 async function askAll(cluster: Cluster, timeoutMs: number): Promise<ClusterStatus> {
-  const answers = await askStatus(cluster, timeoutMs);
+  const answers = await askAllStatuses(cluster, timeoutMs);
   const rows = cluster.replicas.map(({ replicaId, clientAddress }, replicaIndex): ReplicaAnswer => {
     const settled = answers[replicaIndex]!;
     const answer =

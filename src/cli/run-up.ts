@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CliError, exitCodes } from './cli-error.ts';
-import { type Cluster, openCluster } from './cluster.ts';
+import { type Cluster, type ClusterReplica, openCluster } from './cluster.ts';
 import { type CommandContext, clusterDirectory, defaultClusterDirectory } from './command.ts';
 import { programName } from './how-called.ts';
 import { LiveLine } from './live-line.ts';
@@ -26,12 +26,14 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
     if (!terminal.json) terminal.line(`Made a new cluster of 4 replicas in ${directory}.`);
   }
   const cluster = await openCluster(directory);
+  const local = localReplicas(cluster);
   const live = new LiveLine(terminal, () =>
     formatStatusLine(summarize(supervisor.states, cluster.f, performance.now())),
   );
   const supervisor: Supervisor = new Supervisor({
-    replicas: cluster.replicas,
-    quorumSize: cluster.quorumSize,
+    replicas: local,
+    // Where some replicas live elsewhere, those that are here must do.
+    quorumSize: Math.min(cluster.quorumSize, local.length),
     command: (home) => replicaCommand(home, options.logLevel),
     readyTimeoutMs,
     stopPatienceMs,
@@ -54,8 +56,8 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
     throw error;
   }
   if (!stopping.signal.aborted) {
-    if (terminal.json) terminal.document(describeCluster(cluster, supervisor));
-    else showCluster(cluster, supervisor, terminal);
+    if (terminal.json) terminal.document(describeCluster(cluster, local, supervisor));
+    else showCluster(cluster, local, supervisor, terminal);
     live.start();
     await aborted(stopping.signal);
     live.stop();
@@ -69,19 +71,37 @@ function replicaCommand(home: string, logLevel: string): readonly [string, ...st
   return [process.execPath, script, 'replica', '--home', home, '--log-level', logLevel];
 }
 
-function describeCluster(cluster: Cluster, { states, pids }: Supervisor): unknown {
+type LocalReplica = ClusterReplica & { readonly home: string };
+
+/** The replicas whose homes are in this directory. */
+function localReplicas(cluster: Cluster): readonly LocalReplica[] {
+  const local = cluster.replicas.filter((replica): replica is LocalReplica => replica.home !== undefined);
+  if (local.length > 0) return local;
+  throw new CliError(`${cluster.directory} holds no home of a replica`, {
+    code: 'no-homes',
+    hint: 'It serves clients only; run "coterie up" where the replicas are.',
+    exitCode: exitCodes.environment,
+  });
+}
+
+function describeCluster(cluster: Cluster, local: readonly LocalReplica[], { states, pids }: Supervisor): unknown {
   return {
     service: cluster.service,
     serviceId: cluster.serviceId,
     directory: resolve(cluster.directory),
-    replicas: cluster.replicas.map(({ replicaId, clientAddress, peerAddress, home }, i) => {
+    replicas: local.map(({ replicaId, clientAddress, peerAddress, home }, i) => {
       return { replica: replicaId, state: states[i]?.kind, pid: pids[i], clientAddress, peerAddress, home };
     }),
   };
 }
 
-function showCluster(cluster: Cluster, { states }: Supervisor, terminal: Terminal): void {
-  const shown = cluster.replicas.map((replica, i) => ({ ...replica, state: states[i]! }));
+function showCluster(
+  cluster: Cluster,
+  local: readonly LocalReplica[],
+  { states }: Supervisor,
+  terminal: Terminal,
+): void {
+  const shown = local.map((replica, i) => ({ ...replica, state: states[i]! }));
   const ready = states.filter(({ kind }) => kind === 'ready').length;
   const commands = suggestedCommands({
     program: programName({ script: process.argv[1] ?? 'coterie', directory: process.cwd() }),

@@ -25,7 +25,7 @@ const wellBehaved = `
 const deaf = `process.send({ kind: 'ready', status: ${status} }); process.on('message', () => {}); setInterval(() => {}, 1000);`;
 const broken = `console.error('first line'); console.error('last words'); process.exit(7);`;
 const portTaken = `
-  process.send({ kind: 'failed', failure: { code: 'address-in-use', message: 'port 1 is in use', hint: 'choose' } }, () => process.exit(4));
+  process.send({ kind: 'failed', failure: { code: 'port-in-use', message: 'port 1 is in use', hint: 'choose' } }, () => process.exit(4));
 `;
 
 function supervise(scripts: readonly string[], stopPatienceMs = 5_000) {
@@ -123,7 +123,7 @@ describe('a supervisor', () => {
     await supervisor.stop();
     expect(error).toMatchObject({
       message: 'r3 did not start: port 1 is in use',
-      code: 'address-in-use',
+      code: 'port-in-use',
       hint: 'choose',
       exitCode: 4,
     });

@@ -31,7 +31,7 @@ export interface SupervisionEvent {
 }
 
 /** Failures that waiting does not mend, and that mean that the whole start was a mistake. */
-const fatalCodes: ReadonlySet<string> = new Set(['address-in-use', 'home-locked']);
+const fatalCodes: ReadonlySet<string> = new Set(['port-in-use', 'home-locked']);
 /** Right after another `up` was killed its replicas may need a moment to notice. */
 const fatalAfterMs = 1_500;
 const shownLogLines = 8;

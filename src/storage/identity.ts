@@ -18,8 +18,13 @@ const identityForm = z.strictObject({
 
 /** Reads an identity file. */
 export async function readIdentity(path: string, files: FileSystem = systemFiles): Promise<SigningKey> {
+  return signingKeyFromSeed(await readIdentitySeed(path, files));
+}
+
+/** Reads the seed of an identity file, 32 bytes: what a client connects with. */
+export async function readIdentitySeed(path: string, files: FileSystem = systemFiles): Promise<Uint8Array> {
   const { seed } = parseJson(path, await readSecretText(files, path), identityForm);
-  return signingKeyFromSeed(Buffer.from(seed, 'hex'));
+  return Buffer.from(seed, 'hex');
 }
 
 /** Makes a new identity file, durable when this resolves; refuses to replace one. */
