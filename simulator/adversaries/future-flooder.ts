@@ -38,7 +38,7 @@ export const futureFlooder: AdversaryMaker = ({ membership, self, prng, sign }) 
       const at = round + ahead;
       const parents = [self, ...others].map((author) => reference(author, at - 1));
       const content = { epoch: membership.epoch, round: at, author: self, parents, requests: [], duties: [] };
-      const block = encodeBlock({ ...content, timestamp: timestamp + ahead }, sign);
+      const block = encodeBlock({ ...content, timestamp: Math.min(timestamp + ahead, Number.MAX_SAFE_INTEGER) }, sign);
       const frame = frameOf({ kind: 'block', block: block.bytes });
       return others.map((to) => ({ to, frame }));
     },

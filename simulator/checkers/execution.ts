@@ -27,6 +27,7 @@ export class ExecutionChecker {
   readonly #done = new Set<string>();
   readonly #executed = new Map<Digest, Executed>();
   #operations = 0;
+  #lastRequestIndex = 0;
 
   constructor(report: Report) {
     this.#report = report;
@@ -36,8 +37,9 @@ export class ExecutionChecker {
     return this.#operations;
   }
 
-  get requests(): number {
-    return this.#executed.size;
+  /** The last commit with a request in it. After that an idle cluster need not go on, nor end everywhere alike. */
+  get lastRequestIndex(): number {
+    return this.#lastRequestIndex;
   }
 
   /** A correct replica made this commit; all but the first of an index change nothing. */
@@ -80,6 +82,7 @@ export class ExecutionChecker {
   }
 
   #execute(request: Request): void {
+    this.#lastRequestIndex = this.#index;
     const { client, session, number } = request;
     const name = `${hex(client)} ${hex(session.nonce)} ${number}`;
     if (this.#done.has(name)) return;

@@ -51,7 +51,8 @@ export class Acceptance {
   readonly #parked = new Map<Digest, Parked>();
   readonly #parkedByAuthor: Map<Digest, Parked>[];
   readonly #parkedSizeBytes: number[];
-  readonly #missing = new Map<Digest, Missing>();
+  /** By `nameOf` the reference: one that names a known block wrongly is as missing as one that names none. */
+  readonly #missing = new Map<string, Missing>();
   /** Highest round of any validly signed block of each author, accepted or not. */
   readonly #claimedRounds: number[];
   /** (author, round) pairs whose equivocation was reported. */
@@ -130,7 +131,7 @@ export class Acceptance {
     for (const parked of [...this.#parked.values()]) if (parked.block.round <= horizon) this.#unpark(parked);
     const accepted: VerifiedBlock[] = [];
     for (const missing of [...this.#missing.values()]) {
-      if (missing.reference.round <= horizon) accepted.push(...this.#settle(missing.reference.digest));
+      if (missing.reference.round <= horizon) accepted.push(...this.#settle(missing.reference));
     }
     for (const key of this.#reported) if (Number(key.split('/')[1]) <= horizon) this.#reported.delete(key);
     return accepted;
@@ -195,30 +196,31 @@ export class Acceptance {
 
   /** A second block of an author and round that no block of another author needs. */
   #isUnwantedTwin(block: Reference): boolean {
-    return (
-      this.#dag.firstOf(block.author, block.round) !== undefined && !this.#isNeededByOther(block.digest, block.author)
-    );
+    return this.#dag.firstOf(block.author, block.round) !== undefined && !this.#isNeededByOther(block);
   }
 
   /** Does a parked block of another author cite this one, directly or through the author's own parked blocks? */
-  #isNeededByOther(digest: Digest, author: number): boolean {
+  #isNeededByOther(block: Reference): boolean {
     const visited = new Set<Digest>();
-    const open = [digest];
+    const open: Reference[] = [block];
     for (let next = open.pop(); next !== undefined; next = open.pop()) {
-      for (const waiting of this.#missing.get(next)?.waiting ?? []) {
-        if (this.#parked.get(waiting)?.block.author !== author) return true;
-        if (!visited.has(waiting)) {
-          visited.add(waiting);
-          open.push(waiting);
-        }
+      for (const digest of this.#missing.get(nameOf(next))?.waiting ?? []) {
+        const waiting = this.#parked.get(digest)?.block;
+        if (waiting?.author !== block.author) return true;
+        if (visited.has(digest)) continue;
+        visited.add(digest);
+        open.push(waiting);
       }
     }
     return false;
   }
 
-  /** Accepted, or so old that nobody asks. */
+  /**
+   * Accepted, or so old that nobody asks. A reference with the digest of one block and the round or author of another is
+   * never accepted: else a block could seem to rest on a quorum of the round before and rest on nothing.
+   */
   #isSettled(reference: Reference): boolean {
-    return reference.round <= this.#horizon || this.#dag.get(reference.digest) !== undefined;
+    return reference.round <= this.#horizon || this.#dag.find(reference) !== undefined;
   }
 
   #park(block: VerifiedBlock, from: number, missingParents: readonly Reference[], nowMs: number): void {
@@ -227,11 +229,12 @@ export class Acceptance {
     this.#parkedByAuthor[block.author]?.set(block.digest, parked);
     this.#parkedSizeBytes[block.author] = (this.#parkedSizeBytes[block.author] ?? 0) + block.bytes.length;
     for (const reference of missingParents) {
-      const missing = this.#missing.get(reference.digest);
+      const name = nameOf(reference);
+      const missing = this.#missing.get(name);
       if (missing !== undefined) missing.waiting.add(block.digest);
       else {
         const waiting = new Set([block.digest]);
-        this.#missing.set(reference.digest, { reference, waiting, firstAsked: from, attempts: 0, askAtMs: nowMs });
+        this.#missing.set(name, { reference, waiting, firstAsked: from, attempts: 0, askAtMs: nowMs });
       }
     }
     this.#evictFarthest(block.author);
@@ -260,21 +263,22 @@ export class Acceptance {
     this.#parkedByAuthor[block.author]?.delete(block.digest);
     this.#parkedSizeBytes[block.author] = (this.#parkedSizeBytes[block.author] ?? 0) - block.bytes.length;
     for (const parent of block.parents) {
-      const missing = this.#missing.get(parent.digest);
-      if (missing?.waiting.delete(block.digest) && missing.waiting.size === 0) this.#missing.delete(parent.digest);
+      const name = nameOf(parent);
+      const missing = this.#missing.get(name);
+      if (missing?.waiting.delete(block.digest) && missing.waiting.size === 0) this.#missing.delete(name);
     }
   }
 
   /** Inserts a block whose parents are settled, then every parked one that waited for it alone. */
   #accept(block: VerifiedBlock): readonly VerifiedBlock[] {
     this.#dag.insert(block);
-    return [block, ...this.#settle(block.digest)];
+    return [block, ...this.#settle(block)];
   }
 
-  /** The block with this digest is no longer waited for; returns what becomes accepted, parents before children. */
-  #settle(digest: Digest): readonly VerifiedBlock[] {
+  /** The block of this reference is no longer waited for; returns what becomes accepted, parents before children. */
+  #settle(reference: Reference): readonly VerifiedBlock[] {
     const accepted: VerifiedBlock[] = [];
-    const settled = [digest];
+    const settled = [nameOf(reference)];
     for (let next = settled.pop(); next !== undefined; next = settled.pop()) {
       const missing = this.#missing.get(next);
       this.#missing.delete(next);
@@ -287,7 +291,7 @@ export class Acceptance {
         if (this.#isUnwantedTwin(parked.block)) continue;
         this.#dag.insert(parked.block);
         accepted.push(parked.block);
-        settled.push(parked.block.digest);
+        settled.push(nameOf(parked.block));
       }
     }
     return accepted;
@@ -300,4 +304,9 @@ export class Acceptance {
     const turn = (missing.firstAsked + missing.attempts) % n;
     return turn === this.#self ? (turn + 1) % n : turn;
   }
+}
+
+/** All of a reference as one key. */
+function nameOf({ round, author, digest }: Reference): string {
+  return `${round}/${author}/${digest}`;
 }

@@ -13,6 +13,7 @@ import {
   type ReplicaSet,
   withReplica,
 } from '../membership/membership.ts';
+import type { Reference } from '../wire/block.ts';
 import type { VerifiedBlock } from './commit.ts';
 import type { DagBlock, DagView } from './dag.ts';
 
@@ -81,6 +82,12 @@ export class BlockDag implements DagView {
     return this.#entries.get(id);
   }
 
+  /** The block that a reference names rightly: with its own round and author. */
+  find(reference: Reference): Entry | undefined {
+    const entry = this.#entries.get(reference.digest);
+    return entry?.round === reference.round && entry.author === reference.author ? entry : undefined;
+  }
+
   at(round: number): readonly Entry[] {
     return this.#rounds.get(round)?.entries ?? noEntries;
   }
@@ -99,7 +106,8 @@ export class BlockDag implements DagView {
       id: block.digest,
       round: block.round,
       author: block.author,
-      parents: block.parents.map((parent) => parent.digest),
+      // What a reference names wrongly, below the horizon where nobody checks, is no parent on any replica.
+      parents: block.parents.filter((parent) => this.find(parent) !== undefined).map((parent) => parent.digest),
       block,
       committed: false,
       inOwnHistory: false,

@@ -8,7 +8,7 @@
 import type { Digest } from '../crypto/hash.ts';
 import { genesisCoin, type Membership } from '../membership/membership.ts';
 import type { Reference } from '../wire/block.ts';
-import type { BlockDag, Entry } from './block-dag.ts';
+import type { BlockDag } from './block-dag.ts';
 import type { Commit, VerifiedBlock } from './commit.ts';
 import { type CommitterRules, decide, initialPosition, type Position } from './committer.ts';
 import { commitDigest, commitTimestamp, horizonAfter, initialHorizon, linearize } from './linearizer.ts';
@@ -98,14 +98,16 @@ export class CommitSequence {
   #parentTimestamps(leader: VerifiedBlock): readonly number[] {
     return leader.parents
       .filter((parent) => parent.round === leader.round - 1)
-      .map((parent) => timestampOf(this.#dag.get(parent.digest), this.#membership.genesisTimestamp));
+      .map((parent) => this.#timestampOf(parent));
   }
-}
 
-/** Genesis blocks are as old as the service. */
-function timestampOf(entry: Entry | undefined, genesisTimestamp: number): number {
-  if (entry === undefined) throw new Error("invariant: a committed leader's parent is not here");
-  return entry.block?.timestamp ?? genesisTimestamp;
+  /** Genesis blocks are as old as the service, and pruned with the first commit while slots of round 1 are open. */
+  #timestampOf(reference: Reference): number {
+    if (reference.round === 0) return this.#membership.genesisTimestamp;
+    const block = this.#dag.get(reference.digest)?.block;
+    if (block === undefined) throw new Error("invariant: a committed leader's parent is not here");
+    return block.timestamp;
+  }
 }
 
 function referenceOf({ round, author, digest }: Reference): Reference {
