@@ -3,7 +3,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { connect } from 'coterie/client';
+import { type Client, connect } from 'coterie/client';
 import { kv } from 'coterie/services/kv';
 
 export interface LoadOptions {
@@ -32,7 +32,7 @@ export async function runLoad(
 ): Promise<LoadResult> {
   const genesis = await readFile(join(clusterDirectory, 'genesis.json'), 'utf8');
   const clientCount = options.identities === 'shared' ? 1 : options.callers;
-  const clients = [];
+  const clients: Client[] = [];
   for (let i = 0; i < clientCount; i++) clients.push(await connect({ genesis, deadlineMs: 30_000 }));
   const value = 'v'.repeat(options.valueSizeBytes);
   const latencies: number[] = [];

@@ -7,6 +7,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { askStatus, type Value } from 'coterie/client';
 import { createCluster } from '../src/replica/create-cluster.ts';
 
 /** The program of this build, whether this file runs from `dist/` or from its source. */
@@ -49,7 +50,26 @@ export class ProcessCluster {
       parameters: { ranks },
     });
     for (let index = 0; index < replicas; index++) cluster.restart(index);
+    try {
+      for (let index = 0; index < replicas; index++) await cluster.ready(index);
+    } catch (error) {
+      await cluster.destroy();
+      throw error;
+    }
     return cluster;
+  }
+
+  /** Resolves with the status of a replica as soon as it answers; rejects when it does not in time. */
+  async ready(replicaIndex: number, withinMs = 30_000): Promise<Value> {
+    const genesis = await this.genesis();
+    for (const endMs = performance.now() + withinMs; ; ) {
+      try {
+        return await askStatus({ genesis, replicaIndex, deadlineMs: 2_000 });
+      } catch (error) {
+        if (performance.now() > endMs) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
   }
 
   get size(): number {
