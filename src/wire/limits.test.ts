@@ -1,0 +1,96 @@
+/** The bounds of everything that is decoded: what is at the limit is taken, one more is refused. */
+import { describe, expect, test } from 'vitest';
+import type { Digest } from '../crypto/hash.ts';
+import { type BlockContent, decodeBlock, encodeBlock } from './block.ts';
+import { decodeReplicaToClient, encodeReplicaToClient } from './client-message.ts';
+import { limits } from './limits.ts';
+import { decodeOutcomes, encodeOutcomes } from './outcome.ts';
+import { decodePeerMessage, encodePeerMessage } from './peer-message.ts';
+import type { Decoded } from './reader.ts';
+import { decodeRequest, encodeRequest } from './request.ts';
+
+const times = <T>(count: number, thing: T): readonly T[] => Array.from({ length: count }, () => thing);
+const digest = '00'.repeat(32) as Digest;
+const reference = { round: 1, author: 0, digest };
+const empty = new Uint8Array();
+const noSignature = (): Uint8Array => new Uint8Array(64);
+
+function block(change: Partial<BlockContent>): Decoded<unknown> {
+  const content = { epoch: 0, round: 1, author: 0, timestamp: 0, parents: [], requests: [], duties: [], ...change };
+  return decodeBlock(encodeBlock(content, noSignature).bytes);
+}
+
+function request(operations: number): Decoded<unknown> {
+  const content = {
+    client: new Uint8Array(32),
+    session: { birth: 0, nonce: new Uint8Array(16) },
+    number: 1,
+    acknowledged: 0,
+    operations: times(operations, { name: 'a', input: empty }),
+  };
+  return decodeRequest(encodeRequest(content, noSignature).bytes);
+}
+
+describe('at the limit and one beyond', () => {
+  test.each<[string, number, (size: number) => Decoded<unknown>]>([
+    ['parents of a block', limits.replicasMax, (n) => block({ parents: times(n, reference) })],
+    ['requests of a block', limits.blockRequestsMax, (n) => block({ requests: times(n, empty) })],
+    ['bytes of a request in a block', limits.requestSizeBytesMax, (n) => block({ requests: [new Uint8Array(n)] })],
+    ['duties of a block', limits.blockDutiesMax, (n) => block({ duties: times(n, { kind: 0, payload: empty }) })],
+    ['bytes of a duty', limits.dutySizeBytesMax, (n) => block({ duties: [{ kind: 0, payload: new Uint8Array(n) }] })],
+    ['operations of a request', limits.requestOperationsMax, request],
+    [
+      'outcomes of a result',
+      limits.requestOperationsMax,
+      (n) => decodeOutcomes(encodeOutcomes(times(n, { ok: true, value: null }))),
+    ],
+    [
+      'references of a fetch',
+      limits.fetchReferencesMax,
+      (n) => decodePeerMessage(encodePeerMessage({ kind: 'fetch', references: times(n, reference) })),
+    ],
+    [
+      'requests sent to a peer',
+      limits.blockRequestsMax,
+      (n) => decodePeerMessage(encodePeerMessage({ kind: 'requests', requests: times(n, empty) })),
+    ],
+    [
+      'bytes of a result',
+      limits.resultSizeBytesMax,
+      (n) => {
+        const reply = { requestDigest: digest, number: 1, commitIndex: 1, result: new Uint8Array(n) };
+        return decodeReplicaToClient(encodeReplicaToClient({ kind: 'reply', ...reply }));
+      },
+    ],
+  ])('%s', (_, limit, decoded) => {
+    expect(decoded(limit).ok).toBe(true);
+    const beyond = decoded(limit + 1);
+    expect(beyond.ok ? 'accepted' : beyond.reason).toMatch(/more than/);
+  });
+});
+
+describe('limits fit into each other', () => {
+  test('the largest request fits a block, and the largest block a frame', () => {
+    expect(limits.requestSizeBytesMax + 1024).toBeLessThan(limits.blockSizeBytesMax);
+    expect(limits.blockSizeBytesMax).toBeLessThan(limits.frameSizeBytesMax);
+    expect(limits.blockPayloadSizeBytesMax).toBeLessThanOrEqual(limits.blockSizeBytesMax - limits.requestSizeBytesMax);
+  });
+
+  test('the largest request, and the largest result with its envelope, fit a frame to or from a client', () => {
+    expect(limits.requestSizeBytesMax + 1024).toBeLessThan(limits.clientFrameSizeBytesMax);
+    expect(limits.resultSizeBytesMax + 1024).toBeLessThan(limits.clientFrameSizeBytesMax);
+  });
+
+  test('the largest state value fits a result and a request', () => {
+    const room = limits.stateKeySizeBytesMax + 1024;
+    expect(limits.stateValueSizeBytesMax + room).toBeLessThan(limits.resultSizeBytesMax);
+    expect(limits.stateValueSizeBytesMax + room).toBeLessThan(limits.requestSizeBytesMax);
+    expect(limits.stateValueSizeBytesMax).toBeLessThanOrEqual(limits.valueSizeBytesMax);
+  });
+
+  test('what one peer or author may hold here is bounded below what is queued for it', () => {
+    expect(limits.fetchReplySizeBytesMax).toBeLessThanOrEqual(limits.peerQueueSizeBytesMax);
+    expect(limits.resultSizeBytesMax).toBeLessThan(limits.clientQueueSizeBytesMax);
+    expect(limits.blockSizeBytesMax).toBeLessThanOrEqual(limits.parkedPerAuthorSizeBytesMax);
+  });
+});
