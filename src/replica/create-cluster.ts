@@ -21,7 +21,7 @@ import { type LinkCertificate, makeLinkCertificate } from '../transport/certific
 import { formatGenesis, type Genesis, genesisVersion, parseGenesis } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
 
-export const defaultBasePort = 7400;
+export const defaultFirstPort = 7400;
 /** Client ports come this far above peer ports; more than the largest cluster has replicas. */
 const clientPortOffset = 100;
 
@@ -99,7 +99,7 @@ async function makeSecrets(count: number, random: RandomBytes): Promise<readonly
 
 /** The genesis, having passed every check that a replica makes when it starts. */
 function makeGenesis(options: NewCluster, directory: string, secrets: readonly ReplicaSecrets[]): Genesis {
-  const { replicas: n, service, k = 0, host = '127.0.0.1', basePort = defaultBasePort } = options;
+  const { replicas: n, service, k = 0, host = '127.0.0.1', basePort = defaultFirstPort } = options;
   const highest = basePort + clientPortOffset + n - 1;
   if (!Number.isSafeInteger(basePort) || basePort < 1 || highest > 65_535) {
     throw invalid(`ports from ${basePort} to ${highest} would be needed, and ports go from 1 to 65535`);

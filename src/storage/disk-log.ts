@@ -17,8 +17,8 @@ import { corrupt, type LogIndex, type RecoveredLog, recoverLog } from './log-rec
 import { BatchCursor, segmentName, segmentStart } from './log-segment.ts';
 import { StorageError, storageErrorOf } from './storage-error.ts';
 
-/** Zeros are written up to the next multiple of this. */
-const growthSizeBytes = 256 * 1024;
+/** Zeros are written up to the next multiple of this, unless another is asked for. */
+const usualGrowthSizeBytes = 256 * 1024;
 
 export interface DiskLogOptions {
   /** Exists, and holds nothing but this log. */
@@ -28,6 +28,7 @@ export interface DiskLogOptions {
   readonly files?: FileSystem;
   readonly segmentSizeBytesMax?: number;
   readonly batchSizeBytesMax?: number;
+  readonly growthSizeBytes?: number;
 }
 
 /** An append that waits for its turn. */
@@ -43,6 +44,7 @@ export class DiskLog implements BlockLog {
   readonly #files: FileSystem;
   readonly #segmentSizeBytesMax: number;
   readonly #batchSizeBytesMax: number;
+  readonly #growthSizeBytes: number;
   readonly #index: LogIndex;
   /** Bytes of an unfinished append found and cut off when the log was opened. */
   readonly cutSizeBytes: number;
@@ -63,6 +65,7 @@ export class DiskLog implements BlockLog {
     this.#files = options.files ?? systemFiles;
     this.#segmentSizeBytesMax = options.segmentSizeBytesMax ?? limits.logSegmentSizeBytesMax;
     this.#batchSizeBytesMax = options.batchSizeBytesMax ?? limits.logBatchSizeBytesMax;
+    this.#growthSizeBytes = options.growthSizeBytes ?? usualGrowthSizeBytes;
     this.#index = recovered.index;
     this.#end = recovered.end;
     this.#checksum = recovered.checksum;
@@ -216,6 +219,7 @@ export class DiskLog implements BlockLog {
 
   async #writeBatch(records: readonly Uint8Array[]): Promise<readonly LogPosition[]> {
     const position = this.#end;
+    const growth = this.#growthSizeBytes;
     const tailSize = (): number => position - this.#index.segmentOf(position);
     const batch = encodeBatch({
       key: this.#key,
@@ -225,8 +229,8 @@ export class DiskLog implements BlockLog {
       room: (sizeBytes) => {
         const used = tailSize() + sizeBytes;
         // Large batches change the size each time anyway; zeros after them would only be written twice.
-        const isWorthIt = used > this.#tailSizeBytes && sizeBytes <= growthSizeBytes / 4;
-        return isWorthIt ? Math.ceil(used / growthSizeBytes) * growthSizeBytes - used : 0;
+        const isWorthIt = used > this.#tailSizeBytes && sizeBytes <= growth / 4;
+        return isWorthIt ? Math.ceil(used / growth) * growth - used : 0;
       },
     });
     if (tailSize() > 0 && tailSize() + batch.sizeBytes > this.#segmentSizeBytesMax) await this.#beginSegment();

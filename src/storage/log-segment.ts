@@ -33,6 +33,7 @@ class Window {
   readonly #file: OpenFile;
   #bytes: Uint8Array = new Uint8Array(0);
   #offset = 0;
+  #fileSizeBytes: number | undefined;
 
   constructor(file: OpenFile) {
     this.#file = file;
@@ -42,7 +43,10 @@ class Window {
   async view(offset: number, sizeBytes: number): Promise<Uint8Array> {
     const begin = offset - this.#offset;
     if (begin < 0 || begin + sizeBytes > this.#bytes.length) {
-      const into = Buffer.allocUnsafeSlow(Math.max(sizeBytes, windowSizeBytes));
+      // What grows after this is seen by the next reader: nobody reads beyond what was durable when it began.
+      this.#fileSizeBytes ??= await this.#file.sizeBytes();
+      const left = Math.max(0, this.#fileSizeBytes - offset);
+      const into = Buffer.allocUnsafeSlow(Math.min(left, Math.max(sizeBytes, windowSizeBytes)));
       this.#bytes = into.subarray(0, await this.#file.pread(into, offset));
       this.#offset = offset;
       return this.#bytes.subarray(0, sizeBytes);
@@ -107,9 +111,9 @@ export class BatchCursor {
   }
 }
 
-/** What lies in a segment from `position` to the end of its file. */
+/** What lies in a segment from a position, where no whole batch is, to the end of its file. */
 export interface Rest {
-  /** Position of the first intact header, if any. */
+  /** Position of the first intact header after that one, if any. */
   readonly header: number | undefined;
   readonly isBlank: boolean;
 }
@@ -127,6 +131,7 @@ export async function surveyRest(
     const bytes = await window.view(at - segmentStart, headerSizeBytes);
     if (bytes.length === 0) return { header: undefined, isBlank };
     if (isBlank) isBlank = bytes.every((byte) => byte === 0);
-    if (startsLikeHeader(bytes) && checkHeader(key, at, bytes).kind === 'intact') return { header: at, isBlank };
+    if (at > position && startsLikeHeader(bytes) && checkHeader(key, at, bytes).kind === 'intact')
+      return { header: at, isBlank };
   }
 }
