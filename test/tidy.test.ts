@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { checkPackage, codeOf, importsOf, rules, type SourceFile } from './tidy.ts';
+import { checkLinks, checkPackage, codeOf, importsOf, rules, type SourceFile } from './tidy.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const notOurs = new Set(['node_modules', 'dist', '.git', '.coterie', '.bench', 'coverage']);
@@ -26,6 +26,10 @@ describe('the repository', () => {
 
   test('published entries exist, and only they pass on what other files export', () => {
     expect(checkPackage(manifest, files)).toEqual([]);
+  });
+
+  test('links between documents lead somewhere', () => {
+    expect(checkLinks(files)).toEqual([]);
   });
 
   test('was looked at', () => {
@@ -109,6 +113,7 @@ describe('each rule bites', () => {
     ['a folder not in kebab-case', 'src/cli/Some/x.ts', '', /kebab-case/],
     ['an empty word in a file name', 'src/cli/string-utils.ts', '', /"util"/],
     ['an empty word in a type', 'src/cli/x.ts', 'export class ConnectionManager {}', /"manager"/],
+    ['one that is empty in a type', 'src/cli/x.ts', 'export interface BaseLink {}', /"base"/],
     ['an empty word in a variable', 'src/cli/x.ts', 'const messageHandlers = [];', /"handler"/],
     ['a default export', 'src/cli/x.ts', 'export default 1;', /default export/],
     ['an enum', 'src/cli/x.ts', 'export const enum A { b }', /enum/],
@@ -150,6 +155,17 @@ describe('each rule bites', () => {
   });
 });
 
+test('a link that leads nowhere', () => {
+  const text = '[a](b.md) [c](d/#e) [f](https://example.org) [g](#h) `[i](j.md)` [k](../gone.md#l)';
+  expect(
+    checkLinks([
+      { path: 'docs/a.md', text },
+      { path: 'docs/b.md', text: '' },
+      { path: 'docs/d/e.md', text: '' },
+    ]),
+  ).toEqual(['docs/a.md: links to ../gone.md, which does not exist']);
+});
+
 describe('what is allowed', () => {
   test.each([
     ['a type of the stage before', 'src/execution/x.ts', "import type { A } from '../ordering/a.ts';"],
@@ -159,6 +175,7 @@ describe('what is allowed', () => {
     ['the same from what is loaded on demand', 'src/cli/run-x.ts', "import { a } from '../../simulator/a.ts';"],
     ['what is on demand, on demand', 'src/cli/x.ts', "await import('./run-x.ts');"],
     ['options of a constructor', 'src/cli/x.ts', 'class A { constructor(options: { readonly a: number }) {} }'],
+    ['a base port', 'src/cli/x.ts', 'const basePort = 7_400;'],
     ['everything in a test', 'src/wire/x.test.ts', "import { a } from '../ordering/a.ts';\nawait a(Date.now());"],
     [
       'a library, a built-in and an entry in a service',

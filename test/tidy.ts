@@ -177,7 +177,9 @@ function checkHeader(file: SourceFile): readonly string[] {
   return /^(?:#![^\n]*\n)?\/\*\*\s/.test(file.text) ? [] : ['begins with no header comment that says what it is'];
 }
 
-const forbiddenWords = ['manager', 'handler', 'helper', 'util', 'impl', 'base', 'core', 'common', 'misc'];
+const emptyWords = ['manager', 'handler', 'helper', 'util', 'impl', 'misc'];
+/** Empty in the name of a file or a type; a base port or a common name (X.509) is a thing of its own. */
+const emptyInTypes = [...emptyWords, 'base', 'core', 'common'];
 const wordsOf = (name: string): readonly string[] =>
   name
     .replace(/([a-z0-9])([A-Z])/g, '$1 $2')
@@ -192,14 +194,17 @@ function checkNames(file: SourceFile): readonly string[] {
       complaints.push(`"${part}" is not kebab-case`);
     }
   }
-  const declared = [
-    ...codeOf(file.text).matchAll(/\b(?:class|interface|type|function|const|let)\s+([A-Za-z_$][\w$]*)/g),
-  ];
-  for (const name of [...file.path.split('/'), ...declared.map(([, name = '']) => name)]) {
-    // X.509 calls it so.
-    const word = wordsOf(name.replace(/^commonName/, 'name')).find((candidate) => forbiddenWords.includes(candidate));
-    if (word !== undefined) complaints.push(`"${name}" says nothing with "${word}": name the duty`);
-  }
+  const code = codeOf(file.text);
+  const declared = (keywords: string): readonly string[] =>
+    [...code.matchAll(new RegExp(`\\b(?:${keywords})\\s+([A-Za-z_$][\\w$]*)`, 'g'))].map(([, name = '']) => name);
+  const find = (names: readonly string[], forbidden: readonly string[]): void => {
+    for (const name of names) {
+      const word = wordsOf(name).find((candidate) => forbidden.includes(candidate));
+      if (word !== undefined) complaints.push(`"${name}" says nothing with "${word}": name the duty`);
+    }
+  };
+  find([...file.path.split('/'), ...declared('class|interface|type')], emptyInTypes);
+  find(declared('function|const|let'), emptyWords);
   return complaints;
 }
 
@@ -314,4 +319,25 @@ export function checkPackage(manifest: Manifest, files: readonly SourceFile[]): 
       complaints.push(`${file.path}: passes on ${passedOn.target}; only published entries may`);
   }
   return [...new Set(complaints)];
+}
+
+/** Links between documents lead to files that exist. */
+export function checkLinks(files: readonly SourceFile[]): readonly string[] {
+  const paths = new Set(files.map(({ path }) => path));
+  const folders = new Set(
+    [...paths].flatMap((path) => path.split('/').map((_, i, parts) => parts.slice(0, i).join('/'))),
+  );
+  return files
+    .filter(({ path }) => path.endsWith('.md'))
+    .flatMap(({ path, text }) => {
+      const prose = text.replace(/```[\s\S]*?```/g, '').replace(/`[^`\n]*`/g, '');
+      const targets = [...prose.matchAll(/\]\(([^)\s#]+)(?:#[^)\s]*)?\)/g)].map(([, target = '']) => target);
+      return targets
+        .filter((target) => !/^[a-z]+:/.test(target))
+        .filter((target) => {
+          const resolved = posix.normalize(posix.join(posix.dirname(path), target)).replace(/\/$/, '');
+          return !paths.has(resolved) && !folders.has(resolved);
+        })
+        .map((target) => `${path}: links to ${target}, which does not exist`);
+    });
 }
