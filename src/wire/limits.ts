@@ -35,6 +35,10 @@ export const limits = {
   valueDepthMax: 32,
   /** Result of one request, encoded. Larger: the operation fails with `result-too-large` and changes nothing. */
   resultSizeBytesMax: 1 * MiB,
+  /** Code of a failed operation; all of them are ASCII. Longer: refused by the reader. */
+  outcomeCodeSizeBytesMax: 64,
+  /** Message of a failed operation, in UTF-8. Longer: cut by the writer, refused by the reader. */
+  outcomeMessageSizeBytesMax: 4 * KiB,
   /** A state key, in UTF-8 bytes. Longer: the operation fails. */
   stateKeySizeBytesMax: 1 * KiB,
   /** A state value, encoded. Larger: the operation fails. */

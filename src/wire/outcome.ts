@@ -42,12 +42,10 @@ export const systemCodes = [
 export type SystemCode = (typeof systemCodes)[number];
 
 const codePattern = /^[a-z][a-z0-9-]{0,63}$/;
-const codeSizeBytesMax = 64;
-const messageSizeBytesMax = 4096;
 /** A code unit takes at most three bytes, so this many always fit. */
-const messageLengthMax = 1024;
+const messageLengthMax = limits.outcomeMessageSizeBytesMax / 4;
 
-export function isSystemCode(code: string): code is SystemCode {
+function isSystemCode(code: string): code is SystemCode {
   return (systemCodes as readonly string[]).includes(code);
 }
 
@@ -94,8 +92,8 @@ export function decodeOutcomes(bytes: Uint8Array): Decoded<readonly Outcome[]> {
       if (ok > 1) throw new WireError('outcome: neither success nor failure');
       if (ok === 1) outcomes.push({ ok: true, value: readValue(reader) });
       else {
-        const code = reader.text(codeSizeBytesMax, 'code');
-        outcomes.push({ ok: false, code, message: reader.text(messageSizeBytesMax, 'message') });
+        const code = reader.text(limits.outcomeCodeSizeBytesMax, 'code');
+        outcomes.push({ ok: false, code, message: reader.text(limits.outcomeMessageSizeBytesMax, 'message') });
       }
     }
     return outcomes;
