@@ -24,7 +24,7 @@ export interface Slot {
 /** A fallback slot stands in the sequence after the steady slots of this many rounds before its own. */
 const fallbackLead = 3;
 
-/** Below this the first fallback slot would stand before round 1. */
+/** Below this the first fallback slot would stand before round 1. A genesis asks for 5, the length of a fallback wave. */
 export const periodMin = fallbackLead + 1;
 
 export const firstSlot: Slot = { kind: 'steady', round: 1, rank: 0 };
