@@ -24,7 +24,8 @@ export class Latency {
       return;
     }
     this.#deviationMs += (Math.abs(boundedMs - this.#meanMs) - this.#deviationMs) / 4;
-    this.#meanMs += (boundedMs - this.#meanMs) / 8;
+    // Down faster than up: the first answers of a process that has just begun are slow, and say little about the rest.
+    this.#meanMs += (boundedMs - this.#meanMs) / (boundedMs < this.#meanMs ? 4 : 8);
   }
 
   /** Wait before the next copy of a request of which so many were sent. */

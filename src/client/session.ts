@@ -325,8 +325,22 @@ export class ClientSession {
     const claimsBefore = open.tally.claims.length;
     const claim = open.tally.add(replica, commitIndex, result);
     if (claim !== undefined) this.#accept(open, claim);
+    else if (claimsBefore === 0) this.#remindUnproven(open);
     // They disagree, so one more has to be asked, and waiting does not help.
     else if (claimsBefore > 0 && open.tally.claims.length > claimsBefore) this.#sendNextCopy(open, this.#use.now());
+  }
+
+  /**
+   * The request is executed. A replica that had not read the attach by then has told nobody, and tells when asked. This
+   * happens once on each link.
+   */
+  #remindUnproven(open: OpenRequest): void {
+    const { up, proven } = this.#links;
+    for (let replica = 0; replica < this.#cluster.replicas.length; replica++) {
+      if (!containsReplica(up, replica) || containsReplica(proven, replica)) continue;
+      if (containsReplica(open.sentTo, replica) || !this.#links.send(replica, open.frame)) continue;
+      open.sentTo = withReplica(open.sentTo, replica);
+    }
   }
 
   /** Nobody waits for it; but it can show that a replica lies. */

@@ -140,6 +140,7 @@ export class Standings {
   talkedNonsense(replica: number, nowMs: number, what: string): void {
     const standing = this.#standings[replica]!;
     standing.malformed += 1;
+    standing.definite = true;
     standing.trouble = what;
     this.#delayRedial(standing, nowMs);
     this.#avoid(standing, nowMs, avoidFaultyMsMin, avoidFaultyMsMax);
@@ -163,7 +164,7 @@ export class Standings {
     standing.definite = false;
   }
 
-  /** The last attempt to reach it failed for a reason that waiting seldom mends, such as nobody listening. */
+  /** It was lost for a reason that waiting seldom mends, such as nobody listening, or another service. */
   isDefinitelyDown(replica: number): boolean {
     return this.#standings[replica]!.definite;
   }
