@@ -22,6 +22,11 @@ export class Clock {
     return Math.max(0, Math.floor(simulationStartMs + virtualMs * this.#rate + this.#offsetMs));
   }
 
+  /** Milliseconds since this replica's machine was switched on: they may be too long or too short, and never go back. */
+  monotonic(virtualMs: number): number {
+    return virtualMs * this.#rate;
+  }
+
   /** Someone, or a time service, sets the clock by this much. */
   jump(byMs: number): void {
     this.#offsetMs += byMs;

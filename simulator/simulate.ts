@@ -141,20 +141,28 @@ async function demandProgress(world: World, cluster: Cluster, failed: () => bool
       ...Array.from({ length: cluster.scenario.keys }, (_, key) => ({ kind: 'get', key: `k${key}` }) as const),
     ]);
   }
-  const isDone = (): boolean => waitedFor(cluster) === undefined;
+  const isDone = (): boolean =>
+    cluster.clients.every(({ openRequests }) => openRequests === 0) && behind(cluster).length === 0;
   await world.run(healedAtMs + progressMsMax, () => failed() || isDone());
   return isDone() ? world.nowMs - healedAtMs : undefined;
 }
 
+/** Correct replicas that have not executed what another one has. */
+function behind(cluster: Cluster): readonly number[] {
+  const { lastRequestIndex } = cluster.execution;
+  return [...cluster.correct].filter((index) => commitIndexOf(cluster, index) < lastRequestIndex);
+}
+
+function commitIndexOf(cluster: Cluster, index: number): number {
+  return cluster.replicas[index]?.status?.commitIndex ?? -1;
+}
+
 /** What is missing still: results, or replicas that have not executed what others have. */
-function waitedFor(cluster: Cluster): string | undefined {
-  const open = cluster.clients.filter(({ openRequests }) => openRequests > 0);
-  if (open.length > 0) return open.map((client) => client.describeOpen()).join('; ');
-  const highest = cluster.execution.lastRequestIndex;
-  const behind = [...cluster.correct].filter((index) => (cluster.replicas[index]?.status?.commitIndex ?? -1) < highest);
-  if (behind.length === 0) return undefined;
-  const where = behind.map((index) => `r${index} at ${cluster.replicas[index]?.status?.commitIndex ?? 'nothing'}`);
-  return `commit ${highest}, behind are ${where.join(', ')}`;
+function waitedFor(cluster: Cluster): string {
+  const open = cluster.clients.filter(({ openRequests }) => openRequests > 0).map((client) => client.describeOpen());
+  const where = behind(cluster).map((index) => `r${index} at commit ${commitIndexOf(cluster, index)}`);
+  if (where.length > 0) where.push(`the last commit with a request is ${cluster.execution.lastRequestIndex}`);
+  return [...open, ...where].join('; ');
 }
 
 function resultOf(run: {

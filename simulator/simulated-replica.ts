@@ -26,7 +26,7 @@ import type { Cancellable, World } from './world.ts';
 export interface Machine {
   readonly status: MachineStatus;
   restore(blocks: readonly Uint8Array[]): void;
-  step(inputs: readonly ReplicaInput[], nowMs: number): ReplicaEffects;
+  step(inputs: readonly ReplicaInput[], nowMs: number, clockMs: number): ReplicaEffects;
 }
 
 export interface MachineOptions {
@@ -227,7 +227,8 @@ export class SimulatedReplica {
     this.#wake?.cancel();
     const inputs = this.#inbox;
     this.#inbox = [];
-    const effects = machine.step(inputs, this.clock.read(this.#world.nowMs));
+    const { nowMs } = this.#world;
+    const effects = machine.step(inputs, this.clock.monotonic(nowMs), this.clock.read(nowMs));
     const { status } = machine;
     this.#carryingOut = true;
     if (effects.persist.length === 0) this.#ports.stepped(this.index, effects, status);
@@ -249,7 +250,7 @@ export class SimulatedReplica {
 
   #setWake(wakeAtMs: number | undefined): void {
     if (wakeAtMs === undefined) return;
-    const delayMs = Math.max(1, wakeAtMs - this.clock.read(this.#world.nowMs));
+    const delayMs = Math.max(1, wakeAtMs - this.clock.monotonic(this.#world.nowMs));
     this.#wake = this.#world.after(delayMs, '', () => this.#planTurn());
   }
 

@@ -1,0 +1,84 @@
+/**
+ * Shows that the cluster agrees and goes on, whatever the seed draws, and that a seed is one run.
+ *
+ * A failure prints the seed, the first divergent event and the command that replays it.
+ */
+import { describe, expect, it } from 'vitest';
+import { Prng } from './prng.ts';
+import { describeResult } from './report.ts';
+import { mixedScenario } from './scenarios/mixed.ts';
+import { type SimulationResult, scenarioNames, simulate } from './simulate.ts';
+
+function expectAgreed(result: SimulationResult): void {
+  expect(result.verdict, describeResult(result)).toBe('agreed');
+  expect(result.unsearchedKeys).toBe(0);
+  expect(result.commits).toBeGreaterThan(0);
+  // Each correct replica answered at least the fresh request asked of it.
+  expect(result.requests).toBeGreaterThanOrEqual(result.replicas - result.adversaries.length);
+}
+
+describe('any mixture of faults', () => {
+  it.each(Array.from({ length: 14 }, (_, index) => index + 1))('seed %i agrees and goes on', async (seed) => {
+    expectAgreed(await simulate({ seed }));
+  });
+
+  it('is drawn with every size, adversary and fault among the first hundred seeds', () => {
+    const drawn = Array.from({ length: 100 }, (_, seed) => mixedScenario(new Prng(seed).fork()));
+    expect([...new Set(drawn.map(({ size }) => size.n))].sort((a, b) => a - b)).toEqual([4, 6, 7, 10, 13]);
+    expect(new Set(drawn.flatMap(({ adversaries }) => adversaries)).size).toBe(7);
+    for (const { size, adversaries } of drawn) expect(adversaries.length).toBeLessThanOrEqual(size.f);
+    expect(drawn.some(({ faults }) => faults.crashAll > 0)).toBe(true);
+    expect(drawn.some(({ networkAdversary }) => networkAdversary === 'leader-scheduler')).toBe(true);
+  });
+});
+
+describe('each thing alone', () => {
+  it.each(scenarioNames.filter((name) => name !== 'mixed'))('%s', async (scenario) => {
+    expectAgreed(await simulate({ seed: 1, scenario }));
+  });
+});
+
+describe('a seed', () => {
+  it('gives exactly the same run again, and another seed another one', async () => {
+    const [first, again, other] = [
+      await simulate({ seed: 7 }),
+      await simulate({ seed: 7 }),
+      await simulate({ seed: 8 }),
+    ];
+    expect(again).toEqual(first);
+    expect(again.traceDigest).toBe(first.traceDigest);
+    expect(other.traceDigest).not.toBe(first.traceDigest);
+  });
+
+  it('is refused when it is not one, and so is a scenario that is none', async () => {
+    await expect(simulate({ seed: -1 })).rejects.toThrow(RangeError);
+    await expect(simulate({ seed: 0.5 })).rejects.toThrow(RangeError);
+    await expect(simulate({ seed: 1, scenario: 'sunshine' })).rejects.toThrow('no scenario sunshine; there are mixed');
+  });
+
+  it('tells how far it is', async () => {
+    const told: number[] = [];
+    const result = await simulate({
+      seed: 1,
+      scenario: 'calm',
+      onProgress: ({ virtualMs, virtualMsMax, phase }) => {
+        expect(virtualMs).toBeLessThanOrEqual(virtualMsMax);
+        expect(['safety', 'progress']).toContain(phase);
+        told.push(virtualMs);
+      },
+    });
+    expect(told.length).toBeGreaterThan(result.virtualMs / 100);
+    expect(told).toEqual(told.toSorted((a, b) => a - b));
+  });
+});
+
+describe('the network adversary that knows steady leaders', () => {
+  it('decides none of them directly, and the fallback slots still go on', async () => {
+    const calm = await simulate({ seed: 3, scenario: 'calm' });
+    const scheduled = await simulate({ seed: 3, scenario: 'lasting-leader-scheduler' });
+    expectAgreed(scheduled);
+    // It must hurt, else it shows nothing: commits come in bursts behind each fallback slot, and so fewer results.
+    expect(scheduled.commits).toBeLessThan(calm.commits / 2);
+    expect(scheduled.requests).toBeGreaterThan(20);
+  });
+});
