@@ -19,6 +19,12 @@ export function programName({ script, directory }: Call): string {
   return `node ${fromHere.startsWith('..') ? script : fromHere}`;
 }
 
+/** A path below the working directory as it would be typed there, any other one whole. */
+export function shownPath(path: string): string {
+  const fromHere = relative(process.cwd(), path);
+  return fromHere.startsWith('..') ? path : fromHere;
+}
+
 /** npx runs a package's own program in the package's own directory. */
 function isOurPackage(directory: string): boolean {
   try {

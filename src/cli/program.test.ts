@@ -198,11 +198,11 @@ describe('init', () => {
 
 describe('a port that is in use', () => {
   let server: Server;
-  let port: number;
+  // Below the ports that the system gives to outgoing connections, which would get in the other replicas' way.
+  const port = 20_000 + (process.pid % 1000) * 10;
   beforeAll(async () => {
     server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    port = (server.address() as { port: number }).port;
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   });
   afterAll(() => {
     server.close();
@@ -212,7 +212,8 @@ describe('a port that is in use', () => {
     await coterie(['init', 'busy', '--base-port', String(port)]);
     const { exitCode, stderr } = await coterie(['up', 'busy']);
     expect(stderr).toContain(String(port));
-    expect(stderr).toMatch(/in use/);
+    expect(stderr).toMatch(/r0 did not start: .*another process listens there/);
+    expect(stderr).toContain('--base-port');
     expect(exitCode).toBe(4);
   });
 });
@@ -227,6 +228,48 @@ describe('a reader that goes away', () => {
     });
     const exitCode = await new Promise((resolve) => child.on('close', resolve));
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+  });
+});
+
+describe('debug decide', () => {
+  /** Three rounds in which everybody cites everybody. */
+  const blocks = [1, 2, 3].flatMap((round) =>
+    ['a', 'b', 'c', 'd'].map((name, author) => {
+      const others = ['a', 'b', 'c', 'd'].map((other, i) => (round === 1 ? `g${i}` : `${other}${round - 1}`));
+      const own = others[author] as string;
+      return { id: `${name}${round}`, author, round, parents: [own, ...others.filter((other) => other !== own)] };
+    }),
+  );
+  const dag = { n: 4, f: 1, k: 0, period: 8, ranks: 1, coins: {}, blocks };
+
+  it('prints the decided prefix as JSON and as a table', async () => {
+    const json = await coterie(['debug', 'decide', '-', '--json'], JSON.stringify(dag));
+    expect(json).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(JSON.parse(json.stdout)).toEqual({
+      decided: [{ kind: 'steady', round: 1, rank: 0, status: 'commit', block: 'b1' }],
+      commits: ['b1'],
+    });
+    writeFileSync(join(directory, 'dag.json'), JSON.stringify(dag));
+    const table = await coterie(['debug', 'decide', 'dag.json']);
+    expect(table.stdout).toBe('steady         1  commit  b1\n1 slots decided, 1 committed\n');
+  });
+
+  it('shows a slot that nobody supports as skipped', async () => {
+    const without = blocks
+      .filter(({ id }) => id !== 'b1')
+      .map((block) => ({ ...block, parents: block.parents.filter((id) => id !== 'b1') }));
+    const { stdout } = await coterie(['debug', 'decide', '-', '--json'], JSON.stringify({ ...dag, blocks: without }));
+    expect(JSON.parse(stdout)).toMatchObject({ decided: [{ status: 'skip', block: null }], commits: [] });
+  });
+
+  it.each([
+    ['{', /not JSON/],
+    [JSON.stringify({ ...dag, n: 3 }), /3f/],
+    [JSON.stringify({ ...dag, blocks: [{ id: 'x', author: 0, round: 1, parents: ['y'] }] }), /no such block/],
+  ])('refuses what is not a DAG: %.20s', async (text, sentence) => {
+    const { exitCode, stdout, stderr } = await coterie(['debug', 'decide', '-'], text);
+    expect(stderr).toMatch(sentence);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
   });
 });
 

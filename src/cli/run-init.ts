@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { clusterPaths } from '../storage/cluster-directory.ts';
 import { openCluster } from './cluster.ts';
 import { type CommandContext, clusterDirectory, defaultClusterDirectory } from './command.ts';
-import { programName } from './how-called.ts';
+import { programName, shownPath } from './how-called.ts';
 import type { InitOptions } from './init.ts';
 import { makeCluster } from './make-cluster.ts';
 import { formatTable } from './table.ts';
@@ -42,7 +42,7 @@ export async function runInit(
   terminal.line();
   const titles = ['replica', 'clients', 'replicas', 'home'].map((title) => ({ title }));
   const rows = replicas.map(({ replicaId, clientAddress, peerAddress, home = '' }) => {
-    return [replicaId, clientAddress, peerAddress, home];
+    return [replicaId, clientAddress, peerAddress, shownPath(home)];
   });
   for (const line of formatTable(titles, rows, (text) => terminal.style('dim', text))) terminal.line(line);
   terminal.line();

@@ -72,7 +72,9 @@ class StopRequest {
     if (this.#isWanted) void replica.stop();
   }
 
+  /** There is nothing left to stop. */
   end(): void {
+    this.#isWanted = true;
     clearTimeout(this.#timer);
   }
 

@@ -35,7 +35,7 @@ async function askAll(cluster: Cluster, timeoutMs: number): Promise<ClusterStatu
     const answer =
       settled.status === 'fulfilled'
         ? { ok: true as const, status: settled.value }
-        : { ok: false as const, reason: toCliError(settled.reason).message };
+        : { ok: false as const, reason: reasonOf(settled.reason, replicaIndex, clientAddress) };
     return { replicaIndex, replicaId, clientAddress, answer };
   });
   const replicas = rows.map(statusRow);
@@ -50,4 +50,12 @@ async function askAll(cluster: Cluster, timeoutMs: number): Promise<ClusterStatu
     hasQuorum: reachable >= cluster.quorumSize,
     agreed: disagreeing(replicas).length === 0,
   };
+}
+
+/** Why a replica did not answer, without its name and address, which stand beside it. */
+function reasonOf(error: unknown, replicaIndex: number, address: string): string {
+  return toCliError(error)
+    .message.replace(`replica ${replicaIndex} at ${address}`, '')
+    .replace(`: dialling ${address}`, '')
+    .replace(/^:? +/, '');
 }

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { CliError, exitCodes } from './cli-error.ts';
 import { type Cluster, type ClusterReplica, openCluster } from './cluster.ts';
 import { type CommandContext, clusterDirectory, defaultClusterDirectory } from './command.ts';
-import { programName } from './how-called.ts';
+import { programName, shownPath } from './how-called.ts';
 import { LiveLine } from './live-line.ts';
 import { Supervisor } from './supervisor.ts';
 import type { Terminal } from './terminal.ts';
@@ -101,7 +101,7 @@ function showCluster(
   { states }: Supervisor,
   terminal: Terminal,
 ): void {
-  const shown = local.map((replica, i) => ({ ...replica, state: states[i]! }));
+  const shown = local.map((replica, i) => ({ ...replica, home: shownPath(replica.home), state: states[i]! }));
   const ready = states.filter(({ kind }) => kind === 'ready').length;
   const commands = suggestedCommands({
     program: programName({ script: process.argv[1] ?? 'coterie', directory: process.cwd() }),

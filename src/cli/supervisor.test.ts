@@ -124,7 +124,7 @@ describe('a supervisor', () => {
     expect(error).toMatchObject({
       message: 'r3 did not start: port 1 is in use',
       code: 'port-in-use',
-      hint: 'choose',
+      hint: expect.stringMatching(/^choose\n.*--base-port/),
       exitCode: 4,
     });
   });

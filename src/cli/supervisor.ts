@@ -158,6 +158,8 @@ export class Supervisor {
 }
 
 function asError(replicaId: string, failure: FailureReport): CliError {
-  const { message, code, hint } = failure;
+  const { message, code } = failure;
+  const otherPorts = 'A cluster with other ports is made with "coterie init DIR --base-port PORT".';
+  const hint = code === 'port-in-use' ? `${failure.hint ?? ''}\n${otherPorts}` : failure.hint;
   return new CliError(`${replicaId} did not start: ${message}`, { code, hint, exitCode: exitCodes.environment });
 }

@@ -50,7 +50,8 @@ export class Terminal {
   }
 
   get columns(): number {
-    return this.#stdout.columns ?? 80;
+    // A terminal that does not know its size says 0.
+    return this.#stdout.columns || 80;
   }
 
   /** A line of the result. */
