@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { checkLinks, checkPackage, codeOf, importsOf, rules, type SourceFile } from './tidy.ts';
+import { checkLinks, checkLockfile, checkPackage, codeOf, importsOf, rules, type SourceFile } from './tidy.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const notOurs = new Set(['node_modules', 'dist', '.git', '.coterie', '.bench', 'coverage']);
@@ -30,6 +30,10 @@ describe('the repository', () => {
 
   test('links between documents lead somewhere', () => {
     expect(checkLinks(files)).toEqual([]);
+  });
+
+  test('the lockfile is whole', () => {
+    expect(checkLockfile(JSON.parse(readFileSync(`${root}package-lock.json`, 'utf8')))).toEqual([]);
   });
 
   test('was looked at', () => {
@@ -153,6 +157,14 @@ describe('each rule bites', () => {
       'src/wire/index.ts: passes on ./a.ts; only published entries may',
     ]);
   });
+});
+
+test('a lockfile without the binary of a platform', () => {
+  const packages = {
+    'node_modules/a': { optionalDependencies: { 'a-linux': '1', 'a-windows': '1' } },
+    'node_modules/a-linux': {},
+  };
+  expect(checkLockfile({ packages }).join()).toMatch(/a-windows, which node_modules\/a may need, is not locked/);
 });
 
 test('a link that leads nowhere', () => {

@@ -341,3 +341,20 @@ export function checkLinks(files: readonly SourceFile[]): readonly string[] {
         .map((target) => `${path}: links to ${target}, which does not exist`);
     });
 }
+
+interface Lockfile {
+  readonly packages: Readonly<Record<string, { readonly optionalDependencies?: Readonly<Record<string, string>> }>>;
+}
+
+/**
+ * A lockfile made against a registry that lacks the binary of some platform leaves that platform out; `npm ci` then
+ * refuses the whole file, on every machine.
+ */
+export function checkLockfile(lock: Lockfile): readonly string[] {
+  const locked = Object.keys(lock.packages);
+  return Object.entries(lock.packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies)
+      .filter((name) => !locked.some((candidate) => candidate.endsWith(`node_modules/${name}`)))
+      .map((name) => `package-lock.json: ${name}, which ${path} may need, is not locked; npm ci will refuse`),
+  );
+}

@@ -1,0 +1,83 @@
+/**
+ * Watching: what the replicas of a real cluster say of themselves, and waiting until they say what is wanted.
+ *
+ * Waiting is always for a condition, with a generous deadline: these tests share a small machine with others.
+ */
+import { readdir } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { askStatus, connect } from 'coterie/client';
+import { kv } from 'coterie/services/kv';
+import type { ProcessCluster } from '../../bench/process-cluster.ts';
+import type { ReplicaStatus } from '../../src/replica/replica.ts';
+
+/** Resolves with the first answer that is not undefined; rejects with `what` when there is none in time. */
+export async function until<T>(what: string, ask: () => Promise<T | undefined>, withinMs = 60_000): Promise<T> {
+  for (const endMs = performance.now() + withinMs; ; await sleep(50)) {
+    const answer = await ask();
+    if (answer !== undefined) return answer;
+    if (performance.now() > endMs) throw new Error(`in vain: ${what}`);
+  }
+}
+
+/** The status of one replica, or undefined when it does not answer. */
+export async function statusOf(cluster: ProcessCluster, replicaIndex: number): Promise<ReplicaStatus | undefined> {
+  try {
+    const status = await askStatus({ genesis: await cluster.genesis(), replicaIndex, deadlineMs: 2_000 });
+    return status as unknown as ReplicaStatus;
+  } catch {
+    return undefined;
+  }
+}
+
+/** How often something was counted under a name that matches. */
+export function counted(status: ReplicaStatus, name: RegExp): number {
+  let total = 0;
+  for (const [each, count] of Object.entries(status.counters)) if (name.test(each)) total += count;
+  return total;
+}
+
+/**
+ * Waits until these replicas are at one commit index, with the same state digest; there are small writes meanwhile,
+ * since an idle cluster need not bring everybody up to date. Rejects when two ever show different states at one index.
+ */
+export async function converge(
+  cluster: ProcessCluster,
+  replicas: readonly number[] = [...Array(cluster.size).keys()],
+): Promise<readonly ReplicaStatus[]> {
+  const client = await connect({ genesis: await cluster.genesis(), deadlineMs: 60_000 });
+  const digests = new Map<number, string>();
+  let last: readonly (ReplicaStatus | undefined)[] = [];
+  let turn = 0;
+  try {
+    return await until('the replicas come to the same state', async () => {
+      if (turn++ % 8 === 0) await client.of(kv).put({ key: 'nudge', value: String(turn) });
+      last = await Promise.all(replicas.map((index) => statusOf(cluster, index)));
+      const present = last.filter((status): status is ReplicaStatus => status !== undefined);
+      for (const { commitIndex, stateDigest, replicaId } of present) {
+        const known = digests.get(commitIndex);
+        if (known !== undefined && known !== stateDigest) throw new Error(`${replicaId} has another state`);
+        digests.set(commitIndex, stateDigest);
+      }
+      const [first] = present;
+      const isSame = present.every(({ commitIndex }) => commitIndex === first?.commitIndex);
+      return isSame && present.length === replicas.length ? present : undefined;
+    });
+  } catch (error) {
+    const seen = last.map((status) => (status === undefined ? 'no answer' : JSON.stringify(status))).join('\n');
+    throw new Error(`${error instanceof Error ? error.message : String(error)}\n${seen}`);
+  } finally {
+    await client.close();
+  }
+}
+
+/** Resident memory of a process, from the kernel. */
+export async function residentBytes(pid: number): Promise<number> {
+  const { readFile } = await import('node:fs/promises');
+  const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return Number(kilobytes) * 1024;
+}
+
+/** Whether a home is marked as one whose log was lost. */
+export async function isMarkedLost(home: string): Promise<boolean> {
+  return (await readdir(home)).includes('log-lost');
+}
