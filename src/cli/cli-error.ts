@@ -110,9 +110,18 @@ function typedError(error: Error, code: string, hint: string | undefined): CliEr
   const { outcome, rejection } = error as Partial<Record<'outcome' | 'rejection', unknown>>;
   const details = { ...(outcome === undefined ? {} : { outcome }), ...(rejection === undefined ? {} : { rejection }) };
   const exitCode = exitCodeByCode.get(code) ?? exitCodes.environment;
+  const { sentence, reasons } = splitReasons(error.message);
   // What the service said is in the sentence; the general hint would only point at it.
-  const hints = [code === 'rejected' ? 'Nothing was changed.' : hint];
+  const hints = [...reasons, code === 'rejected' ? 'Nothing was changed.' : hint];
   if (outcome === 'unknown') hints.push('It may have been executed, and may still be.');
   const lines = hints.filter((line) => line !== undefined).join('\n');
-  return new CliError(error.message, { code, hint: lines === '' ? undefined : lines, exitCode, details, cause: error });
+  return new CliError(sentence, { code, hint: lines === '' ? undefined : lines, exitCode, details, cause: error });
+}
+
+/** A client that reaches too few replicas says why for each, in brackets; a line for each is easier to read. */
+function splitReasons(message: string): { readonly sentence: string; readonly reasons: readonly string[] } {
+  const found = /^(.*?) \((replica \d+ .*)\)$/s.exec(message);
+  if (found === null) return { sentence: message, reasons: [] };
+  const [, sentence = message, reasons = ''] = found;
+  return { sentence, reasons: reasons.split('; ').map((reason) => reason.replace(/: dialling \S+:/, ':')) };
 }

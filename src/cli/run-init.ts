@@ -37,7 +37,7 @@ export async function runInit(
     return;
   }
   const inRecovery = k === 0 ? '' : ` and ${k} more in recovery`;
-  terminal.line(`Made ${name} in ${directory}: service ${service}, ${serviceId}`);
+  terminal.line(`Made ${name} in ${directory} · service ${service} · ${serviceId}`);
   terminal.line(`${replicas.length} replicas, of which ${f} may be hostile${inRecovery}; ${quorum} are a quorum.`);
   terminal.line();
   const titles = ['replica', 'clients', 'replicas', 'home'].map((title) => ({ title }));

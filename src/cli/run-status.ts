@@ -42,6 +42,7 @@ async function askAll(cluster: Cluster, timeoutMs: number): Promise<ClusterStatu
   const reachable = replicas.filter((row) => row.reachable).length;
   return {
     cluster: cluster.directory,
+    name: cluster.name,
     service: cluster.service,
     serviceId: cluster.serviceId,
     replicas,

@@ -86,6 +86,7 @@ function localReplicas(cluster: Cluster): readonly LocalReplica[] {
 
 function describeCluster(cluster: Cluster, local: readonly LocalReplica[], { states, pids }: Supervisor): unknown {
   return {
+    name: cluster.name,
     service: cluster.service,
     serviceId: cluster.serviceId,
     directory: resolve(cluster.directory),
@@ -110,7 +111,7 @@ function showCluster(
   });
   const lines = [
     '',
-    `${terminal.style('bold', cluster.service)} · service ${cluster.serviceId}`,
+    `${terminal.style('bold', cluster.name)} · service ${cluster.service} · ${cluster.serviceId}`,
     '',
     ...formatReplicas(shown, terminal),
     '',

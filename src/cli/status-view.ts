@@ -36,6 +36,7 @@ export interface StatusRow {
 
 export interface ClusterStatus {
   readonly cluster: string;
+  readonly name: string;
   readonly service: string;
   readonly serviceId: string;
   readonly replicas: readonly StatusRow[];
@@ -101,7 +102,7 @@ export function formatStatus(report: ClusterStatus, terminal: Terminal): readonl
   });
   const table = formatTable(columns, rows, (text) => terminal.style('dim', text));
   const summary = `${report.reachable} of ${report.replicas.length} replicas reachable, ${report.quorum} needed`;
-  const out = [`service ${report.service}, ${report.serviceId}`, '', ...table, '', summary];
+  const out = [`${report.name} · service ${report.service} · ${report.serviceId}`, '', ...table, '', summary];
   for (const { replica, address, reason } of report.replicas) {
     if (reason !== null) out.push(`${replica} (${address}): ${printable(reason)}`);
   }

@@ -86,6 +86,25 @@ describe('toCliError', () => {
     expect(toCliError(typed('disk-full')).exitCode).toBe(exitCodes.environment);
   });
 
+  it('gives each replica that cannot be reached a line of its own', () => {
+    const reasons = 'replica 0 at h:1: dialling h:1: nobody listens there; replica 1 at h:2: no answer in time';
+    const unavailable = Object.assign(new Error(`0 of 4 replicas are connected (${reasons})`), {
+      code: 'unavailable',
+      hint: 'start them',
+      outcome: 'unknown',
+    });
+    expect(toCliError(unavailable)).toMatchObject({
+      message: '0 of 4 replicas are connected',
+      hint: [
+        'replica 0 at h:1: nobody listens there',
+        'replica 1 at h:2: no answer in time',
+        'start them',
+        'It may have been executed, and may still be.',
+      ].join('\n'),
+      details: { outcome: 'unknown' },
+    });
+  });
+
   it('says in words what the operating system says', () => {
     const denied = Object.assign(new Error('EACCES: …'), { code: 'EACCES', syscall: 'open', path: '/x' });
     expect(toCliError(denied)).toMatchObject({ message: '/x: permission denied', exitCode: exitCodes.environment });

@@ -85,7 +85,7 @@ describe('the status of a cluster', () => {
     const replicas = rows.map(statusRow);
     const reachable = replicas.filter((row) => row.reachable).length;
     const agreed = disagreeing(replicas).length === 0;
-    const head = { cluster: '.', service: 'kv', serviceId: 'ff', quorum: 3, hasQuorum: reachable >= 3 };
+    const head = { cluster: '.', name: 'ledger', service: 'kv', serviceId: 'ff', quorum: 3, hasQuorum: reachable >= 3 };
     return { ...head, replicas, reachable, agreed };
   };
 
@@ -98,7 +98,7 @@ describe('the status of a cluster', () => {
     };
     const lines = formatStatus(report([said(0, good), said(1, good), said(2, { ...good, round: 11 }), down]), terminal);
     expect(lines).toEqual([
-      'service kv, ff',
+      'ledger · service kv · ff',
       '',
       'replica  reachable  epoch  round  commit  state         requests/s  suspected',
       'r0       yes            0     12       9  abababababab           0  r3',
