@@ -51,7 +51,10 @@ export function parseJson<T>(path: string, text: string, form: z.ZodType<T>): T 
     throw malformed(path, 'it is not JSON');
   }
   const result = form.safeParse(json);
-  if (!result.success) throw malformed(path, reasonOf(result.error));
+  if (!result.success) {
+    const hasStrayField = result.error.issues[0]?.code === 'unrecognized_keys';
+    throw malformed(path, hasStrayField ? 'it has a field too many' : reasonOf(result.error));
+  }
   return result.data;
 }
 

@@ -1,0 +1,159 @@
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { firstMembership } from '../membership/genesis.ts';
+import { readClusterDirectory } from '../storage/cluster-directory.ts';
+import { openHome } from '../storage/home.ts';
+import { FaultyFiles } from '../storage/testing/faulty-files.ts';
+import { formatAddress, parseGenesis } from '../wire/genesis.ts';
+import { createCluster } from './create-cluster.ts';
+
+let root: string;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'coterie-cluster-'));
+});
+afterEach(() => rm(root, { recursive: true, force: true }));
+
+describe('a new cluster', () => {
+  it('has a home that opens for each replica, all of one genesis', async () => {
+    const directory = join(root, 'ledger');
+    const genesis = await createCluster({ directory, replicas: 4, service: 'kv' });
+    expect(genesis).toMatchObject({ name: 'ledger', service: 'kv', f: 1, k: 0 });
+    expect(firstMembership(genesis).ok).toBe(true);
+    const cluster = await readClusterDirectory(directory);
+    expect(cluster.genesis).toEqual(genesis);
+    expect(await readdir(root)).toEqual(['ledger']);
+    const keys = new Set<string>();
+    for (const { directory: path } of cluster.homes) {
+      const home = await openHome(path);
+      expect(home.genesis).toEqual(genesis);
+      keys.add(home.signingKey.publicKey.text).add(home.linkKeyPem);
+      await home.close();
+    }
+    expect(keys.size).toBe(8);
+  });
+
+  it('listens on ports that follow one another', async () => {
+    const directory = join(root, 'c');
+    const { replicas } = await createCluster({ directory, replicas: 4, service: 'kv', host: '::1', basePort: 9000 });
+    expect(replicas.map(({ peerAddress }) => formatAddress(peerAddress))).toEqual(
+      [0, 1, 2, 3].map((i) => `[::1]:${9000 + i}`),
+    );
+    expect(replicas.map(({ clientAddress }) => clientAddress.port)).toEqual([9100, 9101, 9102, 9103]);
+  });
+
+  it.each([
+    { replicas: 4, k: undefined, f: 1 },
+    { replicas: 6, k: 1, f: 1 },
+    { replicas: 7, k: undefined, f: 2 },
+    { replicas: 13, k: undefined, f: 4 },
+    { replicas: 31, k: 2, f: 8 },
+  ])('of $replicas replicas with k = $k tolerates $f faults unless told otherwise', async ({ replicas, k, f }) => {
+    expect(await createCluster({ directory: join(root, 'c'), replicas, k, service: 'kv' })).toMatchObject({
+      f,
+      k: k ?? 0,
+    });
+  });
+
+  it('takes its name from the directory, and from the one above when it is hidden', async () => {
+    await mkdir(join(root, 'shop'));
+    expect((await createCluster({ directory: join(root, 'shop', '.coterie'), replicas: 4, service: 'kv' })).name).toBe(
+      'shop',
+    );
+    expect((await createCluster({ directory: join(root, 'x'), replicas: 4, service: 'kv', name: 'Shop 2' })).name).toBe(
+      'Shop 2',
+    );
+  });
+
+  it('may fill a directory that is empty, and replaces nothing', async () => {
+    const directory = join(root, 'c');
+    await mkdir(directory);
+    await createCluster({ directory, replicas: 4, service: 'kv' });
+    const before = await readClusterDirectory(directory);
+    await expect(createCluster({ directory, replicas: 4, service: 'kv' })).rejects.toMatchObject({
+      code: 'already-exists',
+    });
+    expect(await readClusterDirectory(directory)).toEqual(before);
+    await writeFile(join(root, 'file'), '');
+    await expect(createCluster({ directory: join(root, 'file'), replicas: 4, service: 'kv' })).rejects.toMatchObject({
+      code: 'already-exists',
+    });
+    await expect(createCluster({ directory: join(root, 'no', 'c'), replicas: 4, service: 'kv' })).rejects.toMatchObject(
+      { code: 'home-missing' },
+    );
+  });
+
+  it.each([
+    { replicas: 3 },
+    { replicas: 0 },
+    { replicas: 32 },
+    { replicas: 4.5 },
+    { replicas: 4, f: 2 },
+    { replicas: 4, f: 0 },
+    { replicas: 5, k: 1 },
+    { replicas: 4, service: '' },
+    { replicas: 4, name: 'a\nb' },
+    { replicas: 4, host: 'a b' },
+    { replicas: 4, basePort: 0 },
+    { replicas: 4, basePort: 65_500 },
+    { replicas: 4, parameters: { period: 4 } },
+    { replicas: 4, parameters: { pruneDepth: 8 } },
+    { replicas: 4, parameters: { ranks: 5 } },
+  ])('is refused as %j, and leaves nothing behind', async (odd) => {
+    await expect(createCluster({ directory: join(root, 'c'), service: 'kv', ...odd })).rejects.toMatchObject({
+      code: 'invalid-parameters',
+    });
+    expect(await readdir(root)).toEqual([]);
+  });
+});
+
+describe('a crash or failure while a cluster is made', () => {
+  const make = (files: FaultyFiles): Promise<unknown> =>
+    createCluster({ directory: '/c', replicas: 4, service: 'kv', files });
+
+  /** The paths of all files below a directory. */
+  async function filesOf(files: FaultyFiles, path: string): Promise<readonly string[]> {
+    const found = await files.describe(path);
+    if (found?.kind === 'file') return [path];
+    const names = found === undefined ? [] : await files.list(path);
+    return (await Promise.all(names.map((name) => filesOf(files, `${path}/${name}`)))).flat();
+  }
+
+  it('leaves the whole of it or none, at every step', async () => {
+    let whole: readonly string[] = [];
+    for (let step = 1; whole.length === 0; step++) {
+      const files = new FaultyFiles({ kind: 'crash', step });
+      const isMade = await make(files).then(
+        () => true,
+        () => false,
+      );
+      for (const unsynced of [{ kind: 'drop' }, { kind: 'keep' }] as const) {
+        const survivor = files.restart(unsynced);
+        const found = await filesOf(survivor, '/c');
+        if (isMade) expect(found).toHaveLength(1 + 4 * 5 + 1);
+        if (found.length > 0) {
+          expect(found).toHaveLength(1 + 4 * 5 + 1);
+          for (const path of found) expect(survivor.contents(path).length).toBeGreaterThan(0);
+          expect(parseGenesis(survivor.contents('/c/genesis.json').toString()).ok).toBe(true);
+        }
+      }
+      if (isMade) whole = await filesOf(files, '/c');
+    }
+  });
+
+  it('is told as an error with a hint, and nothing is left', async () => {
+    for (let step = 1; ; step += 7) {
+      const files = new FaultyFiles({ kind: 'fail', step, code: 'ENOSPC' });
+      const error = await make(files).then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      if (error === undefined) break;
+      expect(error).toMatchObject({ code: 'file-unwritable', hint: expect.stringContaining('disk is full') });
+      const left = await files.list('/');
+      // After the rename the cluster is whole; all that failed is to make its name durable.
+      if (!left.includes('c')) expect(left).toEqual([]);
+    }
+  });
+});

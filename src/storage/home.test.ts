@@ -1,0 +1,262 @@
+/**
+ * Homes and cluster directories as people leave them: right ones open, and each wrong one is told by its code, with a
+ * hint and without any part of a key.
+ */
+import { chmod, cp, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createCluster } from '../replica/create-cluster.ts';
+import { limits } from '../wire/limits.ts';
+import { readClusterDirectory } from './cluster-directory.ts';
+import { type Home, openHome } from './home.ts';
+import { HomeError, type HomeErrorCode } from './home-error.ts';
+import { createIdentity, readIdentity } from './identity.ts';
+
+let root: string;
+let pristine: string;
+let other: string;
+let cluster: string;
+let home: string;
+const open: Home[] = [];
+
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'coterie-home-'));
+  pristine = join(root, 'pristine');
+  other = join(root, 'other');
+  await createCluster({ directory: pristine, replicas: 4, service: 'kv' });
+  await createCluster({ directory: other, replicas: 4, service: 'kv' });
+});
+beforeEach(async () => {
+  cluster = join(root, 'cluster');
+  home = join(cluster, 'replicas', 'r1');
+  await cp(pristine, cluster, { recursive: true });
+});
+afterEach(async () => {
+  for (const opened of open.splice(0)) await opened.close();
+  await rm(cluster, { recursive: true, force: true });
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+async function opened(directory: string): Promise<Home> {
+  const result = await openHome(directory);
+  open.push(result);
+  return result;
+}
+
+/** The error of something that must fail with this code; it has a hint, and none of the cluster's secrets. */
+async function refusal(attempt: Promise<unknown>, code: HomeErrorCode): Promise<HomeError> {
+  const error = await attempt.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!(error instanceof HomeError)) throw new Error(`no HomeError but ${String(error)}`);
+  expect(error.code).toBe(code);
+  expect(error.hint).toMatch(/^[A-Z].*\.$/);
+  const seed = (await readFile(join(pristine, 'replicas', 'r1', 'keys', 'signing.seed'), 'utf8')).trim();
+  const text = `${error.message} ${error.hint} ${String(error.cause)}`;
+  for (let at = 0; at + 8 <= seed.length; at += 8) expect(text).not.toContain(seed.slice(at, at + 8));
+  return error;
+}
+
+describe('a home', () => {
+  it('gives a replica all it needs, and takes its log along', async () => {
+    const { genesis, serviceId, replicaId, replicaIndex, service, signingKey, ...rest } = await opened(home);
+    expect({ replicaId, replicaIndex, service }).toEqual({ replicaId: 'r1', replicaIndex: 1, service: 'kv' });
+    expect(serviceId).toBe((await readClusterDirectory(cluster)).serviceId);
+    expect(signingKey.publicKey.text).toBe(genesis.replicas[1]?.signingKey);
+    expect(rest.linkKeyPem).toContain('PRIVATE KEY');
+    expect(rest.linkCertificatePem).toContain('BEGIN CERTIFICATE');
+    const log = await rest.openLog();
+    await log.append([Buffer.from('one')]);
+    await log.close();
+    const again = await rest.openLog();
+    expect((await again.read(0, 100)).map(({ bytes }) => Buffer.from(bytes).toString())).toEqual(['one']);
+    await again.close();
+  });
+
+  it('is for its owner only, and so is everything in it', async () => {
+    for (const path of ['', 'keys', 'log']) expect((await stat(join(home, path))).mode & 0o777).toBe(0o700);
+    for (const path of ['genesis.json', 'keys/signing.seed', 'keys/link.key.pem']) {
+      expect((await stat(join(home, path))).mode & 0o777).toBe(0o600);
+    }
+  });
+
+  it('is open once only, until it is closed', async () => {
+    const first = await openHome(home);
+    const error = await refusal(openHome(home), 'home-locked');
+    expect(error.message).toContain(`process ${process.pid}`);
+    await first.close();
+    await opened(home);
+  });
+
+  it('is not kept locked by an attempt to open that failed', async () => {
+    const path = join(home, 'genesis.json');
+    const text = await readFile(path);
+    await writeFile(path, 'x');
+    await refusal(openHome(home), 'file-malformed');
+    await writeFile(path, text);
+    await opened(home);
+  });
+
+  it('is refused when it is missing, a file, a cluster directory or something else', async () => {
+    await refusal(openHome(join(root, 'nowhere')), 'home-missing');
+    await refusal(openHome(join(home, 'genesis.json')), 'not-a-home');
+    await refusal(openHome(root), 'not-a-home');
+    const error = await refusal(openHome(cluster), 'cluster-directory-given');
+    expect(error.hint).toContain(join(cluster, 'replicas'));
+  });
+
+  it.each(['genesis.json', 'keys/signing.seed', 'keys/link.key.pem', 'keys/link.cert.pem'])(
+    'is refused without %s, when it is empty, garbage or too large',
+    async (name) => {
+      const path = join(home, name);
+      for (const text of ['', '{"a":', 'null', '\u0000\u00ff']) {
+        await writeFile(path, text);
+        const error = await refusal(openHome(home), 'file-malformed');
+        expect(error.message).toContain(path);
+      }
+      await writeFile(path, 'x'.repeat(limits.homeFileSizeBytesMax + 1));
+      await refusal(openHome(home), 'file-malformed');
+      await rm(path);
+      const error = await refusal(openHome(home), 'file-missing');
+      expect(error.message).toContain(path);
+    },
+  );
+
+  it.each(['', '{', '[]', '{"version":2}', '{"version":1,"replicaId":"r1"}'])(
+    'is refused when replica.json is %s',
+    async (text) => {
+      await writeFile(join(home, 'replica.json'), text);
+      await refusal(openHome(home), 'file-malformed');
+    },
+  );
+
+  it.each(['keys/signing.seed', 'keys/link.key.pem'])('is refused when others may use %s', async (name) => {
+    for (const mode of [0o640, 0o604, 0o620, 0o602, 0o666]) {
+      await chmod(join(home, name), mode);
+      const error = await refusal(openHome(home), 'key-permissions');
+      expect(error.hint).toContain('chmod 600');
+    }
+    await chmod(join(home, name), 0o400);
+    await opened(home);
+  });
+
+  it('is refused with the genesis of another cluster, or a changed one', async () => {
+    await cp(join(other, 'genesis.json'), join(home, 'genesis.json'));
+    await refusal(openHome(home), 'genesis-mismatch');
+    const text = await readFile(join(cluster, 'genesis.json'), 'utf8');
+    await writeFile(join(home, 'genesis.json'), text.replace('"pruneDepth": 64', '"pruneDepth": 65'));
+    await refusal(openHome(home), 'genesis-mismatch');
+  });
+
+  it('is refused as a replica that the genesis does not have', async () => {
+    const path = join(home, 'replica.json');
+    await writeFile(path, (await readFile(path, 'utf8')).replace('"r1"', '"r9"'));
+    await refusal(openHome(home), 'genesis-mismatch');
+  });
+
+  it.each(['signing.seed', 'link.key.pem', 'link.cert.pem'])(
+    'is refused with the %s of another replica',
+    async (name) => {
+      await cp(join(cluster, 'replicas', 'r2', 'keys', name), join(home, 'keys', name));
+      await refusal(openHome(home), 'key-mismatch');
+    },
+  );
+
+  it('runs the service its operator named in replica.json', async () => {
+    const path = join(home, 'replica.json');
+    await writeFile(path, (await readFile(path, 'utf8')).replace('"kv"', '"/opt/ledger.js"'));
+    expect((await opened(home)).service).toBe('/opt/ledger.js');
+  });
+});
+
+describe('a lost log', () => {
+  async function begin(): Promise<void> {
+    const first = await openHome(home);
+    expect(first.isLogLost).toBe(false);
+    const log = await first.openLog();
+    await log.append([Buffer.from('one')]);
+    await log.close();
+    await first.close();
+  }
+
+  it.each(['emptied', 'removed'])('is noticed when it was %s, and begun anew for an observer only', async (how) => {
+    await begin();
+    const files = join(home, 'log');
+    await rename(files, `${files}.away`);
+    if (how === 'emptied') await cp(join(pristine, 'replicas', 'r1', 'log'), files, { recursive: true });
+    const observer = await openHome(home);
+    expect(observer.isLogLost).toBe(true);
+    await refusal(observer.openLog(), 'log-lost');
+    const log = await observer.openLog({ asObserver: true });
+    expect(log.end).toBe(0);
+    await log.close();
+    await observer.close();
+    // The new log is no cure: what the lost one held is still not known.
+    const again = await opened(home);
+    expect(again.isLogLost).toBe(true);
+    await refusal(again.openLog(), 'log-lost');
+  });
+
+  it('is reported as damaged when it is that of another replica', async () => {
+    await begin();
+    await rename(join(home, 'log'), join(cluster, 'replicas', 'r2', 'log.new'));
+    const second = join(cluster, 'replicas', 'r2');
+    await rm(join(second, 'log'), { recursive: true });
+    await rename(join(second, 'log.new'), join(second, 'log'));
+    await expect((await opened(second)).openLog()).rejects.toMatchObject({ code: 'log-corrupt' });
+  });
+});
+
+describe('a cluster directory', () => {
+  it('lists its homes in the order of the genesis, as far as they are here', async () => {
+    await rm(join(cluster, 'replicas', 'r2'), { recursive: true });
+    const { genesis, homes, identityPath } = await readClusterDirectory(cluster);
+    expect(genesis.replicas).toHaveLength(4);
+    expect(homes.map(({ replicaId }) => replicaId)).toEqual(['r0', 'r1', 'r3']);
+    expect(homes[1]?.directory).toBe(home);
+    expect((await readIdentity(identityPath)).publicKey.bytes).toHaveLength(32);
+  });
+
+  it('is refused when it is missing, the home of one replica, or something else', async () => {
+    await refusal(readClusterDirectory(join(root, 'nowhere')), 'home-missing');
+    await refusal(readClusterDirectory(join(cluster, 'client')), 'not-a-cluster');
+    const error = await refusal(readClusterDirectory(home), 'home-directory-given');
+    expect(error.hint).toContain(cluster);
+    await writeFile(join(cluster, 'genesis.json'), '{}');
+    await refusal(readClusterDirectory(cluster), 'file-malformed');
+  });
+});
+
+describe('a client identity', () => {
+  it('is read as it was made, and never replaced', async () => {
+    const path = join(cluster, 'client', 'second.json');
+    const made = await createIdentity(path, (sizeBytes) => Buffer.alloc(sizeBytes, 5));
+    expect((await readIdentity(path)).publicKey.text).toBe(made.publicKey.text);
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    await refusal(
+      createIdentity(path, (sizeBytes) => Buffer.alloc(sizeBytes, 6)),
+      'already-exists',
+    );
+  });
+
+  it('is refused when it is missing, malformed or open to others, and its seed is not told', async () => {
+    const path = join(cluster, 'client', 'identity.json');
+    const { seed } = JSON.parse(await readFile(path, 'utf8')) as { readonly seed: string };
+    for (const text of [
+      seed,
+      `{"version":1,"seed":"${seed}`,
+      `{"version":1,"seed":"${seed}00"}`,
+      `{"version":1,"seed":"${seed}","${seed}":1}`,
+    ]) {
+      await writeFile(path, text);
+      const { message, hint } = await refusal(readIdentity(path), 'file-malformed');
+      expect(message + hint).not.toContain(seed.slice(0, 8));
+    }
+    await chmod(path, 0o644);
+    await refusal(readIdentity(path), 'key-permissions');
+    await rm(path);
+    await refusal(readIdentity(path), 'file-missing');
+  });
+});
