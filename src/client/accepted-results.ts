@@ -59,18 +59,18 @@ export class AcceptedResults {
   /** Does this reply contradict the result that was accepted? False when that is not kept any more. */
   contradicts(reply: Reported): boolean {
     const accepted = this.#kept.get(reply.number);
-    return accepted !== undefined && AcceptedResults.contradict(accepted, reply);
+    return accepted !== undefined && contradict(accepted, reply);
   }
+}
 
-  /**
-   * A request is executed once, with one result; but a copy that is ordered later may be refused, and a correct replica
-   * reports both. So only two different executions contradict each other.
-   */
-  static contradict(accepted: Reported, reply: Reported): boolean {
-    if (accepted.requestDigest !== reply.requestDigest) return true;
-    if (accepted.commitIndex === reply.commitIndex && sameBytes(accepted.result, reply.result)) return false;
-    return !isRefusal(accepted.result) && !isRefusal(reply.result);
-  }
+/**
+ * A request is executed once, with one result; but a copy that is ordered later may be refused, and a correct replica
+ * reports both. So only two different executions contradict each other.
+ */
+export function contradict(accepted: Reported, reply: Reported): boolean {
+  if (accepted.requestDigest !== reply.requestDigest) return true;
+  if (accepted.commitIndex === reply.commitIndex && sameBytes(accepted.result, reply.result)) return false;
+  return !isRefusal(accepted.result) && !isRefusal(reply.result);
 }
 
 function isRefusal(result: Uint8Array): boolean {

@@ -8,8 +8,7 @@
  * more; in the latter case it is executed before the acknowledgement, or never.
  */
 import { type SigningKey, sign } from '../crypto/ed25519.ts';
-import type { Digest } from '../crypto/hash.ts';
-import { containsReplica, emptySet, type ReplicaSet, withoutReplica, withReplica } from '../membership/membership.ts';
+import { containsReplica, emptySet, withoutReplica, withReplica } from '../membership/membership.ts';
 import { attachPreimage, encodeClientToReplica } from '../wire/client-message.ts';
 import { encodeRequest, requestPreimage, type Session } from '../wire/request.ts';
 import { AcceptedResults, readResult } from './accepted-results.ts';
@@ -17,9 +16,17 @@ import type { Call } from './call.ts';
 import { CoterieError, type CoterieErrorCode, rejected } from './client-error.ts';
 import type { Cluster, Dial } from './cluster.ts';
 import type { Latency } from './latency.ts';
+import {
+  earliestDeadline,
+  isNeverExecuted,
+  liarsAbout,
+  type OpenRequest,
+  openRequest,
+  reachedIndex,
+} from './open-request.ts';
 import { ownValue } from './own-value.ts';
 import { type FromReplica, ReplicaLinks, type Welcome } from './replica-links.ts';
-import { type Claim, ReplyTally } from './reply-tally.ts';
+import type { Claim } from './reply-tally.ts';
 import type { Standings } from './standing.ts';
 
 export interface SessionUse {
@@ -32,29 +39,6 @@ export interface SessionUse {
   readonly onResult: (sizeBytes: number, operations: number) => void;
   /** The replicas do not know this session any more; this commit index has been reached. */
   readonly onExpired: (commitIndex: number) => void;
-}
-
-interface OpenRequest {
-  readonly number: number;
-  readonly digest: Digest;
-  readonly frame: Uint8Array;
-  readonly calls: readonly Call[];
-  readonly tally: ReplyTally;
-  unsettled: number;
-  earliestDeadlineMs: number;
-  /** Whose links, as they are now, have been given a copy. */
-  sentTo: ReplicaSet;
-  /** Who was given the last copy. */
-  target: number;
-  copies: number;
-  firstSentAtMs: number;
-  nextCopyAtMs: number;
-  /** Links attached when the first copy went out, and ever since. */
-  listening: ReplicaSet;
-  /** Of these, those that had read the attach for sure: they would have reported an execution. */
-  steady: ReplicaSet;
-  /** Who said that it is malformed or not signed by us. */
-  deniedBy: ReplicaSet;
 }
 
 type Refused = Extract<FromReplica, { readonly kind: 'refused' }>;
@@ -150,23 +134,8 @@ export class ClientSession {
       },
       (digest) => sign(this.#key, requestPreimage(serviceId, digest)),
     );
-    const open: OpenRequest = {
-      number: this.#number,
-      digest: request.digest,
-      frame: encodeClientToReplica({ kind: 'request', request: request.bytes }),
-      calls,
-      tally: new ReplyTally(rule),
-      unsettled: calls.length,
-      earliestDeadlineMs: earliestDeadline(calls),
-      sentTo: emptySet,
-      target: -1,
-      copies: 0,
-      firstSentAtMs: 0,
-      nextCopyAtMs: 0,
-      listening: emptySet,
-      steady: emptySet,
-      deniedBy: emptySet,
-    };
+    const frame = encodeClientToReplica({ kind: 'request', request: request.bytes });
+    const open = openRequest({ number: this.#number, digest: request.digest, frame, calls, rule });
     const settledOne = (): void => {
       open.unsettled -= 1;
       if (open.unsettled === 0 && this.#conclude(open)) this.#use.onChange();
@@ -234,24 +203,14 @@ export class ClientSession {
   }
 
   #onUp(replica: number, { commitIndex }: Welcome): void {
-    if (this.#session === undefined) this.#beBorn(replica, commitIndex);
+    if (this.#session === undefined) {
+      this.#welcomed.set(replica, commitIndex);
+      const birth = reachedIndex(this.#welcomed, this.#cluster.rule);
+      if (birth !== undefined) this.#session = { birth, nonce: this.#nonce };
+    }
     // A replica answers what it executed before the link was attached only when it is asked.
     for (const open of this.#open.values()) this.#sendCopy(open, replica);
     this.#use.onChange();
-  }
-
-  /** The highest commit index that replicas, at least one of them correct, say was reached: so it was. */
-  #beBorn(replica: number, commitIndex: number): void {
-    this.#welcomed.set(replica, commitIndex);
-    const highestFirst = [...this.#welcomed].sort(([, a], [, b]) => b - a);
-    let set = emptySet;
-    for (const [witness, birth] of highestFirst) {
-      set = withReplica(set, witness);
-      if (!this.#cluster.rule.hasCorrect(set)) continue;
-      this.#session = { birth, nonce: this.#nonce };
-      this.#welcomed.clear();
-      return;
-    }
   }
 
   #onDown(replica: number): void {
@@ -396,15 +355,7 @@ export class ClientSession {
     for (let replica = 0; replica < this.#cluster.replicas.length; replica++) {
       if (open.copies === 1 && containsReplica(accepted.replicas, replica)) this.#standings.praise(replica, nowMs);
     }
-    if (open.tally.claims.length === 1) return;
-    const reply = { number: open.number, requestDigest: open.digest };
-    for (const claim of open.tally.claims) {
-      if (claim === accepted || !AcceptedResults.contradict({ ...accepted, ...reply }, { ...claim, ...reply }))
-        continue;
-      for (let replica = 0; replica < this.#cluster.replicas.length; replica++) {
-        if (containsReplica(claim.replicas, replica)) this.#convict(replica);
-      }
-    }
+    for (const replica of liarsAbout(open, accepted)) this.#convict(replica);
   }
 
   /** The request as a whole was not executed this time. What is known of other copies, the calls are told. */
@@ -412,7 +363,7 @@ export class ClientSession {
     if (code === 'window') {
       rejectAll(open.calls, 'refused', message, 'not-executed');
     } else if (code === 'session-expired') {
-      const isProven = this.#isNeverExecuted(open, claim);
+      const isProven = isNeverExecuted(open, claim, { birth: this.#session?.birth ?? 0, rule: this.#cluster.rule });
       const movable = isProven ? open.calls.filter((call) => !call.settled && !call.moved) : [];
       for (const call of movable) call.moved = true;
       rejectAll(
@@ -426,24 +377,6 @@ export class ClientSession {
       this.#expired = true;
       this.#use.onExpired(claim.commitIndex);
     } else rejectAll(open.calls, 'result-lost', message);
-  }
-
-  /**
-   * The session was forgotten: no copy ordered later is executed. And of those who say so, some correct one was listening
-   * on the same link since before the first copy was sent: it would have reported an execution, first.
-   */
-  #isNeverExecuted(open: OpenRequest, claim: Claim): boolean {
-    const birth = this.#session?.birth ?? 0;
-    let witnesses = emptySet;
-    for (let replica = 0; replica < this.#cluster.replicas.length; replica++) {
-      const saysOtherwise = open.tally.claims.some(
-        (other) => other !== claim && containsReplica(other.replicas, replica),
-      );
-      if (containsReplica(claim.replicas, replica) && containsReplica(open.steady, replica) && !saysOtherwise) {
-        witnesses = withReplica(witnesses, replica);
-      }
-    }
-    return birth < claim.commitIndex && this.#cluster.rule.hasCorrect(witnesses);
   }
 
   #onRefused(replica: number, { requestDigest, code, reason }: Refused): void {
@@ -481,14 +414,6 @@ export class ClientSession {
     while (this.#done.delete(this.#acknowledged + 1)) this.#acknowledged += 1;
     return true;
   }
-}
-
-function earliestDeadline(calls: readonly Call[]): number {
-  let earliestMs = Number.POSITIVE_INFINITY;
-  for (const { settled, deadlineAtMs } of calls) {
-    if (!settled && deadlineAtMs < earliestMs) earliestMs = deadlineAtMs;
-  }
-  return earliestMs;
 }
 
 /** Its result did not fit beside the others', and nothing was changed: it is asked again by itself. */

@@ -1,0 +1,116 @@
+/**
+ * Open request: what a session keeps of a request without a result, and what can be concluded from the replies to it.
+ *
+ * In: replies and the links they came on. Out: who lied; whether it is proven that the request was never executed.
+ */
+import type { Digest } from '../crypto/hash.ts';
+import { containsReplica, emptySet, type QuorumRule, type ReplicaSet, withReplica } from '../membership/membership.ts';
+import { contradict } from './accepted-results.ts';
+import type { Call } from './call.ts';
+import { type Claim, ReplyTally } from './reply-tally.ts';
+
+export interface OpenRequest {
+  readonly number: number;
+  readonly digest: Digest;
+  readonly frame: Uint8Array;
+  readonly calls: readonly Call[];
+  readonly tally: ReplyTally;
+  unsettled: number;
+  earliestDeadlineMs: number;
+  /** Whose links, as they are now, have been given a copy. */
+  sentTo: ReplicaSet;
+  /** Who was given the last copy. */
+  target: number;
+  copies: number;
+  firstSentAtMs: number;
+  nextCopyAtMs: number;
+  /** Links attached when the first copy went out, and ever since. */
+  listening: ReplicaSet;
+  /** Of these, those that had read the attach for sure: they would have reported an execution. */
+  steady: ReplicaSet;
+  /** Who said that it is malformed or not signed by us. */
+  deniedBy: ReplicaSet;
+}
+
+/** A request that was not sent to anybody yet. */
+export function openRequest(made: {
+  readonly number: number;
+  readonly digest: Digest;
+  readonly frame: Uint8Array;
+  readonly calls: readonly Call[];
+  readonly rule: QuorumRule;
+}): OpenRequest {
+  const { number, digest, frame, calls, rule } = made;
+  return {
+    number,
+    digest,
+    frame,
+    calls,
+    tally: new ReplyTally(rule),
+    unsettled: calls.length,
+    earliestDeadlineMs: earliestDeadline(calls),
+    sentTo: emptySet,
+    target: -1,
+    copies: 0,
+    firstSentAtMs: 0,
+    nextCopyAtMs: 0,
+    listening: emptySet,
+    steady: emptySet,
+    deniedBy: emptySet,
+  };
+}
+
+/** The earliest deadline of the calls that are not settled. */
+export function earliestDeadline(calls: readonly Call[]): number {
+  let earliestMs = Number.POSITIVE_INFINITY;
+  for (const { settled, deadlineAtMs } of calls) {
+    if (!settled && deadlineAtMs < earliestMs) earliestMs = deadlineAtMs;
+  }
+  return earliestMs;
+}
+
+/** Replicas that reported another execution than the accepted one. */
+export function liarsAbout(open: OpenRequest, accepted: Claim): readonly number[] {
+  if (open.tally.claims.length === 1) return [];
+  const request = { number: open.number, requestDigest: open.digest };
+  const lies = open.tally.claims.filter(
+    (claim) => claim !== accepted && contradict({ ...accepted, ...request }, { ...claim, ...request }),
+  );
+  const liars: number[] = [];
+  for (let replica = 0; open.tally.replied >> replica !== 0; replica++) {
+    if (lies.some((lie) => containsReplica(lie.replicas, replica))) liars.push(replica);
+  }
+  return liars;
+}
+
+/**
+ * Is it proven that a request of a session that was forgotten is never executed? No copy ordered later is, because the
+ * session was born before this commit. And of those who say so, some correct one was listening on the same link since
+ * before the first copy was sent: it would have reported an execution, first.
+ */
+export function isNeverExecuted(
+  open: OpenRequest,
+  claim: Claim,
+  { birth, rule }: { readonly birth: number; readonly rule: QuorumRule },
+): boolean {
+  let witnesses = emptySet;
+  for (let replica = 0; replica < rule.n; replica++) {
+    const saysOtherwise = open.tally.claims.some(
+      (other) => other !== claim && containsReplica(other.replicas, replica),
+    );
+    if (containsReplica(claim.replicas, replica) && containsReplica(open.steady, replica) && !saysOtherwise) {
+      witnesses = withReplica(witnesses, replica);
+    }
+  }
+  return birth < claim.commitIndex && rule.hasCorrect(witnesses);
+}
+
+/** The highest commit index that replicas, at least one of them correct, say was reached: so it was. */
+export function reachedIndex(claimed: ReadonlyMap<number, number>, rule: QuorumRule): number | undefined {
+  let set = emptySet;
+  for (const [replica, index] of [...claimed].sort(([, a], [, b]) => b - a)) {
+    set = withReplica(set, replica);
+    if (rule.hasCorrect(set)) return index;
+  }
+  return undefined;
+}
