@@ -74,6 +74,9 @@ export class Ordering {
   #stallMs = stallMsMin;
   #turn = 0;
   #catchUpAtMs = 0;
+  #clockMs = 0;
+  #isAskedForRounds = false;
+  #askFromGap = true;
 
   // Effects of the step in hand.
   #persist: Uint8Array[] = [];
@@ -135,8 +138,12 @@ export class Ordering {
     return this.#takeEffects(undefined).commits;
   }
 
-  /** Takes inputs in order, then decides, then proposes if it should. */
-  step(inputs: readonly OrderingInput[], nowMs: number): OrderingEffects {
+  /**
+   * Takes inputs in order, then decides, then proposes if it should. `nowMs` serves waiting only and never goes back;
+   * `clockMs` is the time of day, for timestamps, and may jump as it likes.
+   */
+  step(inputs: readonly OrderingInput[], nowMs: number, clockMs = nowMs): OrderingEffects {
+    this.#clockMs = Math.max(0, Math.floor(clockMs));
     for (const input of inputs) this.#take(input, nowMs);
     this.#decide(nowMs);
     while (this.#propose(nowMs)) this.#decide(nowMs);
@@ -188,9 +195,11 @@ export class Ordering {
           else this.#reject(`forwarded request: ${request.reason}`, from);
         }
         return;
-      case 'hello':
       case 'catch-up':
-        // Answered by the replica, which has the log; nothing here to decide.
+        // Answered out of the log by the replica: what is accepted must be in it, else an idle replica keeps it to itself.
+        this.#isAskedForRounds = true;
+        return;
+      case 'hello':
         return;
     }
   }
@@ -301,7 +310,7 @@ export class Ordering {
     const stalled = round - this.#sequence.undecidedRound > limits.stalledRoundsMax;
     const decodedRequests = stalled ? [] : this.#pending.batch();
     const requests = decodedRequests.map((request) => request.bytes);
-    const content = { epoch, round, author: this.#self, timestamp: nowMs, parents, requests, duties: [] };
+    const content = { epoch, round, author: this.#self, timestamp: this.#clockMs, parents, requests, duties: [] };
     this.#adopt(this.#verifier.verifyOwnBlock(encodeBlock(content, this.#sign), decodedRequests), nowMs);
     return true;
   }
@@ -349,7 +358,9 @@ export class Ordering {
 
   /** Without proposals of our own, accepted blocks still become durable now and then. */
   #persistWithoutProposal(): void {
-    if (this.#observer || this.#undurableSizeBytes > limits.undurableSizeBytesMax) this.#moveUndurable();
+    const isLarge = this.#undurableSizeBytes > limits.undurableSizeBytesMax;
+    if (this.#observer || this.#isAskedForRounds || isLarge) this.#moveUndurable();
+    this.#isAskedForRounds = false;
   }
 
   #moveUndurable(): void {
@@ -374,7 +385,9 @@ export class Ordering {
       this.#askForRounds();
     }
     const wasWaiting = this.#isWaiting;
-    this.#isWaiting = this.#hasWork(this.#dag.highestQuorumRound + 1);
+    // A block that everyone has pruned answers no fetch; only whole rounds out of a log bring it.
+    const isMissing = this.#acceptance.lowestMissingRound !== undefined;
+    this.#isWaiting = isMissing || this.#hasWork(this.#dag.highestQuorumRound + 1);
     if (!this.#isWaiting || !wasWaiting) this.#progressed(nowMs);
     if (nowMs < this.#stalledSinceMs + this.#stallMs) return;
     this.#stalledSinceMs = nowMs;
@@ -388,13 +401,18 @@ export class Ordering {
     return this.#acceptance.provenRound > this.#dag.highestQuorumRound + limits.catchUpRoundsMin;
   }
 
-  /** Asks the next replica in turn for whole rounds from where ours begin to have gaps. */
+  /**
+   * Asks the next replica in turn for whole rounds: from where ours begin to have gaps, and every other time from where
+   * they end. An answer has a limit, and a gap may be a made-up parent that nobody can fill.
+   */
   #askForRounds(): void {
     const { n } = this.#membership.rule;
     this.#turn = (this.#turn + 1) % n;
     if (this.#turn === this.#self) this.#turn = (this.#turn + 1) % n;
-    const gap = this.#acceptance.lowestMissingRound ?? this.#dag.highestQuorumRound;
-    const afterRound = Math.max(0, Math.min(gap, this.#dag.highestQuorumRound) - 1);
+    const end = this.#dag.highestQuorumRound;
+    const from = this.#askFromGap ? Math.min(this.#acceptance.lowestMissingRound ?? end, end) : end;
+    this.#askFromGap = !this.#askFromGap;
+    const afterRound = Math.max(0, from - 1);
     this.#send.push({ to: this.#turn, message: { kind: 'catch-up', afterRound } });
   }
 

@@ -118,9 +118,10 @@ export class ReplicaMachine {
         if (!decoded.ok) {
           const rule = `message: ${decoded.reason}`;
           this.#evidence.push({ kind: 'rejection', rule, from, author: undefined, digest: undefined });
-        } else if (decoded.value.kind === 'catch-up') {
-          this.#serve.push({ to: from, afterRound: decoded.value.afterRound });
-        } else taken.push({ kind: 'peer-message', from, message: decoded.value });
+          return;
+        }
+        if (decoded.value.kind === 'catch-up') this.#serve.push({ to: from, afterRound: decoded.value.afterRound });
+        taken.push({ kind: 'peer-message', from, message: decoded.value });
       }
     }
   }
