@@ -3,6 +3,7 @@
  * killed, frozen and started again. For benchmarks and end-to-end tests.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,8 +11,24 @@ import { join } from 'node:path';
 import { askStatus, type Value } from 'coterie/client';
 import { createCluster } from '../src/replica/create-cluster.ts';
 
-/** The program of this build, whether this file runs from `dist/` or from its source. */
-const cliPath = join(import.meta.dirname.replace(/\/dist\/bench$/, '/bench'), '..', 'dist', 'src', 'cli', 'main.js');
+/** What was built, whether this file runs from `dist/` or from its source. */
+const distPath = join(import.meta.dirname.replace(/\/dist\/bench$/, '/bench'), '..', 'dist');
+/** The program of this build. */
+const cliPath = join(distPath, 'src', 'cli', 'main.js');
+
+/** How a process ended. */
+export interface ProcessEnd {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** How a replica is started, when not as usual. */
+export interface Launch {
+  /** Another program of this build in its place, by its path in `dist/`; it is given the same options. */
+  readonly program?: string;
+  /** What the command line is handed to, such as `['bash', '-c', 'ulimit -f 100; exec "$@"', '-']`. */
+  readonly under?: readonly string[];
+}
 
 export interface ProcessClusterOptions {
   readonly replicas?: number;
@@ -19,18 +36,18 @@ export interface ProcessClusterOptions {
   readonly k?: number;
   readonly ranks?: number;
   readonly service?: string;
-  /** Where the replicas' stderr goes; by default nowhere. */
-  readonly stderr?: 'inherit' | 'ignore';
+  /** Where the replicas' stderr goes; by default nowhere; `kept`: into files, to be read with `saidBy`. */
+  readonly stderr?: 'inherit' | 'ignore' | 'kept';
 }
 
 export class ProcessCluster {
   /** What `--cluster` takes. */
   readonly clusterDirectory: string;
   readonly #temporaryDirectory: string;
-  readonly #stderr: 'inherit' | 'ignore';
+  readonly #stderr: 'inherit' | 'ignore' | 'kept';
   readonly #children: (ChildProcess | undefined)[] = [];
 
-  private constructor(temporaryDirectory: string, stderr: 'inherit' | 'ignore') {
+  private constructor(temporaryDirectory: string, stderr: 'inherit' | 'ignore' | 'kept') {
     this.#temporaryDirectory = temporaryDirectory;
     this.#stderr = stderr;
     this.clusterDirectory = join(temporaryDirectory, 'cluster');
@@ -92,9 +109,26 @@ export class ProcessCluster {
   }
 
   /** Starts a replica that is down. */
-  restart(index: number): void {
-    const command = [cliPath, 'replica', '--home', this.homeOf(index), '--log-level', 'error'];
-    this.#children[index] = spawn(process.execPath, command, { stdio: ['ignore', 'ignore', this.#stderr] });
+  restart(index: number, { program, under = [] }: Launch = {}): void {
+    const script = program === undefined ? [cliPath, 'replica'] : [join(distPath, program)];
+    const options = ['--home', this.homeOf(index), '--log-level', 'error'];
+    const [file = process.execPath, ...rest] = [...under, process.execPath, ...script, ...options];
+    const stderr = this.#stderr === 'kept' ? openSync(this.#stderrPathOf(index), 'a') : this.#stderr;
+    this.#children[index] = spawn(file, rest, { stdio: ['ignore', 'ignore', stderr] });
+    if (typeof stderr === 'number') closeSync(stderr);
+  }
+
+  /** What a replica has written to stderr, in all its lives, when that is kept. */
+  saidBy(index: number): Promise<string> {
+    return readFile(this.#stderrPathOf(index), 'utf8');
+  }
+
+  /** Resolves when a replica's process has ended. */
+  ended(index: number): Promise<ProcessEnd> {
+    const child = this.#children[index];
+    if (child === undefined) return Promise.reject(new Error(`replica ${index} was never started`));
+    if (!isRunning(child)) return Promise.resolve({ code: child.exitCode, signal: child.signalCode });
+    return new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
   }
 
   /** kill -9. */
@@ -113,6 +147,10 @@ export class ProcessCluster {
 
   thaw(index: number): void {
     this.#children[index]?.kill('SIGCONT');
+  }
+
+  #stderrPathOf(index: number): string {
+    return join(this.#temporaryDirectory, `r${index}.stderr`);
   }
 
   /** Kills all replicas and removes the directory. */
