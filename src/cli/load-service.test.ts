@@ -5,6 +5,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { UpdateOperation } from '../execution/service-definition.ts';
+import { installGuard } from '../platform/determinism.ts';
 import { CliError } from './cli-error.ts';
 import { loadService } from './load-service.ts';
 
@@ -21,6 +23,11 @@ beforeAll(() => {
   write('cluster/named.mjs', `export const service = ${service('in-cluster')};`);
   write('nothing.mjs', 'export const other = 1;');
   write('throws.mjs', 'throw new Error("not today");');
+  write(
+    'early.mjs',
+    `const { now } = Date;
+    export const service = { name: 'early', version: '1', operations: { stamp: { kind: 'query', apply: () => now() } } };`,
+  );
   write('broken.mjs', 'export const = ;');
   const installed = join(directory, 'node_modules', 'ledger-service');
   mkdirSync(installed, { recursive: true });
@@ -51,6 +58,17 @@ describe('a service', () => {
 
   it('in the cluster directory goes before one in the working directory', async () => {
     expect((await load('./named.mjs')).name).toBe('in-cluster');
+  });
+
+  it('cannot take a clock aside while it is loaded', async () => {
+    const { operations } = await load('../early.mjs');
+    // Installed by the loader; here it is only asked for.
+    const guard = installGuard();
+    const stamp = () => operations.stamp?.apply({} as Parameters<UpdateOperation['apply']>[0], null);
+    expect(stamp()).toEqual(expect.any(Number));
+    guard.enter();
+    expect(stamp).toThrow('Date.now was used in an operation');
+    expect(guard.leave()).toContain('take context.timeMs');
   });
 
   it('that cannot be had is explained', async () => {

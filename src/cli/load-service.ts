@@ -3,12 +3,14 @@
  * a JavaScript module that exports a service definition as its default or as `service`.
  *
  * A path is looked for in the cluster directory first, then in the directory the program was started in.
+ * The guard is there before the module is: what a module takes aside while it is loaded is guarded as well.
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { isAbsolute, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { AnyService } from '../execution/service-definition.ts';
+import { installGuard } from '../platform/determinism.ts';
 import { CliError, exitCodes } from './cli-error.ts';
 
 export interface ServicePlace {
@@ -26,6 +28,7 @@ export function isServicePath(specifier: string): boolean {
 /** The service. Throws a `CliError` that says why there is none. */
 export async function loadService(place: ServicePlace): Promise<AnyService> {
   const { specifier } = place;
+  installGuard();
   if (specifier === 'kv') return (await import('../../services/kv/kv.ts')).kv;
   const address = locate(place);
   let module: Readonly<Record<string, unknown>>;
