@@ -24,17 +24,3 @@ export function setTimer(delayMs: number, task: () => void, { background = false
   if (background) timer.unref();
   return { cancel: () => clearTimeout(timer) };
 }
-
-/** Resolves after `delayMs`, or at once when the signal is aborted. */
-export function pause(delayMs: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal?.aborted) return resolve();
-    const finish = (): void => {
-      timer.cancel();
-      signal?.removeEventListener('abort', finish);
-      resolve();
-    };
-    const timer = setTimer(delayMs, finish);
-    signal?.addEventListener('abort', finish, { once: true });
-  });
-}

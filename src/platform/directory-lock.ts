@@ -27,6 +27,8 @@ const claimPattern = /^claim-([0-9]+)-[0-9a-f]{8}\.sock$/;
 const socketPathSizeBytesMax = 103;
 const connectTimeoutMs = 2_000;
 const attemptsMax = 5;
+/** Keeps what is held from being collected as garbage, which would let it go. */
+const held = new Set<DirectoryLock>();
 
 /** Claims an existing directory for this process. Rejects with the runtime's error when sockets cannot be made in it. */
 export async function lockDirectory(directory: string): Promise<LockOutcome> {
@@ -36,17 +38,22 @@ export async function lockDirectory(directory: string): Promise<LockOutcome> {
       const name = `claim-${process.pid}-${randomBytes(4).toString('hex')}.sock`;
       const server = await listen(reach.path(name));
       const release = async (): Promise<void> => {
+        held.delete(lock);
         await new Promise<void>((resolve) => server.close(() => resolve()));
         await rm(join(directory, name), { force: true });
         await reach.close();
       };
+      const lock: DirectoryLock = { release };
       const claims = (await readdir(directory)).filter((entry) => claimPattern.test(entry));
       const rival = await findRival(directory, reach, claims, name);
       if (rival !== undefined) {
         await release();
         return { kind: 'taken', pid: rival };
       }
-      if ((await readdir(directory)).includes(name)) return { kind: 'held', lock: { release } };
+      if ((await readdir(directory)).includes(name)) {
+        held.add(lock);
+        return { kind: 'held', lock };
+      }
       await new Promise<void>((resolve) => server.close(() => resolve()));
       if (attempt === attemptsMax) throw new Error(`the claim on ${directory} was swept away ${attempt} times`);
     }

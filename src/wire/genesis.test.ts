@@ -213,3 +213,9 @@ describe('an address', () => {
     expect(parseAddress(text)).toBeUndefined();
   });
 });
+
+it('has the service id it always had: a change here makes every cluster another service', () => {
+  expect(serviceIdOf(genesis)).toMatchInlineSnapshot(
+    `"d7bfd4c6b642afd62af53ca87c7486f4b6879a138a3ad53859ba6e83c4b92dbc"`,
+  );
+});
