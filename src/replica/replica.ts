@@ -6,6 +6,7 @@
  * Trust: an attacker who controls this process has its keys and can lie in its name; the other replicas and the
  * clients are safe as long as no more than f are like that.
  */
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { sign } from '../crypto/ed25519.ts';
 import type { AnyService } from '../execution/service-definition.ts';
@@ -16,7 +17,8 @@ import { monotonicMs, now } from '../platform/clock.ts';
 import { installGuard } from '../platform/determinism.ts';
 import { randomBytes } from '../platform/random.ts';
 import type { BlockLog } from '../storage/block-log.ts';
-import { type Home, openHome } from '../storage/home.ts';
+import { type Home, homePaths, openHome } from '../storage/home.ts';
+import { malformed } from '../storage/whole-file.ts';
 import { ClientListener } from '../transport/client-listener.ts';
 import { PeerLinks } from '../transport/peer-links.ts';
 import { roundOfEncodedBlock } from '../wire/block.ts';
@@ -82,9 +84,9 @@ export async function startReplica(options: {
   const home = await openHome(options.home);
   try {
     const membership = membershipOf(home);
-    const log = await home.openLog();
+    const log = await home.openLog({ asObserver: home.isLogLost });
     try {
-      const replica = new Replica({ ...options, home, membership, log, isLogLost: false });
+      const replica = new Replica({ ...options, home, membership, log });
       await replica.start();
       return replica;
     } catch (error) {
@@ -97,10 +99,9 @@ export async function startReplica(options: {
   }
 }
 
-/** Home checks its genesis when it is read, so a genesis that makes no membership is a bug. */
 function membershipOf(home: Home): Membership {
   const membership = firstMembership(home.genesis);
-  if (!membership.ok) throw new Error(`invariant: ${membership.reason}`);
+  if (!membership.ok) throw malformed(join(home.directory, homePaths.genesis), membership.reason);
   return membership.value;
 }
 
@@ -129,12 +130,11 @@ class Replica implements RunningReplica {
     readonly home: Home;
     readonly membership: Membership;
     readonly log: BlockLog;
-    readonly isLogLost: boolean;
     readonly service: AnyService;
     readonly logger: Logger;
     readonly onReplay?: (progress: { readonly blocks: number; readonly commitIndex: number }) => void;
   }) {
-    const { home, membership, log, service, isLogLost } = options;
+    const { home, membership, log, service } = options;
     const { replicaIndex: self } = home;
     this.#home = home;
     this.#membership = membership;
@@ -150,7 +150,7 @@ class Replica implements RunningReplica {
       self,
       service,
       guard: installGuard(),
-      observer: isLogLost,
+      observer: home.isLogLost,
       sign: (digest) => sign(home.signingKey, blockPreimage(digest)),
     });
     const send = (to: number, frame: Uint8Array): void => void this.#peers.send(to, frame);
@@ -226,6 +226,9 @@ class Replica implements RunningReplica {
     } catch (error) {
       await Promise.all([this.#listener.close(), this.#peers.close()]);
       throw error;
+    }
+    if (this.#home.isLogLost) {
+      this.#logger.warn('the log was lost: this replica follows as an observer and signs nothing in this epoch');
     }
     const { round, commitIndex, observer } = this.#machine.status;
     this.#logger.info({ round, commitIndex, observer, pid: process.pid }, 'replica started');
