@@ -19,7 +19,7 @@ export function defineReplica(program: Command, context: CommandContext): void {
       await runReplica(options, context);
     });
   addHelp(addJsonOption(addLogLevelOption(command)), {
-    examples: ['coterie replica --home .coterie/replica-0', 'coterie replica --home /srv/ledger/r2 2>> r2.log'],
+    examples: ['coterie replica --home .coterie/replicas/r0', 'coterie replica --home /srv/ledger/r2 2>> r2.log'],
     exitCodes: {
       0: 'stopped cleanly',
       4: 'it could not start or go on: home missing, damaged or locked, port in use, disk full',

@@ -113,11 +113,13 @@ export class Supervisor {
   }
 
   #whenEnded(replicaId: string, end: ReplicaEnd): void {
+    const before = this.#lastFailures.get(replicaId);
     this.#lastFailures.set(replicaId, end);
     this.#onChange();
-    if (!this.#hasStarted) return;
+    const why = reasonOf(end);
+    // One that cannot start for the same reason again and again is told of once.
+    if (!this.#hasStarted || (before !== undefined && reasonOf(before) === why)) return;
     const what = end.wasReady ? 'died' : 'did not start';
-    const why = end.failure === undefined ? end.how : end.failure.message;
     const delay = `starting it again in ${(end.restartDelayMs / 1000).toFixed(1)} s`;
     this.#options.onEvent({ kind: 'died', replicaId, sentence: `${replicaId} ${what} (${why}); ${delay}` });
   }
@@ -155,6 +157,10 @@ export class Supervisor {
       exitCode: exitCodes.environment,
     });
   }
+}
+
+function reasonOf({ failure, how }: ReplicaEnd): string {
+  return failure === undefined ? how : failure.message.replace(/\.$/, '');
 }
 
 function asError(replicaId: string, failure: FailureReport): CliError {
