@@ -109,6 +109,11 @@ export class Cluster {
     this.network.breakLinks(index);
   }
 
+  loseLog(index: number): void {
+    this.#replicaOf(index).loseLog();
+    this.network.breakLinks(index);
+  }
+
   /** Dies somewhere in the middle of what it carries out next. */
   crashAfterEffects(index: number, count: number): void {
     this.#replicaOf(index).crashAfterEffects(count, () => this.network.breakLinks(index));
@@ -203,7 +208,7 @@ export class Cluster {
     }
     if (!this.correct.has(replica)) return;
     for (const commit of commits) {
-      this.agreement.committed(replica, commit.index, commit.digest);
+      this.agreement.committed(replica, commit);
       this.execution.committed(commit);
     }
     if (commits.length > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateDigest);
@@ -239,7 +244,9 @@ export class Cluster {
 
   #drawAction(prng: Prng, client: string): KvAction {
     const key = `k${prng.below(this.scenario.keys)}`;
-    const value = `${client}-${prng.below(1_000_000)}`;
+    const name = `${client}-${prng.below(1_000_000)}`;
+    const { valueLengthMax } = this.scenario;
+    const value = valueLengthMax <= 20 ? name : name.padEnd(prng.between(20, valueLengthMax), '.');
     switch (prng.below(8)) {
       case 0:
       case 1:

@@ -21,7 +21,7 @@ export function planFaults(options: {
   readonly untilMs: number;
 }): void {
   const { world, prng, cluster, untilMs } = options;
-  const { faults, clockErrorMsMax } = cluster.scenario;
+  const { faults, clockErrorMsMax, isolated, lostLogs } = cluster.scenario;
   const correct = [...cluster.correct];
 
   const downThenUp = (index: number): void => {
@@ -53,6 +53,17 @@ export function planFaults(options: {
     vanish: () => prng.pick(cluster.clients).vanish(),
   };
 
+  const unlucky = prng.shuffle(correct);
+  for (const index of unlucky.slice(0, lostLogs)) {
+    world.after(prng.timeMs(0, untilMs), 'disk lost', () => {
+      cluster.loseLog(index);
+      downThenUp(index);
+    });
+  }
+  for (const index of unlucky.slice(0, isolated)) {
+    world.after(prng.timeMs(0, untilMs / 4), `r${index} isolated`, () => isolate(cluster, index));
+  }
+
   for (const kind of Object.keys(befall) as (keyof FaultRates)[]) {
     const perSecond = faults[kind];
     if (perSecond === 0) continue;
@@ -60,6 +71,13 @@ export function planFaults(options: {
     for (let atMs = prng.timeMs(0, 2 * meanMs); atMs < untilMs; atMs += prng.timeMs(0, 2 * meanMs)) {
       world.after(atMs, kind, befall[kind]);
     }
+  }
+}
+
+function isolate({ network, replicas }: Cluster, index: number): void {
+  for (const { index: other } of replicas) {
+    network.cut(index, other);
+    network.cut(other, index);
   }
 }
 

@@ -108,10 +108,10 @@ describe('mistakes with execution', () => {
       ...kv,
       operations: { ...kv.operations, delete: { ...kv.operations.delete, apply: () => ({ deleted: true }) }, put },
     };
-    const result = await caught(({ membership, self, sign, check, restarts }) =>
+    const result = await caught(({ membership, self, sign, check, observer }) =>
       self === 1
         ? new ReplicaMachine({ membership, self, sign, check, service: other })
-        : productionMachine({ membership, self, sign, check, restarts }),
+        : productionMachine({ membership, self, sign, check, observer }),
     );
     expect(result.verdict, describeResult(result)).toBe('diverged');
     expect(['execution', 'state']).toContain(result.firstDivergence?.checker);

@@ -4,7 +4,7 @@
  * It keeps up to `windowRequests` requests open, sends each to one replica, and after a while to the next one, again
  * and again: the same signed bytes, so that a request is executed at most once however often it arrives.
  */
-import type { Digest } from '../src/crypto/hash.ts';
+import { type Digest, sha256 } from '../src/crypto/hash.ts';
 import type { Reply } from '../src/execution/execution.ts';
 import { encodeRequest, requestPreimage, type Session } from '../src/wire/request.ts';
 import type { History, HistoryEntry } from './history.ts';
@@ -40,8 +40,8 @@ export interface ClientPorts {
 interface Open {
   readonly bytes: Uint8Array;
   readonly entries: readonly HistoryEntry[];
-  /** Which replicas said what, by result in hex. */
-  readonly said: Map<string, { readonly result: Uint8Array; readonly replicas: Set<number> }>;
+  /** Which replicas said the same, by the digest of the result. */
+  readonly said: Map<Digest, Set<number>>;
   target: number;
   resend: Cancellable | undefined;
 }
@@ -89,7 +89,7 @@ export class SimulatedClient {
   describeOpen(): string {
     const lines = [...this.#open].map(([number, { entries, said }]) => {
       const what = entries.map(({ action }) => describeKvAction(action)).join('; ');
-      const votes = [...said.values()].map(({ replicas }) => `[${[...replicas].join()}]`).join(' ');
+      const votes = [...said.values()].map((replicas) => `[${[...replicas].join()}]`).join(' ');
       return `${this.name}#${number} (${what}) replies from ${votes === '' ? 'nobody' : votes}`;
     });
     return lines.join(', ');
@@ -140,11 +140,11 @@ export class SimulatedClient {
   hear(replica: number, reply: Reply): void {
     const open = this.#open.get(reply.number);
     if (this.#gone || open === undefined || open.entries[0]?.requestDigest !== reply.requestDigest) return;
-    const hex = Buffer.from(reply.result).toString('hex');
-    const same = open.said.get(hex) ?? { result: reply.result, replicas: new Set<number>() };
-    open.said.set(hex, same);
-    same.replicas.add(replica);
-    if (same.replicas.size <= this.#ports.f) return;
+    const digest = sha256(reply.result);
+    const same = open.said.get(digest) ?? new Set<number>();
+    open.said.set(digest, same);
+    same.add(replica);
+    if (same.size <= this.#ports.f) return;
     open.resend?.cancel();
     this.#open.delete(reply.number);
     while (this.#acknowledged < this.#number && !this.#open.has(this.#acknowledged + 1)) this.#acknowledged += 1;

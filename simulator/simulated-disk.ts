@@ -15,17 +15,18 @@ const unsyncedRecords = 12;
 
 export class SimulatedDisk {
   readonly #prng: Prng;
+  readonly #sync: () => Promise<void>;
   #log: MemoryLog;
 
   constructor(options: { readonly world: World; readonly prng: Prng; readonly conditions: DiskConditions }) {
     const { world, prng } = options;
     const { syncMsMin, syncMsMax } = options.conditions;
     this.#prng = prng;
-    const sync = (): Promise<void> =>
+    this.#sync = () =>
       new Promise((resolve) => {
         world.after(prng.timeMs(syncMsMin, syncMsMax), '', resolve);
       });
-    this.#log = new MemoryLog({ sync });
+    this.#log = new MemoryLog({ sync: this.#sync });
   }
 
   get log(): MemoryLog {
@@ -36,5 +37,10 @@ export class SimulatedDisk {
   crash(): void {
     const keepUnsynced = this.#prng.pick([false, true, this.#prng.below(unsyncedRecords)]);
     this.#log = this.#log.crash({ keepUnsynced });
+  }
+
+  /** The disk is replaced by an empty one. */
+  lose(): void {
+    this.#log = new MemoryLog({ sync: this.#sync });
   }
 }

@@ -34,12 +34,12 @@ export interface MachineOptions {
   readonly self: number;
   readonly sign: (digest: Digest) => Uint8Array;
   readonly check: SignatureCheck;
-  /** How often this replica was started before. */
-  readonly restarts: number;
+  /** Its disk was lost, and it knows. */
+  readonly observer: boolean;
 }
 
-export function productionMachine({ membership, self, sign, check }: MachineOptions): Machine {
-  return new ReplicaMachine({ membership, self, sign, check, service: kv });
+export function productionMachine({ membership, self, sign, check, observer }: MachineOptions): Machine {
+  return new ReplicaMachine({ membership, self, sign, check, observer, service: kv });
 }
 
 /** What the rest of the simulation is told, and how the replica reaches it. */
@@ -78,7 +78,7 @@ export class SimulatedReplica {
   #carryingOut = false;
   /** Grows with each crash and start: what an earlier life left behind does nothing any more. */
   #life = 0;
-  #restarts = 0;
+  #isLogLost = false;
   /** Effects to carry out until it dies in the middle of them. */
   #effectsLeft = Number.POSITIVE_INFINITY;
   #died: (() => void) | undefined;
@@ -139,7 +139,6 @@ export class SimulatedReplica {
     if (!this.isUp) return;
     this.#world.note(`r${this.index} dies`);
     this.#life += 1;
-    this.#restarts += 1;
     this.#machine = undefined;
     this.#inbox = [];
     this.#wake?.cancel();
@@ -147,6 +146,14 @@ export class SimulatedReplica {
     this.#carryingOut = false;
     this.#effectsLeft = Number.POSITIVE_INFINITY;
     this.disk.crash();
+  }
+
+  /** Dies, and its disk with it. */
+  loseLog(): void {
+    this.crash();
+    this.disk.lose();
+    this.#isLogLost = true;
+    this.#world.note(`r${this.index} lost its log`);
   }
 
   /** Dies in the middle of carrying out effects, before the `count`-th one from now. */
@@ -189,7 +196,7 @@ export class SimulatedReplica {
       self: this.index,
       sign: (digest) => this.#signatures.sign(key, blockPreimage(digest)),
       check: this.#signatures.check,
-      restarts: this.#restarts,
+      observer: this.#isLogLost,
     });
     const roundIndex = new RoundIndex();
     const records = await this.disk.log.read(0, Number.MAX_SAFE_INTEGER);

@@ -27,6 +27,7 @@ export interface TraceLine {
 
 /** Lines kept for a report; the digest covers all of them. */
 const traceLinesKept = 4_000;
+const lineLengthMax = 240;
 
 export class World {
   /** Virtual milliseconds since the beginning. */
@@ -50,7 +51,8 @@ export class World {
   }
 
   /** Writes a line into the trace: part of what makes two runs the same run. */
-  note(text: string): void {
+  note(line: string): void {
+    const text = line.length > lineLengthMax ? `${line.slice(0, lineLengthMax)}…` : line;
     this.#digest.update(`${this.events} ${this.nowMs} ${text}\n`);
     this.#trace.push({ event: this.events, atMs: this.nowMs, text });
     if (this.#trace.length > 2 * traceLinesKept) this.#trace = this.#trace.slice(-traceLinesKept);

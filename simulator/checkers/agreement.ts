@@ -1,10 +1,11 @@
 /**
- * Agreement: every correct replica makes the same commits, and has the same state after the same commit, in this life
+ * Agreement: every correct replica makes the same commits at the same agreed times, which never fall, and has the same state after the same commit, in this life
  * and in every later one.
  *
  * The first replica to reach an index says what is right; whoever differs, that one included after a restart, is named.
  */
 import type { Digest } from '../../src/crypto/hash.ts';
+import type { Commit } from '../../src/ordering/commit.ts';
 import type { Report } from './violation.ts';
 
 interface Told {
@@ -15,6 +16,7 @@ interface Told {
 export class AgreementChecker {
   readonly #report: Report;
   readonly #commits = new Map<number, Told>();
+  readonly #times = new Map<number, number>();
   readonly #states = new Map<number, Told>();
   readonly #lastIndexes = new Map<number, number>();
 
@@ -27,13 +29,19 @@ export class AgreementChecker {
   }
 
   /** A correct replica made this commit after the one before. */
-  committed(replica: number, index: number, digest: Digest): void {
+  committed(replica: number, { index, digest, timestamp }: Pick<Commit, 'index' | 'digest' | 'timestamp'>): void {
     const expected = (this.#lastIndexes.get(replica) ?? 0) + 1;
     if (index !== expected) {
       this.#report('agreement', `r${replica} made commit ${index}, the next one is ${expected}`);
     }
     this.#lastIndexes.set(replica, index);
     this.#same(this.#commits, 'agreement', 'commit', { replica, index, digest });
+    const first = this.#times.get(index);
+    if (first === undefined) this.#times.set(index, timestamp);
+    else if (first !== timestamp) {
+      this.#report('agreement', `commit ${index} happened at ${first}, for r${replica} at ${timestamp}`);
+    }
+    if (timestamp < (this.#times.get(index - 1) ?? 0)) this.#report('agreement', `the time falls with commit ${index}`);
   }
 
   /** A correct replica has this state after this commit. */

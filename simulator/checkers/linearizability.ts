@@ -49,7 +49,7 @@ export function checkRegister<Action>(
   let state = initial;
   let longest: readonly number[] = [];
   const taken = new Uint32Array(Math.ceil(operations.length / 32));
-  const visited = new Set<string>();
+  const visited = new Visited();
   const stack: { readonly call: ListNode; readonly stateBefore: string | undefined }[] = [];
   let at = head.next;
   for (let steps = 0; openReturns > 0; steps++) {
@@ -59,7 +59,7 @@ export function checkRegister<Action>(
       const operation = operations[at.operation] as RegisterOperation<Action>;
       const applied = model(state, operation.action);
       const fits = operation.returned === undefined || operation.returned.outcome === applied.outcome;
-      if (fits && isNew(visited, taken, at.operation, applied.state)) {
+      if (fits && visited.isNew(taken, at.operation, applied.state)) {
         stack.push({ call: at, stateBefore: state });
         state = applied.state;
         flip(taken, at.operation);
@@ -117,14 +117,26 @@ function listOf<Action>(operations: readonly RegisterOperation<Action>[]): {
   return { head, returnOf };
 }
 
-/** Was this set of operations, with this one added and this state after it, not tried before? */
-function isNew(visited: Set<string>, taken: Uint32Array, added: number, state: string | undefined): boolean {
-  flip(taken, added);
-  const configuration = `${taken.join()}|${state === undefined ? '' : `=${state}`}`;
-  flip(taken, added);
-  if (visited.has(configuration)) return false;
-  visited.add(configuration);
-  return true;
+/** The configurations tried before: sets of operations taken, each with the state after them. */
+class Visited {
+  readonly #configurations = new Set<string>();
+  /** States by a short name: a state may be large, and is remembered in many configurations. */
+  readonly #names = new Map<string | undefined, number>();
+
+  /** Is this set of operations, with this one added and this state after it, new? It is not any more. */
+  isNew(taken: Uint32Array, added: number, state: string | undefined): boolean {
+    let name = this.#names.get(state);
+    if (name === undefined) {
+      name = this.#names.size;
+      this.#names.set(state, name);
+    }
+    flip(taken, added);
+    const configuration = `${taken.join()}|${name}`;
+    flip(taken, added);
+    if (this.#configurations.has(configuration)) return false;
+    this.#configurations.add(configuration);
+    return true;
+  }
 }
 
 function flip(set: Uint32Array, index: number): void {

@@ -38,6 +38,8 @@ export function mixedScenario(prng: Prng): Scenario {
     links: drawLinks(prng),
     disk: prng.chance(0.3) ? { syncMsMin: 2, syncMsMax: 30 } : calm.disk,
     faults: drawFaults(prng),
+    isolated: prng.chance(0.15) ? 1 : 0,
+    lostLogs: prng.chance(0.2) ? size.f - faulty : 0,
     clockErrorMsMax: prng.weighted([
       [0, 1],
       [50, 1],

@@ -56,11 +56,17 @@ export interface Scenario {
   readonly links: LinkConditions;
   readonly disk: DiskConditions;
   readonly faults: FaultRates;
+  /** Correct replicas cut off from soon after the beginning until the heal. */
+  readonly isolated: number;
+  /** Correct replicas whose disk is lost on the way: they come back as observers. At most f with the faulty ones. */
+  readonly lostLogs: number;
   /** Clocks are wrong by up to this much from the beginning, and jump by as much. */
   readonly clockErrorMsMax: number;
   /** Largest relative error of a clock's rate. */
   readonly clockDriftMax: number;
   readonly keys: number;
+  /** Characters in a value at the most. */
+  readonly valueLengthMax: number;
   readonly clients: readonly ClientBehaviour[];
 }
 
@@ -93,8 +99,11 @@ export const calm: Scenario = {
   links: calmLinks,
   disk: { syncMsMin: 0.25, syncMsMax: 2 },
   faults: noFaults,
+  isolated: 0,
+  lostLogs: 0,
   clockErrorMsMax: 0,
   clockDriftMax: 0,
   keys: 4,
+  valueLengthMax: 20,
   clients,
 };
