@@ -29,8 +29,6 @@ export class Call {
   sent = false;
   /** It must not share a request: together with others its result was too large. */
   alone = false;
-  /** It was moved to another session once; that is not done twice. */
-  moved = false;
   /** Told when the call is given up, so that its request can be. */
   onSettled: (() => void) | undefined;
   #waiting: CallRequest | undefined;

@@ -117,6 +117,22 @@ describe('calls at the same time', () => {
     }
   });
 
+  it('acknowledge nothing above a request that is still open', async () => {
+    const cluster = await start();
+    const client = await connectTo(cluster);
+    await client.call('echo', 'first');
+    const number = cluster.executed[0]!.number + 1;
+    cluster.isHeld = (request) => request.number === number;
+    const slow = client.call('echo', 'slow');
+    await receivedBy(cluster, 2);
+    for (let i = 0; i < 5; i++) await client.call('echo', i);
+    expect(cluster.executed.slice(1).map(({ acknowledged }) => acknowledged)).toEqual(Array(5).fill(number - 1));
+    cluster.release();
+    expect(await slow).toBe('slow');
+    await client.call('echo', 'last');
+    expect(cluster.executed.at(-1)!.acknowledged).toBe(number + 5);
+  });
+
   it('whose results are too large together are asked again one by one', async () => {
     const cluster = await start();
     const client = await connectTo(cluster);

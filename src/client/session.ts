@@ -24,7 +24,6 @@ import {
   openRequest,
   reachedIndex,
 } from './open-request.ts';
-import { ownValue } from './own-value.ts';
 import { type FromReplica, ReplicaLinks, type Welcome } from './replica-links.ts';
 import type { Claim } from './reply-tally.ts';
 import type { Standings } from './standing.ts';
@@ -334,7 +333,7 @@ export class ClientSession {
         const returned: Call[] = [];
         for (const [i, outcome] of result.outcomes.entries()) {
           const call = open.calls[i]!;
-          if (outcome.ok) call.resolve(ownValue(outcome.value));
+          if (outcome.ok) call.resolve(outcome.value);
           else if (outcome.code === 'too-large' && open.calls.length > 1 && !call.alone) returned.push(asAlone(call));
           else call.reject(rejected(call.operation, outcome));
         }
@@ -364,15 +363,8 @@ export class ClientSession {
       rejectAll(open.calls, 'refused', message, 'not-executed');
     } else if (code === 'session-expired') {
       const isProven = isNeverExecuted(open, claim, { birth: this.#session?.birth ?? 0, rule: this.#cluster.rule });
-      const movable = isProven ? open.calls.filter((call) => !call.settled && !call.moved) : [];
-      for (const call of movable) call.moved = true;
-      rejectAll(
-        open.calls.filter((call) => !movable.includes(call)),
-        'session-expired',
-        'the replicas have forgotten the session of this client',
-        isProven ? 'not-executed' : 'unknown',
-      );
-      this.#use.onReturned(movable);
+      if (isProven) this.#use.onReturned(open.calls.filter((call) => !call.settled));
+      else rejectAll(open.calls, 'session-expired', 'the replicas have forgotten the session of this client');
       if (this.#expired) return;
       this.#expired = true;
       this.#use.onExpired(claim.commitIndex);

@@ -8,7 +8,6 @@ import { decodeReplicaToClient, encodeClientToReplica } from '../wire/client-mes
 import type { Value } from '../wire/value.ts';
 import { CoterieError } from './client-error.ts';
 import type { Cluster, Dial } from './cluster.ts';
-import { ownValue } from './own-value.ts';
 
 export async function askReplicaStatus(options: {
   readonly cluster: Cluster;
@@ -95,7 +94,7 @@ class Answer {
       this.#isWelcome = message.serviceId === this.#serviceId && message.replicaIndex === this.#replicaIndex;
       if (!this.#isWelcome)
         this.fail('invalid-result', `${this.#what} belongs to another service or is another replica`);
-    } else if (message.kind === 'status' && this.#isWelcome) this.#resolve(ownValue(message.status));
+    } else if (message.kind === 'status' && this.#isWelcome) this.#resolve(message.status);
     else this.fail('invalid-result', `${this.#what} sent a ${message.kind} that nobody asked for`);
   }
 }

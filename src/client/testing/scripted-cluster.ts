@@ -140,6 +140,8 @@ export class ScriptedCluster {
   refuseWhole: ((request: Request) => string | undefined) | undefined;
   /** While true, requests are taken and not executed until `release`. */
   held = false;
+  /** The same for some of them. */
+  isHeld: (request: Request) => boolean = () => false;
   readonly #waiting: { readonly replica: ScriptedReplica; readonly link: ClientLink; readonly request: Request }[] = [];
   readonly #remembered = new Map<Digest, Reply>();
 
@@ -178,6 +180,7 @@ export class ScriptedCluster {
   /** Executes what was held back. */
   release(): void {
     this.held = false;
+    this.isHeld = () => false;
     for (const { replica, link, request } of this.#waiting.splice(0)) this.order(replica, link, request);
   }
 
@@ -192,7 +195,7 @@ export class ScriptedCluster {
       replica.report(session, remembered, link);
       return;
     }
-    if (this.held) {
+    if (this.held || this.isHeld(request)) {
       this.#waiting.push({ replica, link, request });
       return;
     }
