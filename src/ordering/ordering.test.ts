@@ -94,4 +94,17 @@ describe('a replica that was away', () => {
     expect(cluster.evidence.flat().filter((each) => each.kind === 'equivocation')).toEqual([]);
     agree(cluster, [0, 1, 2, 3]);
   });
+
+  it('is not waited for for ever when all others start again without it', () => {
+    const cluster = new TestCluster({ n: 4, f: 1 });
+    cluster.request(0, testRequest(cluster.membership, 0, 1));
+    cluster.settle();
+    for (let index = 0; index < 4; index++) cluster.crash(index);
+    for (const index of [0, 1, 2]) cluster.restart(index);
+    cluster.settle();
+    const request = testRequest(cluster.membership, 0, 2);
+    cluster.request(0, request);
+    cluster.settle(3_000);
+    for (const index of [0, 1, 2]) expect(cluster.committedRequests(index)).toContain(request.digest);
+  });
 });

@@ -144,6 +144,8 @@ export class Ordering {
    */
   step(inputs: readonly OrderingInput[], nowMs: number, clockMs = nowMs): OrderingEffects {
     this.#clockMs = Math.max(0, Math.floor(clockMs));
+    // A quorum restored from the log has no time yet: waiting for the others begins now.
+    this.#noteQuorum(nowMs);
     for (const input of inputs) this.#take(input, nowMs);
     this.#decide(nowMs);
     while (this.#propose(nowMs)) this.#decide(nowMs);
