@@ -109,6 +109,12 @@ export class TestCluster {
     }
   }
 
+  /** Stops a replica cleanly: what it has accepted is in its log. */
+  stop(index: number): void {
+    this.logs[index]?.push(...(this.replicas[index]?.flush().persist ?? []));
+    this.crash(index);
+  }
+
   crash(index: number): void {
     this.replicas[index] = undefined;
   }
