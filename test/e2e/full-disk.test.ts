@@ -37,10 +37,10 @@ async function smallDiskFor(home: string): Promise<SmallDisk> {
   await rename(log, aside);
   try {
     execFileSync('mkdir', ['-m', '700', log]);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=6m,mode=700', 'tmpfs', log], { stdio: 'ignore' });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m,mode=700', 'tmpfs', log], { stdio: 'ignore' });
   } catch {
     await cp(aside, log, { recursive: true });
-    const launch = { under: ['bash', '-c', 'ulimit -f 6000; exec "$@"', '-'] };
+    const launch = { under: ['bash', '-c', 'ulimit -f 4000; exec "$@"', '-'] };
     return { launch, complaint: /EFBIG/, enlarge: () => {}, remove: () => {} };
   }
   await cp(aside, log, { recursive: true });
@@ -55,7 +55,7 @@ async function smallDiskFor(home: string): Promise<SmallDisk> {
 it('a replica on a full disk stops and says so, the others go on, and with space it comes back', async () => {
   const small = 1;
   cluster = await ProcessCluster.start({ stderr: 'kept' });
-  load = await KvLoad.start({ genesis: await cluster.genesis(), paddingSizeBytes: 8_000 });
+  load = await KvLoad.start({ genesis: await cluster.genesis(), paddingSizeBytes: 20_000 });
   await load.goesOn(50);
   await cluster.terminate(small);
   disk = await smallDiskFor(cluster.homeOf(small));

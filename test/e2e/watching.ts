@@ -11,7 +11,7 @@ import type { ProcessCluster } from '../../bench/process-cluster.ts';
 import type { ReplicaStatus } from '../../src/replica/replica.ts';
 
 /** Resolves with the first answer that is not undefined; rejects with `what` when there is none in time. */
-export async function until<T>(what: string, ask: () => Promise<T | undefined>, withinMs = 60_000): Promise<T> {
+export async function until<T>(what: string, ask: () => Promise<T | undefined>, withinMs = 50_000): Promise<T> {
   for (const endMs = performance.now() + withinMs; ; await sleep(50)) {
     const answer = await ask();
     if (answer !== undefined) return answer;
