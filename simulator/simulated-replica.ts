@@ -199,10 +199,17 @@ export class SimulatedReplica {
       observer: this.#isLogLost,
     });
     const roundIndex = new RoundIndex();
-    const records = await this.disk.log.read(0, Number.MAX_SAFE_INTEGER);
-    if (life !== this.#life) return undefined;
-    for (const { bytes, position } of records) roundIndex.note(roundOfEncodedBlock(bytes), position);
-    machine.restore(records.map(({ bytes }) => bytes));
+    // In pieces of any size, as a long log is read: decisions fall between them.
+    const pieceSizeBytes = this.#prng.pick([500, 5_000, 1_000_000]);
+    for (let position = 0; ; ) {
+      const records = await this.disk.log.read(position, pieceSizeBytes);
+      if (life !== this.#life) return undefined;
+      const last = records.at(-1);
+      if (last === undefined) break;
+      for (const record of records) roundIndex.note(roundOfEncodedBlock(record.bytes), record.position);
+      machine.restore(records.map(({ bytes }) => bytes));
+      position = last.position + 1;
+    }
     this.#roundIndex = roundIndex;
     this.#catchUp = new CatchUp({
       log: this.disk.log,
