@@ -13,7 +13,7 @@ import { dialReplica } from '../transport/client-dial.ts';
 import { isOperationName } from '../wire/request.ts';
 import { encodeValue, type Value } from '../wire/value.ts';
 import { CoterieError } from './client-error.ts';
-import { type Cluster, type Dial, type GenesisSource, readCluster } from './cluster.ts';
+import { type Cluster, type GenesisSource, readCluster } from './cluster.ts';
 import { Dispatch } from './dispatch.ts';
 import type { ReplicaObservation } from './standing.ts';
 import { askReplicaStatus } from './status.ts';
@@ -53,7 +53,7 @@ export interface Client {
 /** Connects to enough replicas to believe their answers. Rejects with a `CoterieError`. */
 export async function connect(options: ConnectOptions): Promise<Client> {
   const cluster = await readCluster(options.genesis);
-  return connectOver(dialReplica, cluster, options);
+  return connectTo(cluster, options);
 }
 
 /** Asks one replica how it does, without a client; its own word. Rejects with a `CoterieError`. */
@@ -66,18 +66,13 @@ export async function askStatus(
   return askReplicaStatus({ cluster, replicaIndex, dial: dialReplica, deadlineMs, signal });
 }
 
-/** Connects over any network; `connect` does so over the real one. */
-export async function connectOver(
-  dial: Dial,
-  cluster: Cluster,
-  options: Omit<ConnectOptions, 'genesis'>,
-): Promise<Client> {
+async function connectTo(cluster: Cluster, options: Omit<ConnectOptions, 'genesis'>): Promise<Client> {
   const seed = options.identity ?? randomBytes(seedSizeBytes);
   if (!(seed instanceof Uint8Array) || seed.length !== seedSizeBytes) {
     throw new CoterieError('invalid-input', `an identity has ${seedSizeBytes} bytes`, { outcome: 'not-sent' });
   }
   const deadlineMs = deadlineOf(options, deadlineMsStandard);
-  const dispatch = new Dispatch({ cluster, seed, dial, randomBytes });
+  const dispatch = new Dispatch({ cluster, seed, dial: dialReplica, randomBytes });
   try {
     await dispatch.ready({ deadlineMs, signal: options.signal });
   } catch (error) {
@@ -100,7 +95,13 @@ export async function connectOver(
     of: (service) => typedClient(service, call),
     status: async (replicaIndex, callOptions = {}) => {
       const { signal } = callOptions;
-      return askReplicaStatus({ cluster, replicaIndex, dial, deadlineMs: deadlineOf(callOptions, deadlineMs), signal });
+      return askReplicaStatus({
+        cluster,
+        replicaIndex,
+        dial: dialReplica,
+        deadlineMs: deadlineOf(callOptions, deadlineMs),
+        signal,
+      });
     },
     replicas: () => dispatch.observe(),
     close: () => dispatch.close(),

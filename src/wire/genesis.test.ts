@@ -60,6 +60,7 @@ describe('a genesis as JSON', () => {
     ["a replica's field too many", changed((_, replica) => (replica.port = 1)), /^replicas\[2\]: .*port/],
     ['a field missing', changed((json) => delete json.f), /^f: /],
     ['a negative f', changed((json) => (json.f = -1)), /^f: /],
+    ['an f beyond any cluster', changed((json) => (json.f = 70_000)), /^f: /],
     ['a fraction', changed((json) => (json.k = 0.5)), /^k: /],
     ['text for a number', changed((json) => (json.created = '1')), /^created: /],
     ['a name with a line break', changed((json) => (json.name = 'a\nb')), /^name: must be 1 to 64/],

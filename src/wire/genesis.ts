@@ -93,8 +93,8 @@ const genesisForm = z.strictObject({
     .string()
     .regex(/^[\x21-\x7e]([\x20-\x7e]{0,254}[\x21-\x7e])?$/, 'must be 1 to 256 printable ASCII characters'),
   created: wholeNumber,
-  f: wholeNumber,
-  k: wholeNumber,
+  f: z.number().int().min(0).max(limits.replicasMax),
+  k: z.number().int().min(0).max(limits.replicasMax),
   parameters: z.strictObject({ period: wholeNumber, ranks: wholeNumber, pruneDepth: wholeNumber }),
   replicas: z
     .array(
