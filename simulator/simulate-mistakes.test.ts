@@ -131,6 +131,24 @@ describe('mistakes with execution', () => {
 });
 
 describe('mistakes with progress', () => {
+  it.each([4, 7])(
+    'an order of %i replicas without fallback slots, under a network that knows the steady leaders',
+    async (n) => {
+      const scheduled = {
+        ...calm,
+        size: { n, f: (n - 1) / 3, k: 0 },
+        networkAdversary: 'lasting-leader-scheduler',
+        safetyMs: 250,
+        progressMsMax: 250,
+      } as const;
+      const without = { ...scheduled, parameters: { ...calm.parameters, period: 1_000_000 } };
+      expect((await simulate({ seed: 1, scenario: scheduled })).verdict).toBe('agreed');
+      const result = await simulate({ seed: 1, scenario: without });
+      expect(result.verdict, describeResult(result)).toBe('stalled');
+      expect(result.commits).toBe(0);
+    },
+  );
+
   it('replicas that ask for nothing they miss', async () => {
     const scenario = { ...rough, safetyMs: 1_000, links: { ...rough.links, loss: 0.1, resetAfterLoss: false } };
     const result = await simulate({

@@ -71,8 +71,6 @@ export interface SimulationResult {
   readonly replay: string;
 }
 
-/** Virtual time that progress may take after the heal. */
-const progressMsMax = 60_000;
 const violationsKept = 20;
 const progressEveryMs = 50;
 
@@ -96,7 +94,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       if (violations.length < violationsKept) violations.push({ checker, message, event });
     },
   });
-  const virtualMsMax = scenario.safetyMs + progressMsMax;
+  const virtualMsMax = scenario.safetyMs + scenario.progressMsMax;
   let phase: Phase = 'safety';
   const tell = (): void => {
     const { nowMs: virtualMs, events } = world;
@@ -143,7 +141,7 @@ async function demandProgress(world: World, cluster: Cluster, failed: () => bool
   }
   const isDone = (): boolean =>
     cluster.clients.every(({ openRequests }) => openRequests === 0) && behind(cluster).length === 0;
-  await world.run(healedAtMs + progressMsMax, () => failed() || isDone());
+  await world.run(healedAtMs + cluster.scenario.progressMsMax, () => failed() || isDone());
   return isDone() ? world.nowMs - healedAtMs : undefined;
 }
 

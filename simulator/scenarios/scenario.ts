@@ -53,6 +53,8 @@ export interface Scenario {
   readonly networkAdversary: 'none' | 'leader-scheduler' | 'lasting-leader-scheduler';
   /** Length of the phase with faults. */
   readonly safetyMs: number;
+  /** Virtual time that progress may take after it. */
+  readonly progressMsMax: number;
   readonly links: LinkConditions;
   readonly disk: DiskConditions;
   readonly faults: FaultRates;
@@ -96,6 +98,7 @@ export const calm: Scenario = {
   adversaries: [],
   networkAdversary: 'none',
   safetyMs: 1_500,
+  progressMsMax: 60_000,
   links: calmLinks,
   disk: { syncMsMin: 0.25, syncMsMax: 2 },
   faults: noFaults,
