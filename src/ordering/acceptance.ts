@@ -6,7 +6,7 @@
  * its own place only. Twins are stored only when a block of another author needs them.
  */
 import type { Digest } from '../crypto/hash.ts';
-import { emptySet, type QuorumRule, withReplica } from '../membership/membership.ts';
+import { containsReplica, emptySet, type QuorumRule, type ReplicaSet, withReplica } from '../membership/membership.ts';
 import type { Reference } from '../wire/block.ts';
 import { limits } from '../wire/limits.ts';
 import type { BlockDag } from './block-dag.ts';
@@ -16,6 +16,8 @@ import type { Evidence } from './effects.ts';
 /** First wait before a fetch is repeated at another replica; doubled each time up to the longest. Decides nothing. */
 const fetchRetryMsMin = 40;
 const fetchRetryMsMax = 2_000;
+/** After this many questions in vain a new block that cites the missing one makes us ask its author at once. */
+const vainAttempts = 3;
 
 interface Parked {
   readonly block: VerifiedBlock;
@@ -30,6 +32,9 @@ interface Missing {
   /** Parked blocks that cite it. */
   readonly waiting: Set<Digest>;
   readonly firstAsked: number;
+  /** Authors of blocks that cite it: the correct ones among them have it. */
+  citedBy: ReplicaSet;
+  asked: ReplicaSet;
   attempts: number;
   askAtMs: number;
 }
@@ -137,7 +142,7 @@ export class Acceptance {
     return accepted;
   }
 
-  /** What to ask for now, of whom: the one who sent the citing block first, then the others in turn. */
+  /** What to ask for now, of whom: who sent the first citing block, then who made one, then the others in turn. */
   fetches(nowMs: number): readonly Fetch[] {
     const byPeer = new Map<number, Reference[]>();
     for (const missing of this.#missing.values()) {
@@ -152,6 +157,7 @@ export class Acceptance {
       references.push(missing.reference);
       byPeer.set(to, references);
       missing.askAtMs = nowMs + Math.min(fetchRetryMsMax, fetchRetryMsMin * 2 ** Math.min(missing.attempts, 10));
+      missing.asked = withReplica(missing.asked, to);
       missing.attempts += 1;
     }
     return [...byPeer].map(([to, references]) => ({ to, references }));
@@ -169,7 +175,10 @@ export class Acceptance {
 
   /** Links came up: what was asked before may be lost, so ask again at once. */
   askAgain(): void {
-    for (const missing of this.#missing.values()) missing.askAtMs = 0;
+    for (const missing of this.#missing.values()) {
+      missing.askAtMs = 0;
+      missing.asked = emptySet;
+    }
   }
 
   #refused(block: VerifiedBlock, from: number, rule: string): Offered {
@@ -231,10 +240,15 @@ export class Acceptance {
     for (const reference of missingParents) {
       const name = nameOf(reference);
       const missing = this.#missing.get(name);
-      if (missing !== undefined) missing.waiting.add(block.digest);
-      else {
-        const waiting = new Set([block.digest]);
-        this.#missing.set(name, { reference, waiting, firstAsked: from, attempts: 0, askAtMs: nowMs });
+      const citedBy = withReplica(emptySet, block.author);
+      if (missing !== undefined) {
+        missing.waiting.add(block.digest);
+        missing.citedBy |= citedBy;
+        const isNews = !containsReplica(missing.asked, block.author) && block.author !== this.#self;
+        if (isNews && missing.attempts >= vainAttempts) missing.askAtMs = nowMs;
+      } else {
+        const missed = { reference, waiting: new Set([block.digest]), firstAsked: from, citedBy, asked: emptySet };
+        this.#missing.set(name, { ...missed, attempts: 0, askAtMs: nowMs });
       }
     }
     this.#evictFarthest(block.author);
@@ -301,6 +315,10 @@ export class Acceptance {
   #askedAt(missing: Missing): number {
     if (missing.attempts === 0 && missing.firstAsked !== this.#self) return missing.firstAsked;
     const { n } = this.#rule;
+    for (let peer = 0; peer < n; peer++) {
+      const isWorthIt = containsReplica(missing.citedBy, peer) && !containsReplica(missing.asked, peer);
+      if (isWorthIt && peer !== this.#self) return peer;
+    }
     const turn = (missing.firstAsked + missing.attempts) % n;
     return turn === this.#self ? (turn + 1) % n : turn;
   }

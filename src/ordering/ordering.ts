@@ -176,6 +176,8 @@ export class Ordering {
       case 'connected':
         if (this.#ownBlock !== undefined) this.#sendBlock(input.peer, this.#ownBlock.bytes);
         this.#acceptance.askAgain();
+        // What was asked in vain may be answered now. The time of the stall stays: a peer that comes and goes must not put it off.
+        this.#stallMs = stallMsMin;
         return;
       case 'peer-message':
         this.#takeMessage(input.from, input.message, nowMs);
