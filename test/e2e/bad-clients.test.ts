@@ -11,7 +11,7 @@ import { limits } from '../../src/wire/limits.ts';
 import { decodeOutcomes, type Outcome } from '../../src/wire/outcome.ts';
 import { KvLoad } from './kv-load.ts';
 import { ClientByHand, closed, dialAnyTls, dialTcp, framed, genesisOf } from './strangers.ts';
-import { converge, counted, residentBytes, statusOf, until } from './watching.ts';
+import { converge, counted, peakResidentBytes, statusOf, until } from './watching.ts';
 
 let cluster: ProcessCluster;
 let load: KvLoad;
@@ -207,7 +207,7 @@ it('operations and sessions that do not exist fail, each with its reason, and ch
 });
 
 it('a client that sends much and reads nothing is held back, and the replica stays small', async () => {
-  const before = await residentBytes(cluster.pidOf(0));
+  const before = await peakResidentBytes(cluster.pidOf(0));
   const noisy = await Promise.all(Array.from({ length: 8 }, () => dialAnyTls(port)));
   for (const socket of noisy) socket.pause();
   const flood = Buffer.concat(Array.from({ length: 2_000 }, () => framed(Uint8Array.of(7))));
@@ -219,7 +219,8 @@ it('a client that sends much and reads nothing is held back, and the replica sta
     socket.write(framed(Buffer.alloc(600_000), limits.clientFrameSizeBytesMax));
   }
   await load.goesOn(50);
-  expect(await residentBytes(cluster.pidOf(0))).toBeLessThan(before + 256 * 1024 * 1024);
+  await countedMore(/^client-link memory$/, 0);
+  expect(await peakResidentBytes(cluster.pidOf(0))).toBeLessThan(before + 256 * 1024 * 1024);
   for (const socket of [...noisy, ...partial]) socket.destroy();
 });
 

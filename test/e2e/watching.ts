@@ -3,7 +3,7 @@
  *
  * Waiting is always for a condition, with a generous deadline: these tests share a small machine with others.
  */
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askStatus, connect } from 'coterie/client';
 import { kv } from 'coterie/services/kv';
@@ -70,10 +70,9 @@ export async function converge(
   }
 }
 
-/** Resident memory of a process, from the kernel. */
-export async function residentBytes(pid: number): Promise<number> {
-  const { readFile } = await import('node:fs/promises');
-  const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1];
+/** The most resident memory a process ever had, from the kernel. */
+export async function peakResidentBytes(pid: number): Promise<number> {
+  const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1];
   return Number(kilobytes) * 1024;
 }
 
