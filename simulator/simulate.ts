@@ -181,7 +181,7 @@ function resultOf(run: {
     );
     checkAcknowledged(cluster.history.acknowledged, cluster.execution, reached, report);
   }
-  const { tooHard } = checkHistory(cluster.history.entries, report);
+  const { tooHard } = checkHistory(cluster.history.entries, report, (digest) => cluster.execution.placeOf(digest));
   const first = [...violations].sort((a, b) => a.event - b.event)[0];
   const verdict = first !== undefined ? 'diverged' : recoveryMs === undefined ? 'stalled' : 'agreed';
   const isNamed = options.scenario === undefined || typeof options.scenario === 'string';

@@ -12,6 +12,7 @@ import { applyKvAction, type KvAction } from '../kv-model.ts';
 import type { Report } from './violation.ts';
 
 interface Executed {
+  readonly place: number;
   readonly commitIndex: number;
   readonly actions: readonly KvAction[];
   readonly outcomes: readonly string[];
@@ -76,6 +77,11 @@ export class ExecutionChecker {
     );
   }
 
+  /** How many requests were executed before this one; undefined when it was not. */
+  placeOf(requestDigest: Digest): number | undefined {
+    return this.#executed.get(requestDigest)?.place;
+  }
+
   /** The commit that executed a request, or undefined. */
   commitOf(requestDigest: Digest): number | undefined {
     return this.#executed.get(requestDigest)?.commitIndex;
@@ -95,7 +101,7 @@ export class ExecutionChecker {
       else this.#registers.set(action.key, state);
       return outcome;
     });
-    this.#executed.set(request.digest, { commitIndex: this.#index, actions, outcomes });
+    this.#executed.set(request.digest, { place: this.#executed.size, commitIndex: this.#index, actions, outcomes });
   }
 }
 

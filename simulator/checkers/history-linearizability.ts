@@ -1,9 +1,10 @@
 /**
  * History linearizability: the clients' history, key by key; when it has no order, the first event that spoiled it.
  */
+import type { Digest } from '../../src/crypto/hash.ts';
 import type { HistoryEntry } from '../history.ts';
 import { applyKvAction, describeKvAction, type KvAction } from '../kv-model.ts';
-import { checkRegister, type RegisterOperation } from './linearizability.ts';
+import { checkRegister, isExplainedBy, type RegisterOperation } from './linearizability.ts';
 import type { Report } from './violation.ts';
 
 /** What is checked and how: counts for a report. */
@@ -13,7 +14,15 @@ export interface LinearizabilityCounts {
   readonly tooHard: number;
 }
 
-export function checkHistory(entries: readonly HistoryEntry[], report: Report): LinearizabilityCounts {
+/**
+ * `placeOf` proposes an order: where the agreed sequence executed a request, undefined when it did not. When that order
+ * is a proof, no search is needed; when it is none, the search decides.
+ */
+export function checkHistory(
+  entries: readonly HistoryEntry[],
+  report: Report,
+  placeOf: (requestDigest: Digest) => number | undefined = () => undefined,
+): LinearizabilityCounts {
   const byKey = new Map<string, HistoryEntry[]>();
   for (const entry of entries) {
     const ofKey = byKey.get(entry.action.key);
@@ -22,6 +31,7 @@ export function checkHistory(entries: readonly HistoryEntry[], report: Report): 
   }
   let tooHard = 0;
   for (const [key, ofKey] of byKey) {
+    if (isProven(ofKey, placeOf)) continue;
     const verdict = checkRegister(ofKey.map(operationOf), applyKvAction);
     if (verdict.kind === 'too-hard') tooHard += 1;
     if (verdict.kind !== 'not-linearizable') continue;
@@ -30,6 +40,20 @@ export function checkHistory(entries: readonly HistoryEntry[], report: Report): 
     report('linearizability', `no order of the operations on ${key} explains that ${what}`, spoiler.returned?.event);
   }
   return { operations: entries.length, tooHard };
+}
+
+function isProven(entries: readonly HistoryEntry[], placeOf: (requestDigest: Digest) => number | undefined): boolean {
+  const placed: { readonly place: number; readonly entry: HistoryEntry }[] = [];
+  for (const entry of entries) {
+    const place = placeOf(entry.requestDigest);
+    if (place !== undefined) placed.push({ place, entry });
+    else if (entry.returned !== undefined) return false;
+  }
+  placed.sort((a, b) => a.place - b.place || a.entry.id - b.entry.id);
+  return isExplainedBy(
+    placed.map(({ entry }) => operationOf(entry)),
+    applyKvAction,
+  );
 }
 
 function operationOf({ id, action, calledAt, returned }: HistoryEntry): RegisterOperation<KvAction> {

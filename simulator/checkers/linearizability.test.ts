@@ -5,7 +5,7 @@
 import { describe, expect, it } from 'vitest';
 import { applyKvAction, type KvAction } from '../kv-model.ts';
 import { Prng } from '../prng.ts';
-import { checkRegister, type RegisterOperation } from './linearizability.ts';
+import { checkRegister, isExplainedBy, type RegisterOperation } from './linearizability.ts';
 
 const key = 'k';
 const put = (value: string): KvAction => ({ kind: 'put', key, value });
@@ -170,6 +170,23 @@ describe('histories that have none', () => {
       [get, 4, 5, 'holds 2'],
     ];
     expect(checkRegister(operations(lines), applyKvAction)).toEqual({ kind: 'not-linearizable', explained: [0, 1] });
+  });
+});
+
+describe('a proposed order', () => {
+  const [write, read, other] = operations([
+    [put('1'), 0, 4, 'done'],
+    [get, 2, 3, 'holds 1'],
+    [put('2'), 5],
+  ]) as [RegisterOperation<KvAction>, RegisterOperation<KvAction>, RegisterOperation<KvAction>];
+
+  it.each<[string, readonly RegisterOperation<KvAction>[], boolean]>([
+    ['proves', [write, read, other], true],
+    ['proves without what never took effect', [write, read], true],
+    ['does not prove with outcomes of another order', [read, write], false],
+    ['does not prove against real time', [other, write, read], false],
+  ])('%s', (_, order, proves) => {
+    expect(isExplainedBy(order, applyKvAction)).toBe(proves);
   });
 });
 

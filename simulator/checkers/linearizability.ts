@@ -38,6 +38,28 @@ interface ListNode {
 
 const stepsMax = 3_000_000;
 
+/**
+ * Does this very order explain everything? Then it is a proof, whoever proposed it. It holds all operations whose outcome
+ * is known, and of the others those that took effect.
+ */
+export function isExplainedBy<Action>(
+  order: readonly RegisterOperation<Action>[],
+  model: RegisterModel<Action>,
+  initial: string | undefined = undefined,
+): boolean {
+  let state = initial;
+  let latestCall = Number.NEGATIVE_INFINITY;
+  for (const { action, calledAt, returned } of order) {
+    // Something before it in the order was called after it had returned.
+    if (returned !== undefined && returned.at < latestCall) return false;
+    latestCall = Math.max(latestCall, calledAt);
+    const applied = model(state, action);
+    if (returned !== undefined && returned.outcome !== applied.outcome) return false;
+    state = applied.state;
+  }
+  return true;
+}
+
 /** Searches one register's operations, in any order in the list. */
 export function checkRegister<Action>(
   operations: readonly RegisterOperation<Action>[],
