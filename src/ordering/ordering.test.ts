@@ -107,4 +107,20 @@ describe('a replica that was away', () => {
     cluster.settle(3_000);
     for (const index of [0, 1, 2]) expect(cluster.committedRequests(index)).toContain(request.digest);
   });
+
+  it('gets its own requests ordered while the others do not pause for it', () => {
+    const cluster = new TestCluster({ n: 4, f: 1 });
+    cluster.crash(3);
+    cluster.request(0, testRequest(cluster.membership, 0, 1));
+    cluster.settle();
+    cluster.restart(3);
+    const request = testRequest(cluster.membership, 1, 1);
+    // New rounds come faster than a wait for the others ends.
+    for (let number = 2; number < 42; number++) {
+      cluster.request(number % 3, testRequest(cluster.membership, 0, number));
+      if (number === 12) cluster.request(3, request);
+      cluster.settle(5);
+    }
+    for (const index of [0, 1, 2, 3]) expect(cluster.committedRequests(index)).toContain(request.digest);
+  });
 });

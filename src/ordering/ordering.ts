@@ -303,7 +303,9 @@ export class Ordering {
     if (this.#observer || round <= this.#own.round || !this.#hasWork(round)) return false;
     if (this.#acceptance.provenRound > quorumRound + behindRoundsMax) return false;
     const authors = this.#dag.authorsAt(quorumRound);
-    if (!this.#linger.isComplete(authors)) {
+    // Who missed that round is late already: the others have gone on, and waiting would make it miss the next one too.
+    const isInPace = this.#own.round === quorumRound;
+    if (isInPace && !this.#linger.isComplete(authors)) {
       if (nowMs < this.#linger.endsAtMs(quorumRound, nowMs)) return false;
       this.#linger.ranOut(authors);
     }
