@@ -3,12 +3,17 @@
  *
  * One answer at a time for each asker, of bounded size, read beside the event loop: what is in the log is durable
  * already, so this needs no order with anything else, and an asker who asks too often only waits for itself.
+ * Liveness: an answer always brings the asker a new quorum when the log has one. An asker whose quorum is at round r
+ * asks for what is above r - 1 and gets round r + 1 whole, however large: else it would ask for the same for ever.
  */
 import type { BlockLog } from '../storage/block-log.ts';
 import { roundOfEncodedBlock } from '../wire/block.ts';
 import { limits } from '../wire/limits.ts';
 import { encodePeerMessage } from '../wire/peer-message.ts';
 import type { RoundIndex } from './round-index.ts';
+
+/** So many rounds are sent even when they take more than an answer may. */
+const wholeRounds = 2;
 
 export class CatchUp {
   readonly #log: BlockLog;
@@ -30,19 +35,34 @@ export class CatchUp {
     this.#failed = options.failed;
   }
 
-  /** Starts an answer, unless one to the same replica is under way. */
-  serve(to: number, afterRound: number): void {
+  /** Starts an answer, unless one to the same replica is under way; resolves when it is sent. Never rejects. */
+  async serve(to: number, afterRound: number): Promise<void> {
     if (this.#serving.has(to)) return;
     this.#serving.add(to);
-    this.#answer(to, afterRound)
-      .catch(this.#failed)
-      .finally(() => this.#serving.delete(to));
+    try {
+      await this.#answer(to, afterRound);
+    } catch (error) {
+      this.#failed(error);
+    } finally {
+      this.#serving.delete(to);
+    }
   }
 
   async #answer(to: number, afterRound: number): Promise<void> {
-    const from = this.#roundIndex.positionAfter(afterRound);
-    for (const { bytes } of await this.#log.read(from, limits.fetchReplySizeBytesMax)) {
-      if (roundOfEncodedBlock(bytes) > afterRound) this.#send(to, encodePeerMessage({ kind: 'block', block: bytes }));
+    let leftBytes: number = limits.fetchReplySizeBytesMax;
+    for (let position = this.#roundIndex.positionAfter(afterRound); ; ) {
+      const records = await this.#log.read(position, limits.fetchReplySizeBytesMax);
+      for (const { bytes } of records) {
+        const round = roundOfEncodedBlock(bytes);
+        if (round <= afterRound) continue;
+        // Parents stand before children: ahead of the first block of this round is a quorum of the one before.
+        if (bytes.length > leftBytes && round > afterRound + wholeRounds) return;
+        leftBytes -= bytes.length;
+        this.#send(to, encodePeerMessage({ kind: 'block', block: bytes }));
+      }
+      const last = records.at(-1);
+      if (last === undefined) return;
+      position = last.position + 1;
     }
   }
 }

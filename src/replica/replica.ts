@@ -169,7 +169,7 @@ class Replica implements RunningReplica {
         broadcast: (frame) => this.#peers.broadcast(frame),
         reply: (reply) => this.#clients.reply(reply),
         refuse: (refusal) => this.#clients.refuse(refusal),
-        serve: (to, afterRound) => catchUp.serve(to, afterRound),
+        serve: (to, afterRound) => void catchUp.serve(to, afterRound),
       },
       observe: (effects) => this.#observe(effects),
       onFatal: (error) => void this.#fail(error),

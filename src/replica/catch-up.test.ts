@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest';
+import { sha256 } from '../crypto/hash.ts';
+import { MemoryLog } from '../storage/memory-log.ts';
+import { encodeBlock, roundOfEncodedBlock } from '../wire/block.ts';
+import { limits } from '../wire/limits.ts';
+import { decodePeerMessage } from '../wire/peer-message.ts';
+import { CatchUp } from './catch-up.ts';
+import { RoundIndex } from './round-index.ts';
+
+const payload = new Uint8Array(limits.dutySizeBytesMax);
+
+/** A block of about `sizeMiB`; its form is all that matters to a log. */
+function blockOf(round: number, author: number, sizeMiB: number): Uint8Array {
+  const parents = [{ round: round - 1, author, digest: sha256(new Uint8Array([author])) }];
+  const duties = Array.from({ length: (sizeMiB * 1024 * 1024) / payload.length }, () => ({ kind: 1, payload }));
+  const content = { epoch: 0, round, author, timestamp: round, parents, requests: [], duties };
+  return encodeBlock(content, () => new Uint8Array(64)).bytes;
+}
+
+/** (round, author) of what is answered out of a log that holds these rounds of four blocks each. */
+async function answerOf(options: { rounds: number; authors: number; sizeMiB: number; afterRound: number }) {
+  const log = new MemoryLog();
+  const roundIndex = new RoundIndex();
+  for (let round = 1; round <= options.rounds; round++) {
+    for (let author = 0; author < options.authors; author++) {
+      const [position] = await log.append([blockOf(round, author, options.sizeMiB)]);
+      roundIndex.note(round, position as number);
+    }
+  }
+  const rounds: number[] = [];
+  let failure: unknown;
+  const send = (_to: number, frame: Uint8Array): void => {
+    const decoded = decodePeerMessage(frame);
+    if (decoded.ok && decoded.value.kind === 'block') rounds.push(roundOfEncodedBlock(decoded.value.block));
+  };
+  const failed = (error: unknown): void => {
+    failure = error;
+  };
+  const catchUp = new CatchUp({ log, roundIndex, send, failed });
+  await catchUp.serve(3, options.afterRound);
+  expect(failure).toBeUndefined();
+  return rounds;
+}
+
+describe('an answer to a replica that fell behind', () => {
+  it('begins above the round asked for, however much lies between there and the entry of the index', async () => {
+    const rounds = await answerOf({ rounds: 24, authors: 1, sizeMiB: 1, afterRound: 20 });
+    expect(rounds).toEqual([21, 22, 23, 24]);
+  });
+
+  it('is bounded, but always brings whole rounds, or the asker would ask for the same for ever', async () => {
+    const rounds = await answerOf({ rounds: 6, authors: 7, sizeMiB: 1, afterRound: 1 });
+    for (const round of [2, 3]) expect(rounds.filter((each) => each === round)).toHaveLength(7);
+    expect(rounds.length).toBeLessThanOrEqual(15);
+  });
+
+  it('holds no more than an answer may when rounds are small', async () => {
+    const rounds = await answerOf({ rounds: 20, authors: 1, sizeMiB: 1, afterRound: 1 });
+    expect(rounds.length).toBeGreaterThanOrEqual(7);
+    expect(rounds.length).toBeLessThanOrEqual(8);
+  });
+});
