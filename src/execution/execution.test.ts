@@ -296,16 +296,29 @@ describe('the result of a request', () => {
 });
 
 describe('requests', () => {
-  it('ordered twice are executed once and answered twice, alike', () => {
+  it('ordered twice are executed once and answered once in a commit, alike in all', () => {
     const replica = new Replica();
     const request = requestOf({ number: 1 });
     const { replies, operationCount } = replica.step([request, request]);
     expect(operationCount).toBe(1);
-    expect(replies[1]).toEqual(replies[0]);
+    expect(replies).toHaveLength(1);
     const [later] = replica.step([request]).replies;
     expect(later).toEqual(replies[0]);
     expect(replica.execution.remembered(request)).toEqual(replies[0]);
     expect(replica.execution.remembered(requestOf({ number: 2 }))).toBeUndefined();
+  });
+
+  it('have replies that are bounded together, however many large results a commit has', () => {
+    const replica = new Replica();
+    const fill = (number: number): Request => requestOf({ number, operations: [['fill', 1_000_000]] });
+    const requests = Array.from({ length: 60 }, (_, i) => fill(i + 1));
+    const { replies, operationCount } = replica.step(requests);
+    expect(operationCount).toBe(60);
+    const sizeBytes = replies.reduce((sum, { result }) => sum + result.length, 0);
+    expect(sizeBytes).toBeLessThanOrEqual(limits.repliesSizeBytesMax);
+    expect(replies.at(-1)?.requestDigest).toBe(requests.at(-1)?.digest);
+    // What was dropped is not lost: its client asks again.
+    expect(replica.execution.remembered(requests[0] as Request)).toBeDefined();
   });
 
   it('of an unacceptable session get an outcome for each operation, and nothing is executed', () => {

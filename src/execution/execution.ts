@@ -15,6 +15,7 @@ import { limits } from '../wire/limits.ts';
 import { encodeOutcome, failure, joinOutcomes, resultOverheadSizeBytes } from '../wire/outcome.ts';
 import type { Operation, Request } from '../wire/request.ts';
 import { applyOperation, noGuard, type OperationGuard } from './operation.ts';
+import { ReplyBatch } from './reply-batch.ts';
 import type { AnyService, ServiceOperation } from './service-definition.ts';
 import { type SessionName, Sessions, sessionNameOf } from './sessions.ts';
 import { StateStore } from './state.ts';
@@ -41,7 +42,7 @@ export interface Diagnostic {
 /** What a commit came to. */
 export interface Applied {
   readonly commitIndex: number;
-  /** One for each request of the commit, in order; a request ordered twice is answered twice. */
+  /** One for each request of the commit, in order, as far as they fit a `ReplyBatch`; one ordered twice is answered once. */
   readonly replies: readonly Reply[];
   readonly stateDigest: Digest;
   /** Operations executed; those of duplicates and refused requests do not count. */
@@ -105,15 +106,15 @@ export class Execution {
     this.#operationCount = 0;
     this.#diagnostics = [];
     this.#diagnosticsDropped = 0;
-    const replies: Reply[] = [];
+    const replies = new ReplyBatch();
     for (const block of commit.blocks) {
-      for (const request of block.decodedRequests) replies.push(this.#answer(request, commit));
+      for (const request of block.decodedRequests) replies.add(this.#answer(request, commit));
     }
     this.#commitIndex = commit.index;
     this.#timestamp = commit.timestamp;
     return {
       commitIndex: commit.index,
-      replies,
+      replies: replies.all,
       stateDigest: this.#state.close(commit.digest),
       operationCount: this.#operationCount,
       diagnostics: this.#diagnostics,

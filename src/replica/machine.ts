@@ -7,8 +7,9 @@
  * machines agree all the same, and clients ask for f + 1 equal results.
  */
 import type { Digest } from '../crypto/hash.ts';
-import { type Diagnostic, Execution, type Reply } from '../execution/execution.ts';
+import { type Diagnostic, Execution } from '../execution/execution.ts';
 import type { OperationGuard } from '../execution/operation.ts';
+import { ReplyBatch } from '../execution/reply-batch.ts';
 import type { AnyService } from '../execution/service-definition.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { Commit } from '../ordering/commit.ts';
@@ -38,7 +39,7 @@ export class ReplicaMachine {
   // Effects of the step in hand.
   #serve: Serve[] = [];
   #refusals: Refusal[] = [];
-  #replies: Reply[] = [];
+  #replies = new ReplyBatch();
   #evidence: Evidence[] = [];
   #diagnostics: Diagnostic[] = [];
 
@@ -85,7 +86,7 @@ export class ReplicaMachine {
    */
   restore(blocks: readonly Uint8Array[]): void {
     this.#execute(this.#ordering.restore(this.#verifier.restoreAll(blocks)));
-    this.#replies = [];
+    this.#replies = new ReplyBatch();
     this.#diagnostics = [];
   }
 
@@ -137,7 +138,7 @@ export class ReplicaMachine {
     }
     const request = verified.value;
     const remembered = this.#execution.remembered(request);
-    if (remembered !== undefined) this.#replies.push(remembered);
+    if (remembered !== undefined) this.#replies.add(remembered);
     else if (this.#ordering.hasRoom) taken.push({ kind: 'request', request });
     else {
       const reason = 'too many requests are waiting here; try another replica, or later';
@@ -149,7 +150,7 @@ export class ReplicaMachine {
     for (const commit of commits) {
       const applied = this.#execution.step(commit);
       this.#operations += applied.operationCount;
-      for (const reply of applied.replies) this.#replies.push(reply);
+      for (const reply of applied.replies) this.#replies.add(reply);
       this.#diagnostics.push(...applied.diagnostics);
     }
   }
@@ -160,7 +161,7 @@ export class ReplicaMachine {
       persist: ordering.persist,
       send: ordering.send,
       serve: this.#serve,
-      replies: this.#replies,
+      replies: this.#replies.all,
       refusals: this.#refusals,
       evidence: [...this.#evidence, ...ordering.evidence],
       diagnostics: this.#diagnostics,
@@ -168,7 +169,7 @@ export class ReplicaMachine {
       wakeAtMs: ordering.wakeAtMs,
     };
     this.#serve = [];
-    this.#replies = [];
+    this.#replies = new ReplyBatch();
     this.#refusals = [];
     this.#evidence = [];
     this.#diagnostics = [];

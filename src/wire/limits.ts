@@ -111,6 +111,8 @@ export const limits = {
   verifierRequestsMax: 16_384,
   /** Rounds that a proven block may be ahead before whole rounds are asked for in place of single blocks. */
   catchUpRoundsMin: 16,
+  /** Bytes of replies that one step may leave to send. More: the oldest is dropped, and its client asks again. */
+  repliesSizeBytesMax: 32 * MiB,
   /** Bytes of accepted blocks not yet durable; beyond, they are made durable without a proposal. */
   undurableSizeBytesMax: 4 * MiB,
   /** Bytes of requests put into one block; keeps rounds short under load. The rest waits for the next. */
