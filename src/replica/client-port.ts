@@ -89,12 +89,11 @@ export class ClientPort {
     this.#links.get(link)?.link.send(frame);
   }
 
-  pauseAll(): void {
-    for (const { link } of this.#links.values()) link.pause();
-  }
-
-  resumeAll(): void {
-    for (const { link } of this.#links.values()) link.resume();
+  /** Reads from one link no more, or again. */
+  pause(id: number, isPaused: boolean): void {
+    const link = this.#links.get(id)?.link;
+    if (isPaused) link?.pause();
+    else link?.resume();
   }
 
   #take(attached: Attached, frame: Uint8Array): void {

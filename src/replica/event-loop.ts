@@ -1,27 +1,37 @@
 /**
- * Event loop: the one loop of a replica. It gathers what has arrived, steps the machine with all of it at once, carries
- * the effects out, and only then steps again; so effects of two steps never mix.
+ * Event loop: the one loop of a replica. It gathers what has arrived, steps the machine with as much of it as a step may
+ * take, carries the effects out, and only then steps again; so effects of two steps never mix.
  *
- * Owns: the queue of inputs, bounded by pausing the peers it comes from, and the one timer.
+ * Owns: the queues of inputs, bounded by pausing those they come from, and the one timer.
  * Errors: a failing log, or a bug, ends the loop: `onFatal` is called once and nothing leaves any more.
  */
 import { monotonicMs, now, setTimer, type Timer } from '../platform/clock.ts';
 import { carryOut, type Ports } from './carry-out.ts';
 import type { ReplicaEffects, ReplicaInput } from './effects.ts';
+import { InputQueue } from './input-queue.ts';
 import type { ReplicaMachine } from './machine.ts';
 
-/** Bytes of frames waiting for a step before peers are paused; half of it before they are resumed. */
-const queueSizeBytesMax = 32 * 1024 * 1024;
+const KiB = 1024;
+/** Bytes waiting for a step above which their source is paused, until half of them are gone. */
+const peerSizeBytesMax = 8 * 1024 * KiB;
+const clientSizeBytesMax = 512 * KiB;
+/** The same for all clients together. */
+const clientsSizeBytesMax = 32 * 1024 * KiB;
+/** What the inputs of one step may cost (`input-queue.ts`): in the worst case a tenth of a second for signatures. */
+const stepCostBytesMax = 512 * KiB;
+
+/** Whom an input came from. */
+export type InputSource =
+  | { readonly kind: 'peer'; readonly peer: number }
+  | { readonly kind: 'client'; readonly link: number };
 
 export class EventLoop {
   readonly #machine: ReplicaMachine;
   readonly #ports: Ports;
   readonly #observe: (effects: ReplicaEffects) => void;
   readonly #onFatal: (error: unknown) => void;
-  readonly #onPressure: (isHigh: boolean) => void;
-  #queue: ReplicaInput[] = [];
-  #queueSizeBytes = 0;
-  #isPaused = false;
+  readonly #fromPeers: InputQueue;
+  readonly #fromClients: InputQueue;
   #scheduled = false;
   #running: Promise<void> | undefined;
   #timer: Timer | undefined;
@@ -33,21 +43,34 @@ export class EventLoop {
     /** Sees the effects of each step after they were carried out; for counters and logs. */
     readonly observe: (effects: ReplicaEffects) => void;
     readonly onFatal: (error: unknown) => void;
-    /** True: stop reading from peers and clients; false: go on. */
-    readonly onPressure: (isHigh: boolean) => void;
+    /** True: stop reading from this source; false: go on. */
+    readonly onPressure: (source: InputSource, isHigh: boolean) => void;
   }) {
     this.#machine = options.machine;
     this.#ports = options.ports;
     this.#observe = options.observe;
     this.#onFatal = options.onFatal;
-    this.#onPressure = options.onPressure;
+    const { onPressure } = options;
+    this.#fromPeers = new InputQueue({
+      sourceSizeBytesMax: peerSizeBytesMax,
+      // Each has its own bound, and there are few: a hostile one must not have the others paused.
+      sizeBytesMax: Number.POSITIVE_INFINITY,
+      // Blocks of one round belong together: to take some and leave others would look like a late replica.
+      everySourceEachTime: true,
+      pause: (peer, isPaused) => onPressure({ kind: 'peer', peer }, isPaused),
+    });
+    this.#fromClients = new InputQueue({
+      sourceSizeBytesMax: clientSizeBytesMax,
+      sizeBytesMax: clientsSizeBytesMax,
+      everySourceEachTime: false,
+      pause: (link, isPaused) => onPressure({ kind: 'client', link }, isPaused),
+    });
   }
 
   push(input: ReplicaInput): void {
     if (this.#stopped) return;
-    this.#queue.push(input);
-    this.#queueSizeBytes += sizeOf(input);
-    if (!this.#isPaused && this.#queueSizeBytes > queueSizeBytesMax) this.#press(true);
+    if (input.kind === 'client-request') this.#fromClients.push(input.link, input);
+    else this.#fromPeers.push(input.kind === 'peer-frame' ? input.from : input.peer, input);
     this.#schedule();
   }
 
@@ -74,32 +97,19 @@ export class EventLoop {
         })
         .finally(() => {
           this.#running = undefined;
-          if (this.#queue.length > 0) this.#schedule();
+          if (!this.#fromPeers.isEmpty || !this.#fromClients.isEmpty) this.#schedule();
         });
     });
   }
 
   async #run(): Promise<void> {
     this.#timer?.cancel();
-    const inputs = this.#queue;
-    this.#queue = [];
-    this.#queueSizeBytes = 0;
+    const inputs = [...this.#fromPeers.take(stepCostBytesMax), ...this.#fromClients.take(stepCostBytesMax)];
     const effects = this.#machine.step(inputs, monotonicMs(), now());
     await carryOut(effects, this.#ports);
     this.#observe(effects);
-    if (this.#isPaused && this.#queueSizeBytes < queueSizeBytesMax / 2) this.#press(false);
     if (effects.wakeAtMs !== undefined && !this.#stopped) {
       this.#timer = setTimer(Math.max(1, effects.wakeAtMs - monotonicMs()), () => this.#schedule());
     }
   }
-
-  #press(isHigh: boolean): void {
-    this.#isPaused = isHigh;
-    this.#onPressure(isHigh);
-  }
-}
-
-function sizeOf(input: ReplicaInput): number {
-  if (input.kind === 'peer-frame') return input.frame.length;
-  return input.kind === 'client-request' ? input.request.length : 0;
 }

@@ -28,7 +28,7 @@ import { CatchUp } from './catch-up.ts';
 import { ClientPort } from './client-port.ts';
 import { Counters } from './counters.ts';
 import type { ReplicaEffects } from './effects.ts';
-import { EventLoop } from './event-loop.ts';
+import { EventLoop, type InputSource } from './event-loop.ts';
 import { EvidenceLog } from './evidence-log.ts';
 import { ReplicaMachine } from './machine.ts';
 import { RoundIndex } from './round-index.ts';
@@ -173,7 +173,7 @@ class Replica implements RunningReplica {
       },
       observe: (effects) => this.#observe(effects),
       onFatal: (error) => void this.#fail(error),
-      onPressure: (isHigh) => this.#press(isHigh),
+      onPressure: (source, isHigh) => this.#press(source, isHigh),
     });
     this.#peers = new PeerLinks({
       self,
@@ -298,15 +298,12 @@ class Replica implements RunningReplica {
     for (const diagnostic of effects.diagnostics) this.#logger.warn(diagnostic, 'an operation of the service failed');
   }
 
-  #press(isHigh: boolean): void {
-    this.#counters.count(isHigh ? 'pressure-high' : 'pressure-low');
-    for (const index of this.#membership.members.keys()) {
-      if (index === this.#home.replicaIndex) continue;
-      if (isHigh) this.#peers.pause(index);
-      else this.#peers.resume(index);
-    }
-    if (isHigh) this.#clients.pauseAll();
-    else this.#clients.resumeAll();
+  /** Reads from a source no more, or again. Its frames wait in the network meanwhile, and everybody else is served. */
+  #press(source: InputSource, isHigh: boolean): void {
+    this.#counters.count(`pressure-${isHigh ? 'high' : 'low'} ${source.kind}`);
+    if (source.kind === 'client') this.#clients.pause(source.link, isHigh);
+    else if (isHigh) this.#peers.pause(source.peer);
+    else this.#peers.resume(source.peer);
   }
 
   /** The log failed or there is a bug: say nothing more, because what we say must be durable first. */
