@@ -9,19 +9,20 @@ import { containsReplica, emptySet, type ReplicaSet, withReplica } from '../memb
 
 /** The longest wait, and the wait before anything was measured. */
 const lingerMsMax = 50;
-/** Part of the wait that does not depend on the lag: timers and schedulers have this grain. */
-const lingerMsMin = 2;
-/** How often the median lag of the peers fits the wait. */
-const lagFactor = 3;
-/** Weight of the newest lag in the running mean. */
-const lagWeight = 0.2;
-/** Blocks in time that end a suspicion: at first one, doubled for each new suspicion up to the largest. */
-const timelyBlocksMax = 256;
+/** The shortest wait: timers and schedulers have this grain. */
+const lingerMsMin = 4;
+/** The wait is the usual lag and this many times its usual deviation, as TCP waits for an acknowledgement (RFC 6298). */
+const deviationFactor = 4;
+/** Weight of the newest lag in the running means. */
+const lagWeight = 0.1;
+/** Blocks in time that end a suspicion: at first two, doubled for each new suspicion up to the largest. */
+const timelyBlocksMax = 64;
 /** Blocks in time without a suspicion after which the peer's past is forgotten. */
-const goodRecordBlocks = 512;
+const goodRecordBlocks = 128;
 
 interface Peer {
   lagMs: number;
+  deviationMs: number;
   suspected: boolean;
   /** Blocks in time needed to end the next suspicion. */
   timelyNeeded: number;
@@ -39,7 +40,13 @@ export class Linger {
 
   constructor(options: { readonly n: number; readonly self: number }) {
     this.#self = options.self;
-    this.#peers = Array.from({ length: options.n }, () => ({ lagMs: 0, suspected: false, timelyNeeded: 1, timely: 0 }));
+    this.#peers = Array.from({ length: options.n }, () => ({
+      lagMs: 0,
+      deviationMs: 0,
+      suspected: false,
+      timelyNeeded: 1,
+      timely: 0,
+    }));
   }
 
   get waitMs(): number {
@@ -80,7 +87,9 @@ export class Linger {
     if (peer === undefined || author === this.#self) return;
     const lagMs = this.#lagMs(round, nowMs);
     if (lagMs === undefined) return;
-    peer.lagMs += lagWeight * (Math.min(lagMs, lingerMsMax) - peer.lagMs);
+    const difference = Math.min(lagMs, lingerMsMax) - peer.lagMs;
+    peer.lagMs += lagWeight * difference;
+    peer.deviationMs += lagWeight * (Math.abs(difference) - peer.deviationMs);
     if (lagMs > this.#waitMs) {
       peer.timely = 0;
       return;
@@ -107,11 +116,11 @@ export class Linger {
     }
   }
 
-  /** The wait follows the median lag of the others; called once for each proposal. */
+  /** The wait follows the median peer, so that one slow or hostile peer does not set it; called for each proposal. */
   adapt(): void {
-    const lags = this.#peers.filter((_, index) => index !== this.#self).map((peer) => peer.lagMs);
-    lags.sort((a, b) => a - b);
-    const median = lags[Math.floor((lags.length - 1) / 2)] ?? 0;
-    this.#waitMs = Math.min(lingerMsMax, lingerMsMin + lagFactor * median);
+    const others = this.#peers.filter((_, index) => index !== this.#self);
+    const waits = others.map((peer) => peer.lagMs + deviationFactor * peer.deviationMs).sort((a, b) => a - b);
+    const median = waits[Math.floor((waits.length - 1) / 2)] ?? 0;
+    this.#waitMs = Math.min(lingerMsMax, Math.max(lingerMsMin, median));
   }
 }

@@ -2,9 +2,11 @@
  * Files: the only door to the disk, and exactly the operations that storage needs. Tests put a file system in its
  * place that fails or crashes at the Nth write or fsync.
  *
+ * Writing and syncing block this process, by intent (docs/decisions/0015): nothing may leave before they end, so there is
+ * nothing to do meanwhile, and two hops to a thread and back cost more than a fast disk does.
  * Errors: those of the runtime, with their `code` (ENOENT, ENOSPC …); storage turns them into its own.
  */
-import { constants, type Stats } from 'node:fs';
+import { constants, fdatasyncSync, type Stats, writeSync } from 'node:fs';
 import { type FileHandle, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 
 export interface OpenFile {
@@ -112,13 +114,12 @@ class SystemFile implements OpenFile {
   async pwrite(bytes: Uint8Array, position: number): Promise<void> {
     let done = 0;
     while (done < bytes.length) {
-      const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, position + done);
-      done += bytesWritten;
+      done += writeSync(this.#handle.fd, bytes, done, bytes.length - done, position + done);
     }
   }
 
-  fdatasync(): Promise<void> {
-    return this.#handle.datasync();
+  async fdatasync(): Promise<void> {
+    fdatasyncSync(this.#handle.fd);
   }
 
   truncate(sizeBytes: number): Promise<void> {
