@@ -12,7 +12,7 @@ const forge = (
   content: Partial<BlockContent> & { readonly round: number; readonly parents: readonly Reference[] },
 ): Block =>
   encodeBlock({ epoch: 0, author: 3, timestamp: 0, requests: [], duties: [], ...content }, (digest) =>
-    sign(testKey(3), blockPreimage(digest)),
+    sign(testKey(content.author ?? 3), blockPreimage(digest)),
   );
 const give = (cluster: TestCluster, to: number, block: Block, from = 3): void =>
   cluster.step(to, [{ kind: 'peer-message', from, message: { kind: 'block', block: block.bytes } }]);
@@ -55,6 +55,22 @@ describe('an equivocator', () => {
     const held = cluster.replicas[0]?.status.heldBlocks;
     for (let timestamp = 2; timestamp < 50; timestamp++) give(cluster, 0, forge({ round: 1, parents, timestamp }));
     expect(cluster.replicas[0]?.status.heldBlocks).toBe(held);
+  });
+
+  it('cannot make others keep twins that only twins of an accomplice cite', () => {
+    const cluster = new TestCluster({ n: 7, f: 2 });
+    const genesis = [5, 0, 1, 2, 3, 4].map((author) => genesisReference(cluster.membership.epochGenesis, author));
+    const twins = Array.from({ length: 30 }, (_, timestamp) =>
+      forge({ author: 5, round: 1, parents: genesis, timestamp }),
+    );
+    const unknown = [0, 1, 2, 3].map((author) => ({ round: 1, author, digest: sha256(new Uint8Array([author])) }));
+    for (const { digest } of twins) {
+      const own = genesisReference(cluster.membership.epochGenesis, 6);
+      give(cluster, 0, forge({ author: 6, round: 2, parents: [own, { round: 1, author: 5, digest }, ...unknown] }), 6);
+    }
+    const held = cluster.replicas[0]?.status.heldBlocks ?? 0;
+    for (const twin of twins) give(cluster, 0, twin, 5);
+    expect(cluster.replicas[0]?.status.heldBlocks).toBe(held + 1);
   });
 
   it('has its twin stored where a block of another cites it, and all replicas commit the same', () => {

@@ -208,20 +208,30 @@ export class Acceptance {
     return this.#dag.firstOf(block.author, block.round) !== undefined && !this.#isNeededByOther(block);
   }
 
-  /** Does a parked block of another author cite this one, directly or through the author's own parked blocks? */
+  /**
+   * Does a parked block of another author cite this one, directly or through other parked blocks? A twin does not count
+   * for itself: it would be refused in its turn, and two hostile authors could have any number of each other's stored.
+   */
   #isNeededByOther(block: Reference): boolean {
     const visited = new Set<Digest>();
     const open: Reference[] = [block];
     for (let next = open.pop(); next !== undefined; next = open.pop()) {
       for (const digest of this.#missing.get(nameOf(next))?.waiting ?? []) {
         const waiting = this.#parked.get(digest)?.block;
-        if (waiting?.author !== block.author) return true;
-        if (visited.has(digest)) continue;
+        if (waiting === undefined || visited.has(digest)) continue;
+        if (waiting.author !== block.author && this.#isFirst(waiting)) return true;
         visited.add(digest);
         open.push(waiting);
       }
     }
     return false;
+  }
+
+  /** Is this parked block the only one of its author and round, or the one that was here before the others? */
+  #isFirst(block: Reference): boolean {
+    if (this.#dag.firstOf(block.author, block.round) !== undefined) return false;
+    const first = this.#parkedOf(block.author).find((parked) => parked.block.round === block.round);
+    return first?.block.digest === block.digest;
   }
 
   /**
