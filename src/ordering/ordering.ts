@@ -310,9 +310,11 @@ export class Ordering {
       this.#linger.ranOut(authors);
     }
     this.#linger.adapt();
-    const { rule, epoch } = this.#membership;
+    const { rule, epoch, parameters } = this.#membership;
+    const { n } = rule;
+    const { pruneDepth } = parameters;
     const dag = this.#dag;
-    const parents = chooseParents({ dag, n: rule.n, own: this.#own, round, latestRounds: this.#latestRounds });
+    const parents = chooseParents({ dag, n, own: this.#own, round, latestRounds: this.#latestRounds, pruneDepth });
     const stalled = round - this.#sequence.undecidedRound > limits.stalledRoundsMax;
     const decodedRequests = stalled ? [] : this.#pending.batch();
     const requests = decodedRequests.map((request) => request.bytes);

@@ -2,7 +2,8 @@
  * Parents: which blocks a new block cites (docs/protocol/ordering.md §2).
  *
  * The author's own latest block first, then for every other author the latest accepted block below the new round, left
- * out when the author's own history has it already. So a slow replica's blocks are never lost.
+ * out when the author's own history has it already. So a slow replica's blocks are never lost, unless they are so old
+ * that they would be pruned here before the others could fetch them: nobody could answer, and all would wait.
  */
 import type { Reference } from '../wire/block.ts';
 import type { BlockDag, Entry } from './block-dag.ts';
@@ -15,12 +16,14 @@ export function chooseParents(options: {
   readonly round: number;
   /** Highest round of an accepted block by each author: where the search begins. */
   readonly latestRounds: readonly number[];
+  readonly pruneDepth: number;
 }): readonly Reference[] {
-  const { dag, n, own, round, latestRounds } = options;
+  const { dag, n, own, round, latestRounds, pruneDepth } = options;
+  const lowestRound = Math.max(dag.lowestRound, round - citedDepth(pruneDepth));
   const parents: Reference[] = [own];
   for (let author = 0; author < n; author++) {
     if (author === own.author) continue;
-    const latest = latestOf(dag, author, Math.min(round - 1, latestRounds[author] ?? 0));
+    const latest = latestOf(dag, author, Math.min(round - 1, latestRounds[author] ?? 0), lowestRound);
     if (latest !== undefined && !latest.inOwnHistory) parents.push(referenceOf(latest));
   }
   return parents;
@@ -40,8 +43,13 @@ export function markOwnHistory(dag: BlockDag, own: Entry): void {
   }
 }
 
-function latestOf(dag: BlockDag, author: number, fromRound: number): Entry | undefined {
-  for (let round = fromRound; round >= dag.lowestRound; round--) {
+/** Rounds that a cited block may lie below the new one: a quarter of the depth is left to hand it on. */
+function citedDepth(pruneDepth: number): number {
+  return pruneDepth - (pruneDepth >> 2);
+}
+
+function latestOf(dag: BlockDag, author: number, fromRound: number, lowestRound: number): Entry | undefined {
+  for (let round = fromRound; round >= lowestRound; round--) {
     const entry = dag.firstOf(author, round);
     if (entry !== undefined) return entry;
   }
