@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { sign } from '../crypto/ed25519.ts';
 import { sha256 } from '../crypto/hash.ts';
 import { genesisReference } from '../membership/membership.ts';
-import { type Block, type BlockContent, encodeBlock, type Reference } from '../wire/block.ts';
+import { type Block, type BlockContent, decodeBlock, encodeBlock, type Reference } from '../wire/block.ts';
 import { limits } from '../wire/limits.ts';
 import { TestCluster, testKey, testRequest } from './testing/test-cluster.ts';
 import { blockPreimage } from './validity.ts';
@@ -87,6 +87,40 @@ describe('an equivocator', () => {
     cluster.settle(2_000);
     agreeAndContain(cluster, request.digest);
     for (const twin of requests) agreeAndContain(cluster, twin.digest);
+  });
+});
+
+describe('a withholder', () => {
+  it('that gives its block with a request to one replica only and dies does not keep the request from being ordered', () => {
+    const cluster = withoutReplica3();
+    const request = testRequest(cluster.membership, 5, 1);
+    give(cluster, 0, forge({ round: 1, parents: genesisParents(cluster), requests: [request.bytes] }));
+    // The client asks that replica too, for which the request is in good hands.
+    cluster.request(0, request);
+    cluster.settle(3_000);
+    agreeAndContain(cluster, request.digest);
+  });
+
+  it('cannot have more sent for what it fetches in a step than one answer may hold', () => {
+    const cluster = withoutReplica3();
+    for (let number = 1; number < 6; number++) {
+      cluster.request(number % 3, testRequest(cluster.membership, 0, number));
+      cluster.settle(50);
+    }
+    const [own] = cluster.logs[0] ?? [];
+    const decoded = decodeBlock(own as Uint8Array);
+    if (!decoded.ok) throw new Error(decoded.reason);
+    const references = Array.from({ length: limits.fetchReferencesMax }, () => decoded.value);
+    const fetches = Math.ceil((2 * limits.fetchReplySizeBytesMax) / (references.length * decoded.value.bytes.length));
+    const fetch = { kind: 'peer-message', from: 3, message: { kind: 'fetch', references } } as const;
+    cluster.step(
+      0,
+      Array.from({ length: fetches }, () => fetch),
+    );
+    const answered = cluster.inFlight.filter(({ to, message }) => to === 3 && message.kind === 'block');
+    const sizeBytes = answered.length * decoded.value.bytes.length;
+    expect(sizeBytes).toBeGreaterThan(limits.fetchReplySizeBytesMax / 2);
+    expect(sizeBytes).toBeLessThanOrEqual(limits.fetchReplySizeBytesMax);
   });
 });
 

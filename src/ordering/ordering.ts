@@ -76,6 +76,8 @@ export class Ordering {
   #catchUpAtMs = 0;
   #clockMs = 0;
   #isAskedForRounds = false;
+  /** Bytes of blocks that fetches of this step were answered with, by who asked. */
+  readonly #answeredSizeBytes = new Map<number, number>();
   #askFromGap = true;
 
   // Effects of the step in hand.
@@ -144,6 +146,7 @@ export class Ordering {
    */
   step(inputs: readonly OrderingInput[], nowMs: number, clockMs = nowMs): OrderingEffects {
     this.#clockMs = Math.max(0, Math.floor(clockMs));
+    this.#answeredSizeBytes.clear();
     // A quorum restored from the log has no time yet: waiting for the others begins now.
     this.#noteQuorum(nowMs);
     for (const input of inputs) this.#take(input, nowMs);
@@ -232,14 +235,15 @@ export class Ordering {
   }
 
   #answerFetch(from: number, references: readonly Reference[]): void {
-    let sizeBytes = 0;
+    let sizeBytes = this.#answeredSizeBytes.get(from) ?? 0;
     for (const { digest } of references) {
       const block = this.#dag.get(digest)?.block;
       if (block === undefined) continue;
+      if (sizeBytes + block.bytes.length > limits.fetchReplySizeBytesMax) break;
       sizeBytes += block.bytes.length;
-      if (sizeBytes > limits.fetchReplySizeBytesMax) return;
       this.#sendBlock(from, block.bytes);
     }
+    this.#answeredSizeBytes.set(from, sizeBytes);
   }
 
   #reject(rule: string, from: number, block?: { readonly author: number; readonly digest: Digest }): void {
@@ -401,8 +405,23 @@ export class Ordering {
     this.#stalledSinceMs = nowMs;
     this.#stallMs = Math.min(stallMsMax, this.#stallMs * 2);
     if (this.#ownBlock !== undefined) this.#sendBlock('all', this.#ownBlock.bytes);
+    if (this.#loadedBlocks > 0) this.#passOn();
     this.#forward();
     this.#askForRounds();
+  }
+
+  /**
+   * Says the newest blocks of others: no block of ours cites them yet, and their author may have given them to us alone.
+   * What they carry is work for everybody.
+   */
+  #passOn(): void {
+    const { highestQuorumRound } = this.#dag;
+    for (const round of [highestQuorumRound, highestQuorumRound + 1]) {
+      if (round < this.#own.round) continue;
+      for (const { author, block } of this.#dag.at(round)) {
+        if (block !== undefined && author !== this.#self) this.#sendBlock('all', block.bytes);
+      }
+    }
   }
 
   #isFarBehind(): boolean {

@@ -99,7 +99,7 @@ export const limits = {
   futureRoundsMax: 512,
   /** References in one fetch. More: the fetch is refused. */
   fetchReferencesMax: 256,
-  /** Bytes sent in answer to one fetch or catch-up (there, two whole rounds at least). More: the asker asks again. */
+  /** Bytes sent in answer to the fetches of one step, or to a catch-up (two whole rounds at least). More: asked again. */
   fetchReplySizeBytesMax: 8 * MiB,
   /** Requests waiting here to be put into a block. More: refused with `overloaded`. */
   pendingRequestsMax: 16_384,
