@@ -60,3 +60,41 @@ describe('an answer to a replica that fell behind', () => {
     expect(rounds.length).toBeLessThanOrEqual(8);
   });
 });
+
+describe('a replica that asks all the time', () => {
+  /** Each answer takes this long. */
+  const answerMs = 10;
+
+  async function logOfOneBlock() {
+    const log = new MemoryLog();
+    const roundIndex = new RoundIndex();
+    const [position] = await log.append([blockOf(1, 0, 1)]);
+    roundIndex.note(1, position as number);
+    const clock = { nowMs: 0 };
+    const answered: number[] = [];
+    const send = (to: number): void => {
+      answered.push(to);
+      clock.nowMs += answerMs;
+    };
+    const catchUp = new CatchUp({ log, roundIndex, send, failed: () => {}, nowMs: () => clock.nowMs });
+    return { catchUp, clock, answered };
+  }
+
+  it('gets an answer a fifth of the time at most, and keeps nobody else from one', async () => {
+    const { catchUp, clock, answered } = await logOfOneBlock();
+    while (clock.nowMs < 1_000) {
+      await catchUp.serve(3, 0);
+      clock.nowMs += 1;
+    }
+    expect(answered.length * answerMs).toBeLessThanOrEqual(200);
+    expect(answered.length * answerMs).toBeGreaterThanOrEqual(150);
+    await catchUp.serve(2, 0);
+    expect(answered.at(-1)).toBe(2);
+  });
+
+  it('has one answer at a time', async () => {
+    const { catchUp, answered } = await logOfOneBlock();
+    await Promise.all([catchUp.serve(3, 0), catchUp.serve(3, 0), catchUp.serve(3, 0)]);
+    expect(answered).toEqual([3]);
+  });
+});

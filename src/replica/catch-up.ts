@@ -2,10 +2,12 @@
  * Catch-up: sends whole rounds out of the log to a replica that fell behind.
  *
  * One answer at a time for each asker, of bounded size, read beside the event loop: what is in the log is durable
- * already, so this needs no order with anything else, and an asker who asks too often only waits for itself.
+ * already, so this needs no order with anything else. Reading costs the one thread of the replica, so after an answer its
+ * asker gets none for some time: one that asks all the time costs a fifth of that thread, not nearly all of it.
  * Liveness: an answer always brings the asker a new quorum when the log has one. An asker whose quorum is at round r
  * asks for what is above r - 1 and gets round r + 1 whole, however large: else it would ask for the same for ever.
  */
+import { monotonicMs } from '../platform/clock.ts';
 import type { BlockLog } from '../storage/block-log.ts';
 import { roundOfEncodedBlock } from '../wire/block.ts';
 import { limits } from '../wire/limits.ts';
@@ -14,13 +16,19 @@ import type { RoundIndex } from './round-index.ts';
 
 /** So many rounds are sent even when they take more than an answer may. */
 const wholeRounds = 2;
+/** After an answer its asker is not answered for so many times as long as that took. What it asks meanwhile is dropped. */
+const restFactor = 4;
+/** The longest such rest: a slow disk must not keep a replica back that asks in good faith. */
+const restMsMax = 1_000;
 
 export class CatchUp {
   readonly #log: BlockLog;
   readonly #roundIndex: RoundIndex;
   readonly #send: (to: number, frame: Uint8Array) => void;
   readonly #failed: (error: unknown) => void;
-  readonly #serving = new Set<number>();
+  readonly #nowMs: () => number;
+  /** By asker: no answer before this time; infinite while one is under way. */
+  readonly #restsUntilMs = new Map<number, number>();
 
   constructor(options: {
     readonly log: BlockLog;
@@ -28,23 +36,27 @@ export class CatchUp {
     readonly send: (to: number, frame: Uint8Array) => void;
     /** The log cannot be read. */
     readonly failed: (error: unknown) => void;
+    readonly nowMs?: () => number;
   }) {
     this.#log = options.log;
     this.#roundIndex = options.roundIndex;
     this.#send = options.send;
     this.#failed = options.failed;
+    this.#nowMs = options.nowMs ?? monotonicMs;
   }
 
-  /** Starts an answer, unless one to the same replica is under way; resolves when it is sent. Never rejects. */
+  /** Starts an answer, unless the same replica has just had one; resolves when it is sent. Never rejects. */
   async serve(to: number, afterRound: number): Promise<void> {
-    if (this.#serving.has(to)) return;
-    this.#serving.add(to);
+    const beganAtMs = this.#nowMs();
+    if (beganAtMs < (this.#restsUntilMs.get(to) ?? 0)) return;
+    this.#restsUntilMs.set(to, Number.POSITIVE_INFINITY);
     try {
       await this.#answer(to, afterRound);
     } catch (error) {
       this.#failed(error);
     } finally {
-      this.#serving.delete(to);
+      const endedAtMs = this.#nowMs();
+      this.#restsUntilMs.set(to, endedAtMs + Math.min(restMsMax, restFactor * (endedAtMs - beganAtMs)));
     }
   }
 

@@ -237,6 +237,10 @@ it('a flood of blocks, questions and half frames is bounded', async () => {
     socket.write(catchUp);
   }
   await write(framed(Buffer.alloc(4_000_000, 2), limits.frameSizeBytesMax));
+  // On and on, until their made-up parents have got so old that nobody asks for them.
+  await until('the horizon passes the first of them', async () =>
+    ((await statusOf(cluster, 0))?.round ?? 0) > first + 150 ? true : undefined,
+  );
   await load.goesOn(50);
   expect(await peakResidentBytes(cluster.pidOf(0))).toBeLessThan(before + 200 * 1024 * 1024);
   expect(socket.destroyed).toBe(false);
