@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { sign } from '../crypto/ed25519.ts';
+import { sign, verify } from '../crypto/ed25519.ts';
 import { sha256 } from '../crypto/hash.ts';
 import { genesisReference } from '../membership/membership.ts';
 import { type Block, type BlockContent, decodeBlock, encodeBlock, type Reference } from '../wire/block.ts';
 import { limits } from '../wire/limits.ts';
-import { TestCluster, testKey, testRequest } from './testing/test-cluster.ts';
-import { blockPreimage } from './validity.ts';
+import { Ordering } from './ordering.ts';
+import { TestCluster, testKey, testMembership, testRequest } from './testing/test-cluster.ts';
+import { blockPreimage, type SignatureCheck, Verifier } from './validity.ts';
 
 /** What replica 3 can say when an adversary has its key. */
 const forge = (
@@ -87,6 +88,48 @@ describe('an equivocator', () => {
     cluster.settle(2_000);
     agreeAndContain(cluster, request.digest);
     for (const twin of requests) agreeAndContain(cluster, twin.digest);
+  });
+});
+
+describe('requests of blocks that are dropped anyhow', () => {
+  /** Signatures that a replica checks when replica 3 gives it these blocks. */
+  const checksFor = (blocks: readonly Block[]): number => {
+    let checks = 0;
+    const membership = testMembership({ n: 4, f: 1 });
+    const check: SignatureCheck = (key, bytes, signature) => {
+      checks += 1;
+      return verify(key, bytes, signature);
+    };
+    const verifier = new Verifier({ membership, check });
+    const replica = new Ordering({ membership, self: 0, verifier, sign: (d) => sign(testKey(0), blockPreimage(d)) });
+    for (const { bytes } of blocks) {
+      replica.step([{ kind: 'peer-message', from: 3, message: { kind: 'block', block: bytes } }], 1_000);
+    }
+    return checks;
+  };
+  const cluster = new TestCluster({ n: 4, f: 1 });
+  const requests = (client: number): readonly Uint8Array[] =>
+    Array.from({ length: 20 }, (_, i) => testRequest(cluster.membership, client, i + 1).bytes);
+
+  it('are not checked when it is a twin that nobody needs', () => {
+    const parents = genesisParents(cluster);
+    const twins = [1, 2, 3].map((client) => forge({ round: 1, parents, requests: requests(client) }));
+    expect(checksFor(twins)).toBe(3 + 20);
+  });
+
+  it('are not checked when it would be parked and evicted at once', () => {
+    const made = (round: number): readonly Reference[] =>
+      [3, 0, 1, 2].map((author) => ({
+        round: round - 1,
+        author,
+        digest: sha256(new Uint8Array([author, round & 255])),
+      }));
+    const duties = Array.from({ length: 62 }, () => ({ kind: 1, payload: new Uint8Array(limits.dutySizeBytesMax) }));
+    const fillers = Array.from({ length: 8 }, (_, i) => forge({ round: i + 2, parents: made(i + 2), duties }));
+    const far = [20, 21].map((round) => forge({ round, parents: made(round), duties, requests: requests(round) }));
+    expect(checksFor([...fillers, ...far])).toBe(10);
+    const near = forge({ round: 2, parents: made(2), timestamp: 1, requests: requests(1) });
+    expect(checksFor([...fillers, near])).toBe(9 + 20);
   });
 });
 

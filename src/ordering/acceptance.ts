@@ -7,7 +7,7 @@
  */
 import type { Digest } from '../crypto/hash.ts';
 import { containsReplica, emptySet, type QuorumRule, type ReplicaSet, withReplica } from '../membership/membership.ts';
-import type { Reference } from '../wire/block.ts';
+import type { Block, Reference } from '../wire/block.ts';
 import { limits } from '../wire/limits.ts';
 import type { BlockDag } from './block-dag.ts';
 import type { VerifiedBlock } from './commit.ts';
@@ -39,8 +39,9 @@ interface Missing {
   askAtMs: number;
 }
 
-export interface Offered {
-  readonly accepted: readonly VerifiedBlock[];
+export interface Screened {
+  /** False: it would be dropped, whatever its requests are. */
+  readonly isWanted: boolean;
   readonly evidence: readonly Evidence[];
 }
 
@@ -105,27 +106,32 @@ export class Acceptance {
     return lowest;
   }
 
-  /** Takes a block that is not known yet; returns what became accepted, parents before children. */
-  offer(block: VerifiedBlock, from: number, nowMs: number): Offered {
-    const claimed = this.#claimedRounds[block.author] ?? 0;
-    if (block.round > claimed) this.#claimedRounds[block.author] = block.round;
+  /**
+   * Looks at a block that is not known yet and that its author has signed, before anybody takes the trouble to check the
+   * signatures of its requests.
+   */
+  screen(block: Block, from: number): Screened {
+    this.#noteClaim(block);
     if (block.round > this.#dag.highestQuorumRound + limits.futureRoundsMax) {
-      if (this.provenRound >= block.round - limits.futureRoundsMax) return { accepted: [], evidence: [] };
-      return this.#refused(block, from, 'too far in the future');
+      if (this.provenRound >= block.round - limits.futureRoundsMax) return { isWanted: false, evidence: [] };
+      return { isWanted: false, evidence: [this.#rejection(block, from, 'too far in the future')] };
     }
     const evidence = this.#equivocation(block);
-    if (this.#isUnwantedTwin(block)) return { accepted: [], evidence };
+    return { isWanted: !this.#isUnwantedTwin(block) && !this.#hasNoPlaceFor(block), evidence };
+  }
+
+  /** Takes a block that is wanted; returns what became accepted, parents before children. */
+  offer(block: VerifiedBlock, from: number, nowMs: number): readonly VerifiedBlock[] {
+    this.#noteClaim(block);
     const missingParents = block.parents.filter((parent) => !this.#isSettled(parent));
-    if (missingParents.length > 0) {
-      this.#park(block, from, missingParents, nowMs);
-      return { accepted: [], evidence };
-    }
-    return { accepted: this.#accept(block), evidence };
+    if (missingParents.length === 0) return this.#accept(block);
+    this.#park(block, from, missingParents, nowMs);
+    return [];
   }
 
   /** Takes back a block from our own log: it was accepted before, so its parents are here or pruned. */
   restore(block: VerifiedBlock): void {
-    if (block.round > (this.#claimedRounds[block.author] ?? 0)) this.#claimedRounds[block.author] = block.round;
+    this.#noteClaim(block);
     if (!this.knows(block)) this.#dag.insert(block);
   }
 
@@ -181,13 +187,27 @@ export class Acceptance {
     }
   }
 
-  #refused(block: VerifiedBlock, from: number, rule: string): Offered {
-    const rejection: Evidence = { kind: 'rejection', rule, from, author: block.author, digest: block.digest };
-    return { accepted: [], evidence: [rejection] };
+  #noteClaim({ author, round }: Reference): void {
+    if (round > (this.#claimedRounds[author] ?? 0)) this.#claimedRounds[author] = round;
+  }
+
+  #rejection(block: Block, from: number, rule: string): Evidence {
+    return { kind: 'rejection', rule, from, author: block.author, digest: block.digest };
+  }
+
+  /** Would it be parked, with no room left for its author, as the farthest of all, and so be evicted at once? */
+  #hasNoPlaceFor(block: Block): boolean {
+    const parkedHere = this.#parkedByAuthor[block.author];
+    if (parkedHere === undefined) return true;
+    const sizeBytes = (this.#parkedSizeBytes[block.author] ?? 0) + block.bytes.length;
+    const isFull = parkedHere.size >= limits.parkedPerAuthorMax || sizeBytes > limits.parkedPerAuthorSizeBytesMax;
+    if (!isFull || block.parents.every((parent) => this.#isSettled(parent))) return false;
+    for (const parked of parkedHere.values()) if (parked.block.round > block.round) return false;
+    return true;
   }
 
   /** Two different blocks of one author and round, reported once for each such pair of author and round. */
-  #equivocation(block: VerifiedBlock): readonly Evidence[] {
+  #equivocation(block: Block): readonly Evidence[] {
     const other =
       this.#dag.firstOf(block.author, block.round)?.block ??
       this.#parkedOf(block.author).find((parked) => parked.block.round === block.round)?.block;

@@ -219,19 +219,22 @@ export class Ordering {
     }
     const { digest, author } = decoded.value;
     if (this.#acceptance.knows(decoded.value)) return;
-    const verdict = this.#verifier.verifyBlock(decoded.value);
-    if (!verdict.ok) {
-      this.#reject(verdict.rule, from, { author, digest });
+    const rule = this.#verifier.ruleBrokenByAuthor(decoded.value);
+    if (rule !== undefined) {
+      this.#reject(rule, from, { author, digest });
       return;
     }
-    const { block } = verdict;
-    if (author === this.#self && block.round > this.#own.round && !this.#observer) {
+    if (author === this.#self && decoded.value.round > this.#own.round && !this.#observer) {
       this.#observer = true;
-      this.#reject('our own block, unknown to our log: the log was lost, or the key is used by another', from, block);
+      const why = 'our own block, unknown to our log: the log was lost, or the key is used by another';
+      this.#reject(why, from, { author, digest });
     }
-    const { accepted, evidence } = this.#acceptance.offer(block, from, nowMs);
+    const { isWanted, evidence } = this.#acceptance.screen(decoded.value, from);
     this.#evidence.push(...evidence);
-    for (const each of accepted) this.#noteAcceptedNow(each, nowMs);
+    if (!isWanted) return;
+    const verdict = this.#verifier.verifyRequests(decoded.value);
+    if (!verdict.ok) this.#reject(verdict.rule, from, { author, digest });
+    else this.#noteAcceptedNow(this.#acceptance.offer(verdict.block, from, nowMs), nowMs);
   }
 
   #answerFetch(from: number, references: readonly Reference[]): void {
@@ -252,12 +255,14 @@ export class Ordering {
 
   // ── acceptance ──
 
-  #noteAcceptedNow(block: VerifiedBlock, nowMs: number): void {
-    this.#linger.arrived(block.author, block.round, nowMs);
-    this.#undurable.push(block);
-    this.#undurableSizeBytes += block.bytes.length;
-    this.#noteAccepted(block);
-    this.#noteQuorum(nowMs);
+  #noteAcceptedNow(blocks: readonly VerifiedBlock[], nowMs: number): void {
+    for (const block of blocks) {
+      this.#linger.arrived(block.author, block.round, nowMs);
+      this.#undurable.push(block);
+      this.#undurableSizeBytes += block.bytes.length;
+      this.#noteAccepted(block);
+      this.#noteQuorum(nowMs);
+    }
   }
 
   #noteAccepted(block: VerifiedBlock): void {
@@ -293,7 +298,7 @@ export class Ordering {
         if (isLoaded(block)) this.#loadedBlocks -= 1;
         this.#pending.pruned(block);
       }
-      for (const block of freed) this.#noteAcceptedNow(block, nowMs);
+      this.#noteAcceptedNow(freed, nowMs);
       if (freed.length === 0) return;
     }
   }
@@ -329,9 +334,9 @@ export class Ordering {
 
   /** Takes an own new block in like any other, and lets it leave once it is durable. */
   #adopt(block: VerifiedBlock, nowMs: number): void {
-    const { accepted } = this.#acceptance.offer(block, this.#self, nowMs);
+    const accepted = this.#acceptance.offer(block, this.#self, nowMs);
     if (accepted[0] !== block) throw new Error(`invariant: own block of round ${block.round} was not accepted`);
-    for (const each of accepted) this.#noteAcceptedNow(each, nowMs);
+    this.#noteAcceptedNow(accepted, nowMs);
     this.#becomeOwn(block);
     this.#moveUndurable();
     this.#sendBlock('all', block.bytes);
