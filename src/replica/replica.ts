@@ -17,6 +17,7 @@ import { monotonicMs, now } from '../platform/clock.ts';
 import { installGuard } from '../platform/determinism.ts';
 import { randomBytes } from '../platform/random.ts';
 import type { BlockLog } from '../storage/block-log.ts';
+import { EvidenceFiles } from '../storage/evidence-files.ts';
 import { type Home, homePaths, openHome } from '../storage/home.ts';
 import { malformed } from '../storage/whole-file.ts';
 import { ClientListener } from '../transport/client-listener.ts';
@@ -141,7 +142,17 @@ class Replica implements RunningReplica {
     this.#log = log;
     this.#logger = options.logger.child({ replica: home.replicaId });
     this.#onReplay = options.onReplay;
-    this.#evidence = new EvidenceLog({ membership, logger: this.#logger, counters: this.#counters });
+    const evidenceFiles = new EvidenceFiles(home.directory);
+    this.#evidence = new EvidenceLog({
+      membership,
+      logger: this.#logger,
+      counters: this.#counters,
+      keep: (proof) => {
+        evidenceFiles.keep(proof).catch((error: unknown) => {
+          this.#logger.error({ err: error }, 'a proof of equivocation could not be written');
+        });
+      },
+    });
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });

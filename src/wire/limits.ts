@@ -127,8 +127,8 @@ export const limits = {
   countersMax: 128,
   /** Kinds of rejections logged, each once. More: counted only. */
   evidenceMax: 256,
-  /** Bytes of equivocating blocks kept as proof. More: counted, not kept (one pair is proof enough). */
-  evidenceSizeBytesMax: 32 * MiB,
+  /** Proofs of equivocation kept in a home, of at most two blocks each. More: counted, not kept: one is proof enough. */
+  evidenceFilesMax: 16,
 
   // ── client ──
 
