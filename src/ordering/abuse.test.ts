@@ -24,6 +24,10 @@ const withoutReplica3 = (): TestCluster => {
 };
 const genesisParents = (cluster: TestCluster): readonly Reference[] =>
   [3, 0, 1, 2].map((author) => genesisReference(cluster.membership.epochGenesis, author));
+const genesisOwnFirst = (cluster: TestCluster, own: number): readonly Reference[] =>
+  [own, ...[0, 1, 2, 3].filter((author) => author !== own)].map((author) =>
+    genesisReference(cluster.membership.epochGenesis, author),
+  );
 const agreeAndContain = (cluster: TestCluster, digest: string): void => {
   for (const index of [0, 1, 2]) {
     expect(cluster.committedRequests(index)).toContain(digest);
@@ -72,6 +76,33 @@ describe('an equivocator', () => {
     const held = cluster.replicas[0]?.status.heldBlocks ?? 0;
     for (const twin of twins) give(cluster, 0, twin, 5);
     expect(cluster.replicas[0]?.status.heldBlocks).toBe(held + 1);
+  });
+
+  it('has its twin fetched at once when a block of another turns out to need it', () => {
+    const cluster = withoutReplica3();
+    const parents = genesisParents(cluster);
+    const twins = [1, 2].map((timestamp) => forge({ round: 1, parents, timestamp })) as [Block, Block];
+    const others = [0, 1, 2].map((author) => forge({ author, round: 1, parents: genesisOwnFirst(cluster, author) }));
+    for (const block of [twins[0], ...others]) give(cluster, 0, block);
+    // Known before anybody needs it: a block of the twin's own author is no reason to fetch it.
+    const above = forge({ round: 2, parents: [twins[1], ...others] });
+    give(cluster, 0, above);
+    const fetchesOfTwin = (): number =>
+      cluster.inFlight.filter(
+        ({ message }) =>
+          message.kind === 'fetch' && message.references.some(({ digest }) => digest === twins[1].digest),
+      ).length;
+    expect(fetchesOfTwin()).toBe(0);
+    const round2 = [1, 2].map((author) =>
+      forge({
+        author,
+        round: 2,
+        parents: [others[author] as Block, ...others.filter((block) => block.author !== author)],
+      }),
+    ) as [Block, Block];
+    for (const block of round2) give(cluster, 0, block);
+    give(cluster, 0, forge({ author: 1, round: 3, parents: [round2[0], round2[1], above] }), 1);
+    expect(fetchesOfTwin()).toBe(1);
   });
 
   it('has its twin stored where a block of another cites it, and all replicas commit the same', () => {

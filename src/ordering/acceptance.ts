@@ -59,6 +59,8 @@ export class Acceptance {
   readonly #parkedSizeBytes: number[];
   /** By `nameOf` the reference: one that names a known block wrongly is as missing as one that names none. */
   readonly #missing = new Map<string, Missing>();
+  /** Missing twins that were not asked for, because nobody needed them; looked at again when a block is parked. */
+  readonly #unwanted = new Set<Missing>();
   /** Highest round of any validly signed block of each author, accepted or not. */
   readonly #claimedRounds: number[];
   /** (author, round) pairs whose equivocation was reported. */
@@ -155,6 +157,7 @@ export class Acceptance {
       if (missing.askAtMs > nowMs || this.#parked.has(missing.reference.digest)) continue;
       if (this.#isUnwantedTwin(missing.reference)) {
         missing.askAtMs = nowMs + fetchRetryMsMax;
+        this.#unwanted.add(missing);
         continue;
       }
       const to = this.#askedAt(missing);
@@ -281,6 +284,8 @@ export class Acceptance {
         this.#missing.set(name, { ...missed, attempts: 0, askAtMs: nowMs });
       }
     }
+    for (const missing of this.#unwanted) missing.askAtMs = nowMs;
+    this.#unwanted.clear();
     this.#evictFarthest(block.author);
   }
 
