@@ -5,7 +5,7 @@
 import { afterEach, expect, it } from 'vitest';
 import { ProcessCluster } from '../../bench/process-cluster.ts';
 import { KvLoad } from './kv-load.ts';
-import { converge, counted, statusOf } from './watching.ts';
+import { converge, counted, statusOf, until } from './watching.ts';
 
 let cluster: ProcessCluster;
 let load: KvLoad;
@@ -31,6 +31,14 @@ it('a lying replica is believed by nobody', async () => {
   cluster.restart(0);
   await cluster.ready(0);
   await load.goesOn(500);
+  // The others say what they see, r0 in its second life too.
+  for (const index of honest) {
+    await until(`r${index} accuses the liar`, async () => {
+      const status = await statusOf(cluster, index);
+      const isAccused = (name: RegExp) => status !== undefined && counted(status, name) > 0;
+      return isAccused(/^equivocation r3$/) && isAccused(/^rejected r3 /) ? true : undefined;
+    });
+  }
   const observations = load.observations.flat();
   await load.finish();
   expect(load.failures).toEqual([]);
@@ -44,13 +52,11 @@ it('a lying replica is believed by nobody', async () => {
   expect(observations.some(({ wrongReplies }) => wrongReplies > 0)).toBe(true);
   expect(observations.some(({ malformed }) => malformed > 0)).toBe(true);
 
-  // It still runs, and the others agree and accuse it, and nobody else.
+  // It still runs, and the others agree and accuse nobody else.
   expect(cluster.pidOf(liar)).not.toBe(0);
   expect((await statusOf(cluster, liar))?.commitIndex).toBe(999_999);
   for (const status of await converge(cluster, honest)) {
     expect(status.observer).toBe(false);
-    expect(counted(status, /^equivocation r3$/), status.replicaId).toBeGreaterThan(0);
-    expect(counted(status, /^rejected r3 /), status.replicaId).toBeGreaterThan(0);
     expect(counted(status, /^(?:equivocation|rejected) r[012]/), JSON.stringify(status.counters)).toBe(0);
   }
 }, 180_000);
