@@ -189,6 +189,33 @@ it('a request sent again, anywhere and by anybody, has the same reply and is exe
   for (const each of [client, thief, again]) each.close();
 });
 
+it('a request given to all replicas at the same moment is in several blocks and is executed once', async () => {
+  const first = await ClientByHand.dial(genesis, 0);
+  const birth = await first.attach();
+  const links = [first];
+  for (const index of [1, 2, 3]) {
+    const link = await ClientByHand.dial(genesis, index, first);
+    await link.attach();
+    links.push(link);
+  }
+  let number = 0;
+  for (let i = 0; i < 15; i++) {
+    const key = `once-${i}`;
+    const put = first.request(birth, { name: 'put', input: { key, value: 'x' } }, { number: ++number });
+    await first.ask(put);
+    // Were it executed again, there would be nothing left to delete, and a second reply would say so.
+    const remove = first.request(birth, { name: 'delete', input: { key } }, { number: ++number });
+    for (const link of links) link.send({ kind: 'request', request: remove.bytes });
+    const barrier = first.request(birth, { name: 'get', input: { key } }, { number: ++number });
+    for (const link of links) {
+      const replies = await link.askAfter(remove, barrier);
+      expect(replies.length).toBeGreaterThan(0);
+      for (const reply of replies) expect(outcomeOf(reply)).toEqual({ ok: true, value: { deleted: true } });
+    }
+  }
+  for (const link of links) link.close();
+});
+
 it('operations and sessions that do not exist fail, each with its reason, and change nothing', async () => {
   const client = await ClientByHand.dial(genesis, 0);
   const birth = await client.attach();

@@ -50,7 +50,6 @@ it('a lying replica is believed by nobody', async () => {
   const noticed = observations.filter(({ wrongReplies, malformed }) => wrongReplies + malformed > 0);
   expect(new Set(noticed.map(({ replicaIndex }) => replicaIndex))).toEqual(new Set([liar]));
   expect(observations.some(({ wrongReplies }) => wrongReplies > 0)).toBe(true);
-  expect(observations.some(({ malformed }) => malformed > 0)).toBe(true);
 
   // It still runs, and the others agree and accuse nobody else.
   expect(cluster.pidOf(liar)).not.toBe(0);

@@ -3,7 +3,7 @@
  *
  * In: `--home DIR`. It runs the real rooms, so that it is deep in the protocol, and stands between them and the world:
  * it shows different replicas different blocks of one round, validly signed, sends them garbage, tells clients wrong
- * results and wrong indexes, refuses good requests, and sends clients frames that nobody asked for.
+ * results, some at once, and wrong indexes, refuses good requests, and sends clients frames that nobody asked for.
  */
 import { setInterval } from 'node:timers';
 import { parseArgs } from 'node:util';
@@ -27,7 +27,9 @@ import { openHome } from '../../src/storage/home.ts';
 import { type ClientLink, ClientListener } from '../../src/transport/client-listener.ts';
 import { PeerLinks } from '../../src/transport/peer-links.ts';
 import { encodeReplicaToClient } from '../../src/wire/client-message.ts';
+import { encodeOutcomes } from '../../src/wire/outcome.ts';
 import { decodePeerMessage, encodePeerMessage } from '../../src/wire/peer-message.ts';
+import { decodeRequest } from '../../src/wire/request.ts';
 
 const garbageIntervalMs = 40;
 /** Of every so many requests one is refused. */
@@ -114,11 +116,27 @@ const clients = new ClientPort({
   status: () => ({ replicaId: home.replicaId, commitIndex: 999_999, stateDigest: 'f'.repeat(64) }),
   onRequest: (link, request) => {
     requests += 1;
+    lieAbout(request);
     if (requests % requestsPerRefusal !== 0) loop.push({ kind: 'client-request', link, request });
     else clients.refuse({ link, requestDigest: sha256(request), code: 'bad-signature', reason: 'so I say' });
   },
   onCounted: () => {},
 });
+
+/** A wrong result of the right form at once, long before anybody can have executed the request. */
+function lieAbout(bytes: Uint8Array): void {
+  const decoded = decodeRequest(bytes);
+  if (!decoded.ok) return;
+  const { client, session, digest, number, operations } = decoded.value;
+  clients.reply({
+    client: Buffer.from(client).toString('hex'),
+    sessionNonce: Buffer.from(session.nonce).toString('hex'),
+    requestDigest: digest,
+    number,
+    commitIndex: machine.commitIndex + 1,
+    result: encodeOutcomes(operations.map(() => ({ ok: true, value: 'a lie' }))),
+  });
+}
 
 /** Frames that no client has asked for, one kind for each link. */
 function pester(link: ClientLink): void {

@@ -187,6 +187,18 @@ export class ClientByHand {
     }
   }
 
+  /** Sends the second request once the first has a reply; all replies to the first until the second has its own. */
+  async askAfter(first: Request, second: Request): Promise<readonly Extract<ReplicaToClient, { kind: 'reply' }>[]> {
+    const replies: Extract<ReplicaToClient, { kind: 'reply' }>[] = [];
+    for (;;) {
+      const reply = await this.next('reply');
+      if (reply.requestDigest === second.digest) return replies;
+      if (reply.requestDigest !== first.digest) continue;
+      if (replies.length === 0) this.send({ kind: 'request', request: second.bytes });
+      replies.push(reply);
+    }
+  }
+
   close(): void {
     this.#link?.close();
   }
