@@ -138,8 +138,8 @@ describe('mistakes with progress', () => {
         ...calm,
         size: { n, f: (n - 1) / 3, k: 0 },
         networkAdversary: 'lasting-leader-scheduler',
-        safetyMs: 250,
-        progressMsMax: 250,
+        safetyMs: 4_000,
+        progressMsMax: 4_000,
       } as const;
       const without = { ...scheduled, parameters: { ...calm.parameters, period: 1_000_000 } };
       expect((await simulate({ seed: 1, scenario: scheduled })).verdict).toBe('agreed');

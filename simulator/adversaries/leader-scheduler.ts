@@ -2,14 +2,18 @@
  * Leader scheduler: an adversary that owns the network and knows who leads each steady slot.
  *
  * It lets each steady leader's block reach exactly f + 1 replicas in time, its author included; the others get it when
- * they have made their block of the next round, that is, after they voted without it. So there is neither a quorum of
- * votes nor of blames, and no steady slot is ever decided directly. Only a leader that it does not expect ends this:
+ * they have made their block of the next round, that is, after they voted without it. Nobody is overtaken, so that
+ * everybody makes a block of every round and nobody waits for one that is kept back. So there is neither a quorum of votes
+ * nor of blames, and no steady slot is ever decided directly. Only a leader that it does not expect ends this:
  * the fallback slot, whose coin it does not read (docs/protocol/ordering.md §6).
  */
 import type { Membership } from '../../src/membership/membership.ts';
 import { decodePeerMessage } from '../../src/wire/peer-message.ts';
 import type { NetworkAdversary, Passage } from '../network.ts';
 import { blockIn } from './adversary.ts';
+
+/** More than any replica lingers: by then it has made its block of the round, and cannot be overtaken and skip it. */
+const overtakingMs = 60;
 
 interface Seen {
   readonly round: number;
@@ -60,10 +64,12 @@ export function leaderScheduler(options: {
         keptBack = keptBack.filter((kept) => !due.includes(kept));
         for (const kept of due) deliver(kept.passage, kept.passage.delayMs);
       }
-      if (!isSteadyLeader(seen) || isChosen(seen.author, passage.to)) return passage.delayMs;
-      if ((rounds[passage.to] as number) > seen.round) return passage.delayMs;
-      keptBack.push({ passage, seen });
-      return undefined;
+      const roundOfReceiver = rounds[passage.to] as number;
+      if (isSteadyLeader(seen) && !isChosen(seen.author, passage.to) && roundOfReceiver <= seen.round) {
+        keptBack.push({ passage, seen });
+        return undefined;
+      }
+      return passage.delayMs + (seen.round > roundOfReceiver ? overtakingMs : 0);
     },
     heal() {
       if (lasting) return;
