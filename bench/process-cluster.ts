@@ -55,7 +55,7 @@ export class ProcessCluster {
 
   /** Makes a cluster in a temporary directory and starts all its replicas. */
   static async start(options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
-    const { replicas = 4, f, k, ranks = 1, service = 'kv', stderr = 'ignore' } = options;
+    const { replicas = 4, f, k, ranks, service = 'kv', stderr = 'ignore' } = options;
     const cluster = new ProcessCluster(await mkdtemp(join(tmpdir(), 'coterie-')), stderr);
     await createCluster({
       directory: cluster.clusterDirectory,
@@ -64,7 +64,7 @@ export class ProcessCluster {
       ...(k === undefined ? {} : { k }),
       service,
       basePort: await freePort(),
-      parameters: { ranks },
+      parameters: ranks === undefined ? {} : { ranks },
     });
     for (let index = 0; index < replicas; index++) cluster.restart(index);
     try {

@@ -17,8 +17,8 @@ const prunePeriodsMin = 4;
 /** Every replica keeps this many rounds in memory. */
 const pruneDepthMax = 65_536;
 
-/** What a new cluster uses: one fallback slot every 8 rounds, one steady leader a round, 8 periods kept. */
-export const defaultParameters: OrderingParameters = { period: 8, ranks: 1, pruneDepth: 64 };
+/** What a new cluster uses: a fallback slot every 8 rounds, four leaders a round (docs/decisions/0016), 8 periods kept. */
+export const defaultParameters: OrderingParameters = { period: 8, ranks: 4, pruneDepth: 64 };
 
 /** The largest f that n replicas allow with k in recovery; below 1 when they allow none. */
 export function largestF(n: number, k: number): number {
