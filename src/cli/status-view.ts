@@ -31,6 +31,10 @@ export interface StatusRow {
   readonly stateDigest: string | null;
   readonly requestsPerSecond: number | null;
   readonly suspected: readonly string[] | null;
+  /** It lost its log: it follows and answers, and signs nothing in this epoch. */
+  readonly observer: boolean | null;
+  /** Its process on its machine. */
+  readonly pid: number | null;
   readonly uptimeMs: number | null;
 }
 
@@ -61,6 +65,8 @@ export function statusRow({ replicaId, replicaIndex, clientAddress, answer }: Re
     stateDigest: textIn(status, 'stateDigest'),
     requestsPerSecond: numberIn(status, 'requestsPerSecond'),
     suspected: textsIn(status, 'suspected'),
+    observer: truthIn(status, 'observer'),
+    pid: numberIn(status, 'pid'),
     uptimeMs: numberIn(status, 'uptimeMs'),
   };
 }
@@ -106,6 +112,9 @@ export function formatStatus(report: ClusterStatus, terminal: Terminal): readonl
   for (const { replica, address, reason } of report.replicas) {
     if (reason !== null) out.push(`${replica} (${address}): ${printable(reason)}`);
   }
+  for (const { replica, observer } of report.replicas) {
+    if (observer === true) out.push(`${replica} is an observer: its log was lost, and it signs nothing in this epoch`);
+  }
   if (!report.agreed) {
     out.push(terminal.style('red', `different states at one commit index: ${[...differing].join(', ')}`));
   }
@@ -138,6 +147,11 @@ function numberIn(status: Value, name: string): number | null {
 function textIn(status: Value, name: string): string | null {
   const value = member(status, name);
   return typeof value === 'string' ? value : null;
+}
+
+function truthIn(status: Value, name: string): boolean | null {
+  const value = member(status, name);
+  return typeof value === 'boolean' ? value : null;
 }
 
 function textsIn(status: Value, name: string): readonly string[] | null {

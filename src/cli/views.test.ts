@@ -111,6 +111,11 @@ describe('the status of a cluster', () => {
     ]);
   });
 
+  it('says who is an observer', () => {
+    const lines = formatStatus(report([said(0, good), said(1, { ...good, observer: true })]), terminal);
+    expect(lines.at(-1)).toBe('r1 is an observer: its log was lost, and it signs nothing in this epoch');
+  });
+
   it('names the one whose state differs at the same commit, and not one that is merely behind', () => {
     const liar = { ...good, stateDigest: 'cd'.repeat(32) };
     const behind = { ...liar, commitIndex: 8 };
