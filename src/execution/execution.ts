@@ -30,6 +30,8 @@ export interface Reply {
   readonly commitIndex: number;
   /** Encoded outcomes (`wire/outcome.ts`). */
   readonly result: Uint8Array;
+  /** Place of the execution in the log, from 0; undefined when the request was refused and so not executed. */
+  readonly leafIndex: number | undefined;
 }
 
 /** Why an operation failed, in the words of this replica's engine: for its log, never for a result. */

@@ -27,6 +27,8 @@ export interface SessionName {
 export interface RememberedResult {
   readonly requestDigest: Digest;
   readonly commitIndex: number;
+  /** Place of the execution in the log, from 0. */
+  readonly leafIndex: number;
   readonly result: Uint8Array;
 }
 

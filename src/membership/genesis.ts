@@ -20,6 +20,9 @@ const pruneDepthMax = 65_536;
 /** What a new cluster uses: a fallback slot every 8 rounds, four leaders a round (docs/decisions/0016), 8 periods kept. */
 export const defaultParameters: OrderingParameters = { period: 8, ranks: 4, pruneDepth: 64 };
 
+/** Agreed time between two due heads of a new cluster. */
+export const defaultHeadIntervalMs = 10;
+
 /** The largest f that n replicas allow with k in recovery; below 1 when they allow none. */
 export function largestF(n: number, k: number): number {
   return Math.floor((n - 2 * k - 1) / 3);
@@ -55,10 +58,12 @@ export function firstMembership(genesis: Genesis): Decoded<Membership> {
   const fault = parameterFault(parameters, rule.n);
   if (fault !== undefined) return { ok: false, reason: fault };
   const members: Member[] = [];
-  for (const { replicaId, signingKey: text, linkKeyDigest, peerAddress, clientAddress } of genesis.replicas) {
-    const signingKey = importPublicKey(Buffer.from(text, 'hex'));
-    if (signingKey === undefined) return { ok: false, reason: `${replicaId}: its signing key is not a usable key` };
-    members.push({ replicaId, signingKey, linkKeyDigest, peerAddress, clientAddress });
+  for (const replica of genesis.replicas) {
+    const signingKey = importPublicKey(Buffer.from(replica.signingKey, 'hex'));
+    if (signingKey === undefined) {
+      return { ok: false, reason: `${replica.replicaId}: its signing key is not a usable key` };
+    }
+    members.push({ ...replica, signingKey });
   }
   const serviceId = serviceIdOf(genesis);
   return {
@@ -70,6 +75,7 @@ export function firstMembership(genesis: Genesis): Decoded<Membership> {
       members,
       rule,
       parameters,
+      headIntervalMs: genesis.headIntervalMs,
       genesisTimestamp: genesis.created,
     },
   };

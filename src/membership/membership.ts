@@ -82,8 +82,12 @@ export interface Member {
   readonly signingKey: PublicKey;
   /** SHA-256 of the DER SubjectPublicKeyInfo of its link key: the TLS key of both its ports is pinned to this. */
   readonly linkKeyDigest: Digest;
+  /** Dealings to it are encrypted to this: a compressed point of G1, 96 hex characters. */
+  readonly encryptionKey: string;
   readonly peerAddress: NetworkAddress;
   readonly clientAddress: NetworkAddress;
+  /** Where its HTTP interface listens. */
+  readonly httpAddress: NetworkAddress;
 }
 
 /** Parameters of the protocol that all replicas must share. */
@@ -106,6 +110,8 @@ export interface Membership {
   readonly members: readonly Member[];
   readonly rule: QuorumRule;
   readonly parameters: OrderingParameters;
+  /** Agreed time between two due heads of the log, at least. */
+  readonly headIntervalMs: number;
   /** Timestamp of round 0 in milliseconds since 1970. */
   readonly genesisTimestamp: number;
 }

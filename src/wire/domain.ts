@@ -22,6 +22,18 @@ export const domains = {
   state: tag('state'),
   /** The coin before the epoch has a service key. */
   genesisCoin: tag('genesis-coin'),
+  /** The service signs an epoch and a period: the coin. */
+  coin: tag('coin'),
+  /** The service signs the digest of a head of the log. */
+  head: tag('head'),
+  /** The service signs the digest of a membership statement. */
+  membership: tag('membership'),
+  /** What a dealing, its proofs and its ciphertexts are bound to. */
+  dealing: tag('dealing'),
+  /** A replica's secrets of key generation, derived from its seed for them. */
+  dealingSeed: tag('dealing-seed'),
+  /** What a sealed key share is bound to. */
+  keyShare: tag('key-share'),
   /** The key that authenticates a replica's own log on its own disk. */
   logKey: tag('log-key'),
 } as const satisfies Readonly<Record<string, Uint8Array>>;

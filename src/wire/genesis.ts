@@ -10,11 +10,12 @@ import { z } from 'zod';
 import { type PublicKeyText, parsePublicKey } from '../crypto/ed25519.ts';
 import { type Digest, parseDigest, sha256Of } from '../crypto/hash.ts';
 import { domains } from './domain.ts';
+import { encryptionKeySizeBytes } from './duty.ts';
 import { limits } from './limits.ts';
 import type { Decoded } from './reader.ts';
 import { Writer } from './writer.ts';
 
-export const genesisVersion = 1;
+export const genesisVersion = 2;
 
 /** Where something listens. */
 export interface GenesisAddress {
@@ -30,10 +31,14 @@ export interface GenesisReplica {
   readonly signingKey: PublicKeyText;
   /** SHA-256 of the DER SubjectPublicKeyInfo of its link key. */
   readonly linkKeyDigest: Digest;
+  /** Dealings to it are encrypted to this: a compressed point of G1, 96 hex characters. Checked by key generation. */
+  readonly encryptionKey: string;
   /** Where other replicas reach it. */
   readonly peerAddress: GenesisAddress;
   /** Where clients reach it. */
   readonly clientAddress: GenesisAddress;
+  /** Where its HTTP interface listens. */
+  readonly httpAddress: GenesisAddress;
 }
 
 export interface Genesis {
@@ -47,6 +52,8 @@ export interface Genesis {
   readonly f: number;
   readonly k: number;
   readonly parameters: { readonly period: number; readonly ranks: number; readonly pruneDepth: number };
+  /** Agreed time between two due heads of the log, at least. */
+  readonly headIntervalMs: number;
   /** The replica with index i is `replicas[i]`. */
   readonly replicas: readonly GenesisReplica[];
 }
@@ -96,6 +103,7 @@ const genesisForm = z.strictObject({
   f: z.number().int().min(0).max(limits.replicasMax),
   k: z.number().int().min(0).max(limits.replicasMax),
   parameters: z.strictObject({ period: wholeNumber, ranks: wholeNumber, pruneDepth: wholeNumber }),
+  headIntervalMs: z.number().int().min(1).max(60_000),
   replicas: z
     .array(
       z.strictObject({
@@ -107,8 +115,10 @@ const genesisForm = z.strictObject({
           'must be an Ed25519 public key of 64 lower-case hex characters',
         ),
         linkKeyDigest: parsed(parseDigest, 'must be a SHA-256 digest of 64 lower-case hex characters'),
+        encryptionKey: z.string().regex(/^[0-9a-f]{96}$/, 'must be a point of G1 of 96 lower-case hex characters'),
         peerAddress: address,
         clientAddress: address,
+        httpAddress: address,
       }),
     )
     .min(1)
@@ -148,8 +158,10 @@ function findRepetition({ replicas }: Genesis): string | undefined {
       replicaId: replica.replicaId,
       signingKey: replica.signingKey,
       linkKeyDigest: replica.linkKeyDigest,
+      encryptionKey: replica.encryptionKey,
       peerAddress: formatAddress(replica.peerAddress).toLowerCase(),
       clientAddress: formatAddress(replica.clientAddress).toLowerCase(),
+      httpAddress: formatAddress(replica.httpAddress).toLowerCase(),
     };
     for (const [field, value] of Object.entries(unique)) {
       const kind = field.endsWith('Address') ? 'address' : field;
@@ -168,11 +180,14 @@ export function formatGenesis(genesis: Genesis): string {
     replicaId: replica.replicaId,
     signingKey: replica.signingKey,
     linkKeyDigest: replica.linkKeyDigest,
+    encryptionKey: replica.encryptionKey,
     peerAddress: formatAddress(replica.peerAddress),
     clientAddress: formatAddress(replica.clientAddress),
+    httpAddress: formatAddress(replica.httpAddress),
   }));
-  const { version, name, service, created, f, k, parameters } = genesis;
-  return `${JSON.stringify({ version, name, service, created, f, k, parameters, replicas }, null, 2)}\n`;
+  const { version, name, service, created, f, k, parameters, headIntervalMs } = genesis;
+  const document = { version, name, service, created, f, k, parameters, headIntervalMs, replicas };
+  return `${JSON.stringify(document, null, 2)}\n`;
 }
 
 /** The canonical encoding. */
@@ -181,11 +196,13 @@ export function encodeGenesis(genesis: Genesis): Uint8Array {
   writer.u8(genesis.version).text(genesis.name).text(genesis.service).u64(genesis.created);
   writer.u16(genesis.f).u16(genesis.k);
   const { period, ranks, pruneDepth } = genesis.parameters;
-  writer.u64(period).u64(ranks).u64(pruneDepth);
+  writer.u64(period).u64(ranks).u64(pruneDepth).u64(genesis.headIntervalMs);
   writer.u16(genesis.replicas.length);
   for (const replica of genesis.replicas) {
     writer.text(replica.replicaId).fixed(Buffer.from(replica.signingKey, 'hex')).digest(replica.linkKeyDigest);
-    for (const { host, port } of [replica.peerAddress, replica.clientAddress]) writer.text(host).u16(port);
+    writer.fixed(Buffer.from(replica.encryptionKey, 'hex'), encryptionKeySizeBytes);
+    const { peerAddress, clientAddress, httpAddress } = replica;
+    for (const { host, port } of [peerAddress, clientAddress, httpAddress]) writer.text(host).u16(port);
   }
   return writer.finish();
 }

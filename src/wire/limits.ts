@@ -53,6 +53,11 @@ export const limits = {
   /** What a kept result counts for besides its bytes, so that many empty ones are bounded too. */
   sessionResultOverheadSizeBytes: 256,
 
+  /** Hashes in a proof of inclusion or consistency; enough for a log of 2^53 leaves. More: refused. */
+  proofHashesMax: 64,
+  /** An encoded statement of the service: a head, or a membership of all the replicas there may be. Larger: refused. */
+  statementSizeBytesMax: 64 * KiB,
+
   // ── local: protect one process ──
 
   /** One frame on a link: a block and its envelope. Larger: the link is closed and the peer counted. */

@@ -1,12 +1,13 @@
 /**
  * Peer messages: what one replica says to another on a link whose two ends are already authenticated.
  *
- * Only blocks carry authority, by their own signature; everything else here is a hint or a question.
+ * Blocks, shares and certificates carry authority by their own signature; everything else here is a hint or a question.
  */
 import type { Digest } from '../crypto/hash.ts';
 import { type Reference, readReferences, writeReference } from './block.ts';
+import { serviceSignatureSizeBytes } from './duty.ts';
 import { limits } from './limits.ts';
-import { type Decoded, decode, WireError } from './reader.ts';
+import { type Decoded, decode, type Reader, WireError } from './reader.ts';
 import { Writer } from './writer.ts';
 
 export const peerVersion = 1;
@@ -21,9 +22,30 @@ export type PeerMessage =
   /** Please send the blocks you have accepted of rounds above this one, lowest first, as many as fit. */
   | { readonly kind: 'catch-up'; readonly afterRound: number }
   /** These requests wait at the sender, who cannot propose alone. */
-  | { readonly kind: 'requests'; readonly requests: readonly Uint8Array[] };
+  | { readonly kind: 'requests'; readonly requests: readonly Uint8Array[] }
+  /** The sender's share of the service's signature of a statement. */
+  | {
+      readonly kind: 'share';
+      readonly statement: StatementKind;
+      /** Of the head's commit; 0 of a membership statement. */
+      readonly commitIndex: number;
+      /** SHA-256 of the encoded statement. */
+      readonly digest: Digest;
+      readonly share: Uint8Array;
+    }
+  /** A statement with the service's signature. */
+  | {
+      readonly kind: 'certificate';
+      readonly statement: StatementKind;
+      readonly encoded: Uint8Array;
+      readonly signature: Uint8Array;
+    };
 
-const kinds = { hello: 1, block: 2, fetch: 3, 'catch-up': 4, requests: 5 } as const;
+/** What the service signs: heads of its log, and who its replicas are. */
+export const statementKinds = ['head', 'membership'] as const;
+export type StatementKind = (typeof statementKinds)[number];
+
+const kinds = { hello: 1, block: 2, fetch: 3, 'catch-up': 4, requests: 5, share: 6, certificate: 7 } as const;
 
 export function encodePeerMessage(message: PeerMessage): Uint8Array {
   switch (message.kind) {
@@ -43,6 +65,16 @@ export function encodePeerMessage(message: PeerMessage): Uint8Array {
       const writer = new Writer(1024).u8(kinds.requests).u16(message.requests.length);
       for (const request of message.requests) writer.bytes(request);
       return writer.finish();
+    }
+    case 'share': {
+      const writer = new Writer(96).u8(kinds.share).u8(statementKinds.indexOf(message.statement));
+      writer.u64(message.commitIndex).digest(message.digest);
+      return writer.fixed(message.share, serviceSignatureSizeBytes).finish();
+    }
+    case 'certificate': {
+      const writer = new Writer(64 + message.encoded.length).u8(kinds.certificate);
+      writer.u8(statementKinds.indexOf(message.statement)).bytes(message.encoded);
+      return writer.fixed(message.signature, serviceSignatureSizeBytes).finish();
     }
   }
 }
@@ -69,8 +101,32 @@ export function decodePeerMessage(bytes: Uint8Array): Decoded<PeerMessage> {
         for (let i = 0; i < count; i++) requests.push(reader.bytes(limits.requestSizeBytesMax, 'request'));
         return { kind: 'requests', requests };
       }
+      case kinds.share: {
+        const statement = readStatementKind(reader);
+        const commitIndex = reader.u64('commit index');
+        const digest = reader.digest('digest');
+        return {
+          kind: 'share',
+          statement,
+          commitIndex,
+          digest,
+          share: reader.fixed(serviceSignatureSizeBytes, 'share'),
+        };
+      }
+      case kinds.certificate: {
+        const statement = readStatementKind(reader);
+        const encoded = reader.bytes(limits.statementSizeBytesMax, 'statement');
+        const signature = reader.fixed(serviceSignatureSizeBytes, 'signature');
+        return { kind: 'certificate', statement, encoded, signature };
+      }
       default:
         throw new WireError(`kind: ${kind} is unknown`);
     }
   });
+}
+
+function readStatementKind(reader: Reader): StatementKind {
+  const statement = statementKinds[reader.u8('statement')];
+  if (statement === undefined) throw new WireError('statement: unknown');
+  return statement;
 }
