@@ -18,6 +18,9 @@ export interface Ports {
   broadcast(frame: Uint8Array): void;
   refuse(refusal: ReplicaEffects['refusals'][number]): void;
   reply(reply: ReplicaEffects['replies'][number]): void;
+  certified(answer: ReplicaEffects['certified'][number]): void;
+  /** Starts sealing and storing our key share. */
+  seal(keyShare: bigint): void;
   /** Starts sending blocks above a round out of the log. */
   serve(to: number, afterRound: number): void;
 }
@@ -30,6 +33,7 @@ export async function carryOut(effects: ReplicaEffects, ports: Ports): Promise<v
       ports.roundIndex.note(roundOfEncodedBlock(bytes), positions[index] as number);
     }
   }
+  if (effects.seal !== undefined) ports.seal(effects.seal);
   for (const { to, message } of effects.send) {
     const frame = encodePeerMessage(message);
     if (to === 'all') ports.broadcast(frame);
@@ -37,5 +41,6 @@ export async function carryOut(effects: ReplicaEffects, ports: Ports): Promise<v
   }
   for (const refusal of effects.refusals) ports.refuse(refusal);
   for (const reply of effects.replies) ports.reply(reply);
+  for (const answer of effects.certified) ports.certified(answer);
   for (const { to, afterRound } of effects.serve) ports.serve(to, afterRound);
 }

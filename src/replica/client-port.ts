@@ -18,7 +18,10 @@ import {
   encodeReplicaToClient,
 } from '../wire/client-message.ts';
 import type { Value } from '../wire/value.ts';
-import type { ReplicaEffects } from './effects.ts';
+import type { ReplicaEffects, ReplicaInput } from './effects.ts';
+
+/** What clients give the event loop to do. */
+export type ClientInput = Extract<ReplicaInput, { readonly link: number }>;
 
 interface Attached {
   readonly link: ClientLink;
@@ -36,7 +39,7 @@ export class ClientPort {
   readonly #randomBytes: RandomBytes;
   readonly #commitIndex: () => number;
   readonly #status: () => Value;
-  readonly #onRequest: (link: number, request: Uint8Array) => void;
+  readonly #onInput: (input: ClientInput) => void;
   readonly #onCounted: (event: string) => void;
   readonly #links = new Map<number, Attached>();
   readonly #sessions = new Map<string, Set<ClientLink>>();
@@ -47,7 +50,7 @@ export class ClientPort {
     readonly randomBytes: RandomBytes;
     readonly commitIndex: () => number;
     readonly status: () => Value;
-    readonly onRequest: (link: number, request: Uint8Array) => void;
+    readonly onInput: (input: ClientInput) => void;
     readonly onCounted: (event: string) => void;
   }) {
     this.#serviceId = options.serviceId;
@@ -55,7 +58,7 @@ export class ClientPort {
     this.#randomBytes = options.randomBytes;
     this.#commitIndex = options.commitIndex;
     this.#status = options.status;
-    this.#onRequest = options.onRequest;
+    this.#onInput = options.onInput;
     this.#onCounted = options.onCounted;
   }
 
@@ -89,6 +92,11 @@ export class ClientPort {
     this.#links.get(link)?.link.send(frame);
   }
 
+  /** A proof, to the link that wants it, if it is still there. */
+  certified({ link, message }: ReplicaEffects['certified'][number]): void {
+    this.#links.get(link)?.link.send(encodeReplicaToClient(message));
+  }
+
   /** Reads from one link no more, or again. */
   pause(id: number, isPaused: boolean): void {
     const link = this.#links.get(id)?.link;
@@ -111,9 +119,13 @@ export class ClientPort {
       case 'status':
         attached.link.send(encodeReplicaToClient({ kind: 'status', status: this.#status() }));
         return;
+      case 'ask-head':
+        this.#onInput({ kind: 'client-asks-head', link: attached.link.id, logSize: message.logSize });
+        return;
       case 'request':
         if (attached.session !== undefined) {
-          this.#onRequest(attached.link.id, message.request);
+          const { request, certifyFrom } = message;
+          this.#onInput({ kind: 'client-request', link: attached.link.id, request, certifyFrom });
           return;
         }
         this.#onCounted('client-not-attached');
@@ -148,6 +160,7 @@ export class ClientPort {
 
   #remove({ link, session }: Attached): void {
     this.#links.delete(link.id);
+    this.#onInput({ kind: 'client-gone', link: link.id });
     if (session === undefined) return;
     const links = this.#sessions.get(session);
     links?.delete(link);

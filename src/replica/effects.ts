@@ -8,6 +8,7 @@ import type { Commit } from '../ordering/commit.ts';
 import type { Evidence } from '../ordering/effects.ts';
 import type { RefusalCode } from '../wire/client-message.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
+import type { CertifiedAnswer } from './certified-replies.ts';
 
 export type ReplicaInput =
   /** A frame from the replica at the other end of an authenticated link. */
@@ -15,16 +16,30 @@ export type ReplicaInput =
   /** Our link to this replica is up: what we sent before may be lost. */
   | { readonly kind: 'connected'; readonly peer: number }
   /** An encoded request from a client; `link` is any number that says where a refusal goes. */
-  | { readonly kind: 'client-request'; readonly link: number; readonly request: Uint8Array };
+  | {
+      readonly kind: 'client-request';
+      readonly link: number;
+      readonly request: Uint8Array;
+      /** Wants a certified reply; the client holds a head of so many leaves. */
+      readonly certifyFrom?: number | undefined;
+    }
+  /** A client asks for the newest certified head; it holds one of so many leaves. */
+  | { readonly kind: 'client-asks-head'; readonly link: number; readonly logSize: number }
+  /** A link to a client has ended: nothing more is to be sent there. */
+  | { readonly kind: 'client-gone'; readonly link: number };
 
 export interface ReplicaEffects {
   /** Encoded blocks to append to the log, durable before anything below. */
   readonly persist: readonly Uint8Array[];
+  /** A key share that is to be sealed and stored. It can be had again from the log, so nothing waits for it. */
+  readonly seal: bigint | undefined;
   readonly send: readonly { readonly to: number | 'all'; readonly message: PeerMessage }[];
   /** Peers that asked for blocks above a round: to be read from the log and sent. */
   readonly serve: readonly { readonly to: number; readonly afterRound: number }[];
   /** To every link attached to the reply's session, if any. */
   readonly replies: readonly Reply[];
+  /** Proofs, each to the link that wants it. */
+  readonly certified: readonly CertifiedAnswer[];
   readonly refusals: readonly {
     readonly link: number;
     /** Undefined when the request is too malformed to have one. */

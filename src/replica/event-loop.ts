@@ -69,7 +69,7 @@ export class EventLoop {
 
   push(input: ReplicaInput): void {
     if (this.#stopped) return;
-    if (input.kind === 'client-request') this.#fromClients.push(input.link, input);
+    if ('link' in input) this.#fromClients.push(input.link, input);
     else this.#fromPeers.push(input.kind === 'peer-frame' ? input.from : input.peer, input);
     this.#schedule();
   }

@@ -104,5 +104,6 @@ export class InputQueue {
 
 function sizeOf(input: ReplicaInput): number {
   if (input.kind === 'peer-frame') return input.frame.length;
-  return input.kind === 'client-request' ? input.request.length : 0;
+  if (input.kind === 'client-request') return input.request.length;
+  return input.kind === 'client-asks-head' ? inputCostBytes : 0;
 }

@@ -1,66 +1,115 @@
 /**
- * Replica machine: ordering and execution joined, still pure: inputs and the time in, effects out.
+ * Replica machine: ordering, execution, key generation and certification joined, still pure: inputs and the time in,
+ * effects out.
  *
  * In: frames from authenticated peers, link events, requests from clients. Out: `ReplicaEffects`, to be carried out in
- * the order of their fields. The event loop of a replica and the simulator both drive this very class.
+ * the order of their fields. The event loop of a replica and the simulator both drive this very class. Each commit is
+ * executed the moment it is decided: what comes after it may depend on it (docs/protocol/ordering.md §7).
  * Trust: an attacker who controls one replica's machine can keep silent, equivocate and lie to clients; the others'
  * machines agree all the same, and clients ask for f + 1 equal results.
  */
+import {
+  Certification,
+  type CertificationEffects,
+  type CertificationInput,
+  type CertificationStatus,
+} from '../certification/certification.ts';
+import type { PairingCurve } from '../crypto/curve.ts';
 import type { Digest } from '../crypto/hash.ts';
-import { type Diagnostic, Execution } from '../execution/execution.ts';
+import { type Diagnostic, Execution, type Reply } from '../execution/execution.ts';
 import type { OperationGuard } from '../execution/operation.ts';
 import { ReplyBatch } from '../execution/reply-batch.ts';
 import type { AnyService } from '../execution/service-definition.ts';
+import type { KeyProgress, KeySecrets } from '../keys/key-generation.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { Commit } from '../ordering/commit.ts';
+import type { DutySource } from '../ordering/duty-source.ts';
 import type { Evidence, OrderingEffects, OrderingInput } from '../ordering/effects.ts';
 import { Ordering, type OrderingStatus } from '../ordering/ordering.ts';
 import { type SignatureCheck, Verifier } from '../ordering/validity.ts';
-import type { RefusalCode } from '../wire/client-message.ts';
+import type { CertifiedHead, RefusalCode } from '../wire/client-message.ts';
+import type { Head } from '../wire/head.ts';
 import { decodePeerMessage } from '../wire/peer-message.ts';
-import { decodeRequest } from '../wire/request.ts';
+import { decodeRequest, type Request } from '../wire/request.ts';
+import { type CertifiedAnswer, CertifiedReplies, type Prover } from './certified-replies.ts';
 import type { ReplicaEffects, ReplicaInput } from './effects.ts';
+import { ServiceKey } from './service-key.ts';
 
 type Refusal = ReplicaEffects['refusals'][number];
+type ClientRequest = Extract<ReplicaInput, { readonly kind: 'client-request' }>;
 type Serve = ReplicaEffects['serve'][number];
 
 export interface MachineStatus extends OrderingStatus {
   readonly stateDigest: Digest;
   /** Agreed time of the last commit, milliseconds since 1970. */
   readonly timestamp: number;
+  /** Leaves in the log. */
+  readonly logSize: number;
+  readonly key: KeyProgress;
+  readonly certification: CertificationStatus;
+}
+
+export interface MachineOptions {
+  readonly membership: Membership;
+  readonly self: number;
+  /** Signs an own block: Ed25519 over `blockPreimage(digest)`. */
+  readonly sign: (digest: Digest) => Uint8Array;
+  readonly service: AnyService;
+  readonly curve: PairingCurve;
+  /** What this replica generates the service key with; undefined when it has lost it. */
+  readonly keySecrets: KeySecrets | undefined;
+  /** The key share that was sealed, if any. */
+  readonly sealedShare?: bigint | undefined;
+  readonly guard?: OperationGuard;
+  /** How signatures are checked; the simulator remembers answers across replicas. */
+  readonly check?: SignatureCheck;
+  /** The log was lost: accept and execute, propose and sign nothing. */
+  readonly observer?: boolean;
 }
 
 export class ReplicaMachine {
   readonly #verifier: Verifier;
   readonly #ordering: Ordering;
   readonly #execution: Execution;
+  readonly #key: ServiceKey;
+  readonly #certification: Certification;
+  readonly #certifiedReplies: CertifiedReplies;
   #operations = 0;
+  #hasKey = false;
+  #shareInUse: bigint | undefined;
+  /** The replay of the log is over: effects are for somebody. */
+  #isLive = false;
 
   // Effects of the step in hand.
   #serve: Serve[] = [];
   #refusals: Refusal[] = [];
   #replies = new ReplyBatch();
+  #certified: CertifiedAnswer[] = [];
   #evidence: Evidence[] = [];
   #diagnostics: Diagnostic[] = [];
+  #commits: Commit[] = [];
+  /** For the certification, at the end of the step. */
+  #toCertify: CertificationInput[] = [];
 
-  constructor(options: {
-    readonly membership: Membership;
-    readonly self: number;
-    /** Signs an own block: Ed25519 over `blockPreimage(digest)`. */
-    readonly sign: (digest: Digest) => Uint8Array;
-    readonly service: AnyService;
-    readonly guard?: OperationGuard;
-    /** How signatures are checked; the simulator remembers answers across replicas. */
-    readonly check?: SignatureCheck;
-    /** The log was lost: accept and execute, propose nothing. */
-    readonly observer?: boolean;
-  }) {
-    const { membership, self, sign, check, guard, observer } = options;
+  constructor(options: MachineOptions) {
+    const { membership, self, sign, check, guard, curve, observer = false } = options;
+    const { serviceId, epoch, headIntervalMs } = membership;
     this.#verifier = new Verifier(check === undefined ? { membership } : { membership, check });
-    this.#ordering = new Ordering({ membership, self, sign, verifier: this.#verifier, observer: observer ?? false });
-    this.#execution = new Execution(
-      guard === undefined ? { service: options.service } : { service: options.service, guard },
-    );
+    const anonymousClients = new Set(membership.members.map(({ signingKey }) => signingKey.text as string));
+    this.#execution = new Execution({
+      service: options.service,
+      serviceId,
+      epoch,
+      headIntervalMs,
+      anonymousClients,
+      ...(guard === undefined ? {} : { guard }),
+    });
+    const { keySecrets: secrets, sealedShare } = options;
+    this.#key = new ServiceKey({ curve, membership, self, secrets, sealedShare, observer });
+    this.#certification = new Certification({ curve, membership, self });
+    this.#certifiedReplies = new CertifiedReplies(this.#execution);
+    const duties = this.#duties();
+    this.#ordering = new Ordering({ membership, self, sign, verifier: this.#verifier, observer, duties });
   }
 
   /** Operations executed since this process started, replay of the log included. */
@@ -72,11 +121,39 @@ export class ReplicaMachine {
     return this.#execution.commitIndex;
   }
 
+  /** The newest head with the service's signature. */
+  get certifiedHead(): CertifiedHead | undefined {
+    return this.#certification.newest;
+  }
+
+  /** Who the replicas are, with the service's signature. */
+  get certifiedMembership(): Certification['membershipStatement'] {
+    return this.#certification.membershipStatement;
+  }
+
+  get divergence(): Certification['divergence'] {
+    return this.#certification.divergence;
+  }
+
+  /** Public key of the service, 192 hex characters; undefined while it is being generated. */
+  get serviceKey(): string | undefined {
+    const key = this.#key.transcript?.serviceKey;
+    return key === undefined ? undefined : Buffer.from(key).toString('hex');
+  }
+
+  /** Proofs from the log; undefined when it has no such leaf or size. */
+  get prover(): Prover {
+    return this.#execution;
+  }
+
   get status(): MachineStatus {
     return {
       ...this.#ordering.status,
       stateDigest: this.#execution.stateDigest,
       timestamp: this.#execution.timestamp,
+      logSize: this.#execution.logSize,
+      key: this.#key.progress,
+      certification: this.#certification.status,
     };
   }
 
@@ -85,49 +162,67 @@ export class ReplicaMachine {
    * only their form is checked. Throws an Error when a block is not one: the log was made by other code or is broken.
    */
   restore(blocks: readonly Uint8Array[]): void {
-    this.#execute(this.#ordering.restore(this.#verifier.restoreAll(blocks)));
+    this.#ordering.restore(this.#verifier.restoreAll(blocks));
     this.#replies = new ReplyBatch();
     this.#diagnostics = [];
+    this.#commits = [];
+    this.#evidence = [];
   }
 
   /**
-   * Takes inputs in order; then decides, proposes and executes. `nowMs`: milliseconds that never go back, for waiting;
-   * `clockMs`: milliseconds since 1970 by our own clock, for timestamps.
+   * Takes inputs in order; then decides, proposes, executes and certifies. `nowMs`: milliseconds that never go back, for
+   * waiting; `clockMs`: milliseconds since 1970 by our own clock, for timestamps.
    */
   step(inputs: readonly ReplicaInput[], nowMs: number, clockMs = nowMs): ReplicaEffects {
+    this.#isLive = true;
     const taken: OrderingInput[] = [];
     for (const input of inputs) this.#take(input, taken);
-    return this.#effects(this.#ordering.step(taken, nowMs, clockMs));
+    return this.#effects(this.#ordering.step(taken, nowMs, clockMs), nowMs);
   }
 
   /** Makes everything accepted durable; for a clean stop. */
   flush(): ReplicaEffects {
-    return this.#effects(this.#ordering.flush());
+    return this.#effects(this.#ordering.flush(), undefined);
   }
 
   #take(input: ReplicaInput, taken: OrderingInput[]): void {
     switch (input.kind) {
       case 'connected':
         taken.push(input);
+        this.#toCertify.push(input);
         return;
       case 'client-request':
-        this.#takeRequest(input.link, input.request, taken);
+        this.#takeRequest(input, taken);
         return;
-      case 'peer-frame': {
-        const { from } = input;
-        const decoded = decodePeerMessage(input.frame);
-        if (!decoded.ok) {
-          const rule = `message: ${decoded.reason}`;
-          this.#evidence.push({ kind: 'rejection', rule, from, author: undefined, digest: undefined });
-          return;
-        }
-        if (decoded.value.kind === 'catch-up') this.#serve.push({ to: from, afterRound: decoded.value.afterRound });
-        taken.push({ kind: 'peer-message', from, message: decoded.value });
-      }
+      case 'client-asks-head':
+        this.#certified.push(this.#certifiedReplies.head(input.link, input.logSize, this.certifiedHead));
+        return;
+      case 'client-gone':
+        this.#certifiedReplies.forget(input.link);
+        return;
+      case 'peer-frame':
+        this.#takeFrame(input.from, input.frame, taken);
     }
   }
 
-  #takeRequest(link: number, bytes: Uint8Array, taken: OrderingInput[]): void {
+  #takeFrame(from: number, frame: Uint8Array, taken: OrderingInput[]): void {
+    const decoded = decodePeerMessage(frame);
+    if (!decoded.ok) {
+      const rule = `message: ${decoded.reason}`;
+      this.#evidence.push({ kind: 'rejection', rule, from, author: undefined, digest: undefined });
+      return;
+    }
+    const message = decoded.value;
+    if (message.kind === 'share' || message.kind === 'certificate') {
+      this.#toCertify.push({ ...message, from });
+      return;
+    }
+    if (message.kind === 'catch-up') this.#serve.push({ to: from, afterRound: message.afterRound });
+    taken.push({ kind: 'peer-message', from, message });
+  }
+
+  #takeRequest(input: ClientRequest, taken: OrderingInput[]): void {
+    const { link, request: bytes } = input;
     const verified = this.#verifier.verifyRequest(bytes);
     if (!verified.ok) {
       const form = decodeRequest(bytes);
@@ -137,8 +232,9 @@ export class ReplicaMachine {
       return;
     }
     const request = verified.value;
+    if (input.certifyFrom !== undefined && !this.#want(link, request, input.certifyFrom)) return;
     const remembered = this.#execution.remembered(request);
-    if (remembered !== undefined) this.#replies.add(remembered);
+    if (remembered !== undefined) this.#answer(remembered);
     else if (this.#ordering.hasRoom) taken.push({ kind: 'request', request });
     else {
       const reason = 'too many requests are waiting here; try another replica, or later';
@@ -146,33 +242,113 @@ export class ReplicaMachine {
     }
   }
 
-  #execute(commits: readonly Commit[]): void {
-    for (const commit of commits) {
-      const applied = this.#execution.step(commit);
-      this.#operations += applied.operationCount;
-      for (const reply of applied.replies) this.#replies.add(reply);
-      this.#diagnostics.push(...applied.diagnostics);
-    }
+  /** Notes that a link wants a certified reply; false when it cannot have one here, and was told so. */
+  #want(link: number, { digest: requestDigest }: Request, heldLogSize: number): boolean {
+    const refuse = (reason: string): false => {
+      this.#refusals.push({ link, requestDigest, code: 'not-certifying', reason });
+      return false;
+    };
+    if (!this.#hasKey) return refuse('the service key is still being generated; ask for a quick reply, or later');
+    if (this.divergence !== undefined) return refuse('this replica has diverged; ask another one');
+    if (!this.#certifiedReplies.hasRoom)
+      return refuse('too many certified replies are waited for here; ask another one');
+    this.#certifiedReplies.want(link, requestDigest, heldLogSize);
+    return true;
   }
 
-  #effects(ordering: OrderingEffects): ReplicaEffects {
-    this.#execute(ordering.commits);
+  #answer(reply: Reply): void {
+    this.#replies.add(reply);
+    if (this.#isLive) this.#certifiedReplies.executed(reply);
+  }
+
+  /** What the ordering asks: a commit is executed the moment it is decided. */
+  #duties(): DutySource {
+    const key = this.#key;
+    const execution = this.#execution;
+    return {
+      committed: (commit) => this.#committed(commit),
+      get owed() {
+        return key.owed;
+      },
+      get hasWork() {
+        return key.transcript !== undefined && execution.hasUncertified;
+      },
+      get coin() {
+        return key.coin;
+      },
+    };
+  }
+
+  #committed(commit: Commit): void {
+    const applied = this.#execution.step(commit);
+    this.#operations += applied.operationCount;
+    for (const reply of applied.replies) this.#answer(reply);
+    this.#diagnostics.push(...applied.diagnostics);
+    this.#commits.push(commit);
+    this.#key.committed(commit);
+    this.#noteKey();
+    if (applied.head !== undefined) this.#noteDue(applied.head);
+  }
+
+  /** The certification learns of the key when there is one, and of our share when we have it. */
+  #noteKey(): void {
+    const { transcript, share } = this.#key;
+    if (transcript === undefined || (this.#hasKey && share === this.#shareInUse)) return;
+    this.#hasKey = true;
+    this.#shareInUse = share;
+    const { serviceKey, verificationKeys } = transcript;
+    this.#certification.setKey({ serviceKey, verificationKeys, share });
+  }
+
+  #noteDue(head: Head): void {
+    // While the log is replayed only the last one matters: it covers those before.
+    if (!this.#isLive) this.#toCertify = [];
+    this.#toCertify.push({ kind: 'due', head });
+  }
+
+  #certify(nowMs: number): CertificationEffects {
+    const logSize = this.#certifiedReplies.wantedLogSize;
+    if (logSize !== undefined) this.#toCertify.push({ kind: 'wanted', logSize });
+    const inputs = this.#toCertify;
+    this.#toCertify = [];
+    const effects = this.#certification.step(inputs, nowMs);
+    if (this.divergence !== undefined) this.#key.stop();
+    this.#certified.push(...this.#certifiedReplies.take(this.certifiedHead));
+    return effects;
+  }
+
+  #effects(ordering: OrderingEffects, nowMs: number | undefined): ReplicaEffects {
+    const certification = nowMs === undefined ? undefined : this.#certify(nowMs);
     const effects: ReplicaEffects = {
       persist: ordering.persist,
-      send: ordering.send,
+      seal: this.#key.takeShareToSeal(),
+      send: [...ordering.send, ...(certification?.send ?? [])],
       serve: this.#serve,
       replies: this.#replies.all,
+      certified: this.#certified,
       refusals: this.#refusals,
-      evidence: [...this.#evidence, ...ordering.evidence],
+      evidence: [
+        ...this.#evidence,
+        ...ordering.evidence,
+        ...this.#key.takeEvidence(),
+        ...(certification?.evidence ?? []),
+      ],
       diagnostics: this.#diagnostics,
-      commits: ordering.commits,
-      wakeAtMs: ordering.wakeAtMs,
+      commits: this.#commits,
+      wakeAtMs: earliest(ordering.wakeAtMs, certification?.wakeAtMs),
     };
     this.#serve = [];
     this.#replies = new ReplyBatch();
+    this.#certified = [];
     this.#refusals = [];
     this.#evidence = [];
     this.#diagnostics = [];
+    this.#commits = [];
     return effects;
   }
+}
+
+function earliest(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return Math.min(a, b);
 }

@@ -212,7 +212,7 @@ class Replica implements RunningReplica {
       randomBytes,
       commitIndex: () => this.#machine.commitIndex,
       status: () => this.status() as unknown as Value,
-      onRequest: (link, request) => this.#loop.push({ kind: 'client-request', link, request }),
+      onInput: (input) => this.#loop.push(input),
       onCounted: (event) => this.#counters.count(event),
     });
     this.#listener = new ClientListener({

@@ -135,6 +135,11 @@ export const limits = {
   /** Proofs of equivocation kept in a home, of at most two blocks each. More: counted, not kept: one is proof enough. */
   evidenceFilesMax: 16,
 
+  /** Requests of which a proof is waited for at one replica. More: refused with `not-certifying`. */
+  certifiedWishesMax: 16_384,
+  /** Bytes of results that wait there for a certified head. More: as above. */
+  certifiedWaitingSizeBytesMax: 64 * MiB,
+
   // ── client ──
 
   /** Requests a client keeps open at once; calls beyond wait and share the next request. Far below the window. */

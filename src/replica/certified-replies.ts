@@ -1,0 +1,147 @@
+/**
+ * Certified replies: who waits for a proof of which execution, and the proofs when a certified head covers them.
+ *
+ * In: wishes of clients, executions, the newest certified head. Out: certified replies for the links that want them. Pure;
+ * owns the wishes, bounded, and how far each link's chain of heads has got: the first head on a link goes on from the size
+ * its client named, each later one from the one before on that link (docs/protocol/certification.md).
+ */
+import type { Digest } from '../crypto/hash.ts';
+import type { Reply } from '../execution/execution.ts';
+import type { CertifiedHead, ReplicaToClient } from '../wire/client-message.ts';
+import { limits } from '../wire/limits.ts';
+
+export type CertifiedMessage = Extract<ReplicaToClient, { readonly kind: 'certified' | 'head' }>;
+
+/** Goes to one link. */
+export interface CertifiedAnswer {
+  readonly link: number;
+  readonly message: CertifiedMessage;
+}
+
+/** Where proofs come from: the log. Undefined when it cannot be given. */
+export interface Prover {
+  inclusionPath(leafIndex: number, logSize: number): readonly Digest[] | undefined;
+  consistencyPath(from: number, to: number): readonly Digest[] | undefined;
+}
+
+interface Waiting {
+  readonly reply: Reply & { readonly leafIndex: number };
+  readonly links: ReadonlySet<number>;
+}
+
+export class CertifiedReplies {
+  readonly #prover: Prover;
+  /** Links that want a proof of a request not executed yet, by its digest. */
+  readonly #wishes = new Map<Digest, Set<number>>();
+  /** Executed, and not covered by a certified head yet; in the order of the log but for what was executed before. */
+  #waiting: Waiting[] = [];
+  #waitingSizeBytes = 0;
+  #wishCount = 0;
+  /** Size of the last head on a link, or the one its client named. */
+  readonly #chains = new Map<number, number>();
+
+  constructor(prover: Prover) {
+    this.#prover = prover;
+  }
+
+  /** Is there room for another wish? */
+  get hasRoom(): boolean {
+    const { certifiedWishesMax, certifiedWaitingSizeBytesMax } = limits;
+    const count = this.#wishCount + this.#waiting.length;
+    return count < certifiedWishesMax && this.#waitingSizeBytes < certifiedWaitingSizeBytesMax;
+  }
+
+  /** The smallest log that a head must cover for somebody to get an answer; undefined when nobody waits. */
+  get wantedLogSize(): number | undefined {
+    let least: number | undefined;
+    for (const { reply } of this.#waiting) {
+      if (least === undefined || reply.leafIndex < least) least = reply.leafIndex + 1;
+    }
+    return least;
+  }
+
+  /** A link wants a proof of this request; it holds a head of so many leaves. */
+  want(link: number, requestDigest: Digest, heldLogSize: number): void {
+    this.#begin(link, heldLogSize);
+    const links = this.#wishes.get(requestDigest) ?? new Set();
+    if (links.has(link)) return;
+    this.#wishes.set(requestDigest, links.add(link));
+    this.#wishCount += 1;
+  }
+
+  /** A request was executed, or asked for again: whoever wants a proof of it waits for a head from now on. */
+  executed(reply: Reply): void {
+    const links = this.#wishes.get(reply.requestDigest);
+    if (links === undefined) return;
+    this.#wishes.delete(reply.requestDigest);
+    this.#wishCount -= links.size;
+    const { leafIndex } = reply;
+    // Refused, not executed: there is nothing to prove, and the quick replies say so.
+    if (leafIndex === undefined || links.size === 0) return;
+    this.#waiting.push({ reply: { ...reply, leafIndex }, links });
+    this.#waitingSizeBytes += reply.result.length;
+  }
+
+  /** A link is gone. */
+  forget(link: number): void {
+    this.#chains.delete(link);
+    for (const [digest, links] of this.#wishes) {
+      if (!links.delete(link)) continue;
+      this.#wishCount -= 1;
+      if (links.size === 0) this.#wishes.delete(digest);
+    }
+    // What waits is dropped when its turn comes: there is no such link then.
+  }
+
+  /** What the newest certified head covers, in order. */
+  take(newest: CertifiedHead | undefined): readonly CertifiedAnswer[] {
+    if (newest === undefined || this.#waiting.length === 0) return [];
+    const { logSize } = newest.head;
+    const covered = this.#waiting.filter(({ reply }) => reply.leafIndex < logSize);
+    if (covered.length === 0) return [];
+    this.#waiting = this.#waiting.filter(({ reply }) => reply.leafIndex >= logSize);
+    const answers: CertifiedAnswer[] = [];
+    for (const { reply, links } of covered) {
+      this.#waitingSizeBytes -= reply.result.length;
+      const { requestDigest, number, commitIndex, result, leafIndex } = reply;
+      const inclusionPath = this.#prover.inclusionPath(leafIndex, logSize);
+      if (inclusionPath === undefined) throw new Error(`invariant: leaf ${leafIndex} is not in a log of ${logSize}`);
+      for (const link of links) {
+        if (!this.#chains.has(link)) continue;
+        const proven = { requestDigest, number, commitIndex, result, leafIndex, inclusionPath };
+        answers.push({ link, message: { kind: 'certified', ...proven, ...this.#chained(link, newest) } });
+      }
+    }
+    return answers;
+  }
+
+  /** The newest certified head for a link whose client holds one of so many leaves. */
+  head(link: number, heldLogSize: number, newest: CertifiedHead | undefined): CertifiedAnswer {
+    if (newest === undefined) {
+      const none = { certifiedHead: undefined, consistentWith: 0, consistencyPath: [] };
+      return { link, message: { kind: 'head', ...none } };
+    }
+    this.#chains.set(link, heldLogSize);
+    return { link, message: { kind: 'head', ...this.#chained(link, newest) } };
+  }
+
+  #begin(link: number, heldLogSize: number): void {
+    if (!this.#chains.has(link)) this.#chains.set(link, heldLogSize);
+  }
+
+  /** Goes on from the last head of the link; from nothing when that one is not of our log. */
+  #chained(
+    link: number,
+    newest: CertifiedHead,
+  ): {
+    readonly certifiedHead: CertifiedHead;
+    readonly consistentWith: number;
+    readonly consistencyPath: readonly Digest[];
+  } {
+    const { logSize } = newest.head;
+    const held = this.#chains.get(link) ?? 0;
+    const path = held > 0 && held <= logSize ? this.#prover.consistencyPath(held, logSize) : undefined;
+    this.#chains.set(link, logSize);
+    return { certifiedHead: newest, consistentWith: path === undefined ? 0 : held, consistencyPath: path ?? [] };
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Service key: this replica's side of it: key generation while there is none, then its key share and the coin.
+ *
+ * In: commits, in order. Out: duties owed, the transcript and the coin from an agreed commit on, the key share when it can be
+ * had. Pure. Whether a share comes from the sealed file or from the log again makes no difference: only one that fits the
+ * transcript is used.
+ * Trust: an attacker who reads this replica's memory has its key share, and with f others' nothing more.
+ */
+import type { PairingCurve } from '../crypto/curve.ts';
+import { ThresholdCoin } from '../keys/coin-key.ts';
+import { type KeyEvidence, KeyGeneration, type KeyProgress, type KeySecrets } from '../keys/key-generation.ts';
+import type { Transcript } from '../keys/transcript.ts';
+import type { Membership } from '../membership/membership.ts';
+import type { Commit } from '../ordering/commit.ts';
+import type { Coin } from '../ordering/duty-source.ts';
+import type { Duty } from '../wire/block.ts';
+
+export interface ServiceKeyOptions {
+  readonly curve: PairingCurve;
+  readonly membership: Membership;
+  readonly self: number;
+  /** Undefined: this replica takes no part in key generation. */
+  readonly secrets: KeySecrets | undefined;
+  /** What the sealed file held. */
+  readonly sealedShare?: bigint | undefined;
+  /** An observer never signs. */
+  readonly observer: boolean;
+}
+
+export class ServiceKey {
+  readonly #curve: PairingCurve;
+  readonly #membership: Membership;
+  readonly #self: number;
+  readonly #observer: boolean;
+  readonly #generation: KeyGeneration;
+  readonly #sealedShare: bigint | undefined;
+  #coin: ThresholdCoin | undefined;
+  #share: bigint | undefined;
+  #toSeal: bigint | undefined;
+  #isStopped = false;
+
+  constructor(options: ServiceKeyOptions) {
+    const { curve, membership, self, secrets, observer } = options;
+    this.#curve = curve;
+    this.#membership = membership;
+    this.#self = self;
+    this.#observer = observer;
+    this.#sealedShare = options.sealedShare;
+    this.#generation = new KeyGeneration({ curve, membership, self, secrets: observer ? undefined : secrets });
+  }
+
+  get owed(): readonly Duty[] {
+    return this.#observer ? [] : this.#generation.owed;
+  }
+
+  get progress(): KeyProgress {
+    return this.#generation.progress;
+  }
+
+  get transcript(): Transcript | undefined {
+    return this.#generation.transcript;
+  }
+
+  get coin(): Coin | undefined {
+    return this.#coin;
+  }
+
+  /** Undefined while it cannot be had, and once this replica has stopped signing. */
+  get share(): bigint | undefined {
+    return this.#isStopped ? undefined : this.#share;
+  }
+
+  committed(commit: Commit): void {
+    this.#generation.committed(commit);
+    if (this.transcript !== undefined && this.#share === undefined) this.#findShare(this.transcript);
+  }
+
+  /** Signs nothing any more: this replica has diverged. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** A share that is not in the sealed file, once. */
+  takeShareToSeal(): bigint | undefined {
+    const share = this.#toSeal;
+    this.#toSeal = undefined;
+    return share;
+  }
+
+  takeEvidence(): readonly KeyEvidence[] {
+    return this.#generation.takeEvidence();
+  }
+
+  #findShare(transcript: Transcript): void {
+    this.#coin ??= new ThresholdCoin({
+      curve: this.#curve,
+      membership: this.#membership,
+      transcript,
+      keyShare: () => this.share,
+    });
+    if (this.#observer) return;
+    const sealed = this.#sealedShare;
+    if (sealed !== undefined && this.#fits(sealed, transcript)) {
+      this.#share = sealed;
+      return;
+    }
+    this.#share = this.#generation.keyShare;
+    this.#toSeal = this.#share;
+  }
+
+  #fits(share: bigint, transcript: Transcript): boolean {
+    const { g2 } = this.#curve;
+    const expected = transcript.verificationKeys[this.#self] as Uint8Array;
+    return Buffer.compare(g2.encode(g2.multiply(g2.generator, share)), expected) === 0;
+  }
+}
