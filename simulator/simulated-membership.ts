@@ -1,5 +1,8 @@
 /**
  * Simulated membership: an epoch of n replicas with real keys and addresses that nobody dials.
+ *
+ * What key generation runs on are keys of the stand-in curve, made from the replica's name, so that who needs the secrets
+ * behind a member can have them.
  */
 import { sha256Of } from '../src/crypto/hash.ts';
 import { type Membership, type OrderingParameters, quorumRule } from '../src/membership/membership.ts';
@@ -10,6 +13,20 @@ export interface ClusterSize {
   readonly n: number;
   readonly f: number;
   readonly k: number;
+}
+
+/** What a replica takes part in key generation with. */
+export interface SimulatedSecrets {
+  readonly decryptionKey: bigint;
+  readonly seed: Uint8Array;
+}
+
+/** The secrets of the replica with this index, the same in every simulation. */
+export function simulatedSecrets(index: number): SimulatedSecrets {
+  const hashOf = (what: string): Buffer => Buffer.from(sha256Of([Buffer.from(`${what} ${index}`, 'utf8')]), 'hex');
+  // 31 bytes: below the order of the group.
+  const decryptionKey = BigInt(`0x${hashOf('decryption key').subarray(1).toString('hex')}`);
+  return { decryptionKey, seed: hashOf('dealing seed') };
 }
 
 /** The membership of a simulation; the seed is part of the genesis, so every seed has coins of its own. */
@@ -24,11 +41,14 @@ export function simulatedMembership(size: ClusterSize, parameters: OrderingParam
       replicaId: `r${index}`,
       signingKey: keyOf(`replica ${index}`).publicKey,
       linkKeyDigest: sha256Of([Buffer.from(`link ${index}`, 'utf8')]),
+      encryptionKey: simulatedSecrets(index).decryptionKey.toString(16).padStart(96, '0'),
       peerAddress: unused,
       clientAddress: unused,
+      httpAddress: unused,
     })),
     rule: quorumRule(size),
     parameters,
+    headIntervalMs: 10,
     genesisTimestamp: simulationStartMs,
   };
 }

@@ -2,23 +2,26 @@ import { describe, expect, it } from 'vitest';
 import { signingKeyFromSeed } from '../crypto/ed25519.ts';
 import { sha256 } from '../crypto/hash.ts';
 import { type Genesis, serviceIdOf } from '../wire/genesis.ts';
-import { defaultParameters, firstMembership, largestF, parameterFault } from './genesis.ts';
+import { defaultHeadIntervalMs, defaultParameters, firstMembership, largestF, parameterFault } from './genesis.ts';
 
 function genesisOf(n: number, changes: Partial<Genesis> = {}): Genesis {
   return {
-    version: 1,
+    version: 2,
     name: 'test',
     service: 'kv',
     created: 1_700_000_000_000,
     f: 1,
     k: 0,
     parameters: defaultParameters,
+    headIntervalMs: defaultHeadIntervalMs,
     replicas: Array.from({ length: n }, (_, i) => ({
       replicaId: `r${i}`,
       signingKey: signingKeyFromSeed(Buffer.alloc(32, i + 1)).publicKey.text,
       linkKeyDigest: sha256(Buffer.from([i])),
+      encryptionKey: Buffer.alloc(48, i + 1).toString('hex'),
       peerAddress: { host: '127.0.0.1', port: 7400 + i },
       clientAddress: { host: '127.0.0.1', port: 7500 + i },
+      httpAddress: { host: '127.0.0.1', port: 7600 + i },
     })),
     ...changes,
   };

@@ -15,19 +15,22 @@ import {
 import { limits } from './limits.ts';
 
 const genesis: Genesis = {
-  version: 1,
+  version: 2,
   name: 'A ledger',
   service: './ledger.js',
   created: 1_700_000_000_000,
   f: 1,
   k: 0,
   parameters: { period: 8, ranks: 1, pruneDepth: 64 },
+  headIntervalMs: 10,
   replicas: [0, 1, 2, 3].map((i) => ({
     replicaId: `r${i}`,
     signingKey: signingKeyFromSeed(Buffer.alloc(32, i + 1)).publicKey.text,
     linkKeyDigest: sha256(Buffer.from([i])),
+    encryptionKey: Buffer.alloc(48, 0x80 + i).toString('hex'),
     peerAddress: { host: i === 0 ? '::1' : 'ledger.example.org', port: 7400 + i },
     clientAddress: { host: '10.0.0.1', port: 7500 + i },
+    httpAddress: { host: '10.0.0.1', port: 7600 + i },
   })),
 };
 

@@ -117,19 +117,22 @@ const replicaMessages: readonly ReplicaToClient[] = [
 ];
 
 const genesis: Genesis = {
-  version: 1,
+  version: 2,
   name: 'Golden',
   service: 'kv',
   created: 1_800_000_000_000,
   f: 1,
   k: 0,
   parameters: { period: 8, ranks: 1, pruneDepth: 64 },
+  headIntervalMs: 10,
   replicas: [0, 1, 2, 3].map((i) => ({
     replicaId: `replica-${i}`,
     signingKey: signingKeyFromSeed(filled(32, 10 * i)).publicKey.text,
     linkKeyDigest: digest(0x60 + i),
+    encryptionKey: Buffer.from(filled(48, 0x80 + i)).toString('hex'),
     peerAddress: { host: i === 3 ? '::1' : '127.0.0.1', port: 7_500 + i },
     clientAddress: { host: i === 3 ? '::1' : '127.0.0.1', port: 7_400 + i },
+    httpAddress: { host: i === 3 ? '::1' : '127.0.0.1', port: 7_600 + i },
   })),
 };
 

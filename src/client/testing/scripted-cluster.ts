@@ -4,7 +4,7 @@
  */
 import { importPublicKey, signingKeyFromSeed, verify } from '../../crypto/ed25519.ts';
 import { type Digest, sha256 } from '../../crypto/hash.ts';
-import { defaultParameters } from '../../membership/genesis.ts';
+import { defaultHeadIntervalMs, defaultParameters } from '../../membership/genesis.ts';
 import { type LinkCertificate, makeLinkCertificate } from '../../transport/certificate.ts';
 import { type ClientLink, ClientListener } from '../../transport/client-listener.ts';
 import {
@@ -13,7 +13,7 @@ import {
   encodeReplicaToClient,
   type ReplicaToClient,
 } from '../../wire/client-message.ts';
-import { type Genesis, serviceIdOf } from '../../wire/genesis.ts';
+import { type Genesis, genesisVersion, serviceIdOf } from '../../wire/genesis.ts';
 import { encodeOutcomes, failure, type Outcome } from '../../wire/outcome.ts';
 import { decodeRequest, type Operation, type Request, requestPreimage } from '../../wire/request.ts';
 import { decodeOwnValue, type Value } from '../../wire/value.ts';
@@ -154,19 +154,22 @@ export class ScriptedCluster {
       cluster.replicas.push(replica);
     }
     cluster.genesis = {
-      version: 1,
+      version: genesisVersion,
       name: 'scripted',
       service: 'echo',
       created: 1_700_000_000_000,
       f,
       k: 0,
       parameters: defaultParameters,
+      headIntervalMs: defaultHeadIntervalMs,
       replicas: cluster.replicas.map(({ port, certificate }, index) => ({
         replicaId: `r${index}`,
         signingKey: signingKeyFromSeed(Buffer.alloc(32, index + 1)).publicKey.text,
         linkKeyDigest: certificate.keyDigest,
+        encryptionKey: Buffer.alloc(48, index + 1).toString('hex'),
         peerAddress: { host: '127.0.0.1', port: index + 1 },
         clientAddress: { host: '127.0.0.1', port },
+        httpAddress: { host: '127.0.0.1', port: 100 + index },
       })),
     };
     cluster.serviceId = serviceIdOf(cluster.genesis);

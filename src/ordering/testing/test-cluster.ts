@@ -30,11 +30,14 @@ export function testMembership(options: { n: number; f: number; k?: number; rank
       replicaId: `r${index}`,
       signingKey: testKey(index).publicKey,
       linkKeyDigest: digestFrom(new Uint8Array(32)),
+      encryptionKey: 'ab'.repeat(48),
       peerAddress: { host: '127.0.0.1', port: 1 },
       clientAddress: { host: '127.0.0.1', port: 1 },
+      httpAddress: { host: '127.0.0.1', port: 1 },
     })),
     rule: quorumRule({ n, f, k }),
     parameters: { period: 8, ranks, pruneDepth: 32 },
+    headIntervalMs: 10,
     genesisTimestamp: 1_000,
   };
 }
