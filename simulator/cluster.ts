@@ -2,6 +2,7 @@
  * Cluster: all replicas, the network between them, the clients around them, and the checkers that watch.
  */
 import type { Digest } from '../src/crypto/hash.ts';
+import { plainCurve } from '../src/crypto/testing/plain-curve.ts';
 import type { Reply } from '../src/execution/execution.ts';
 import type { Membership } from '../src/membership/membership.ts';
 import { blockPreimage } from '../src/ordering/validity.ts';
@@ -10,6 +11,7 @@ import type { MachineStatus } from '../src/replica/machine.ts';
 import type { Adversary } from './adversaries/adversary.ts';
 import { leaderScheduler } from './adversaries/leader-scheduler.ts';
 import { AgreementChecker } from './checkers/agreement.ts';
+import { CertificationChecker } from './checkers/certification.ts';
 import { checkEvidence } from './checkers/evidence.ts';
 import { ExecutionChecker } from './checkers/execution.ts';
 import type { Report } from './checkers/violation.ts';
@@ -39,6 +41,7 @@ export class Cluster {
   readonly history = new History();
   readonly agreement: AgreementChecker;
   readonly execution: ExecutionChecker;
+  readonly certification: CertificationChecker;
   readonly #world: World;
   readonly #prng: Prng;
   readonly #signatures = new Signatures();
@@ -64,6 +67,7 @@ export class Cluster {
     this.#clientLoss = Math.min(0.1, scenario.links.loss);
     this.agreement = new AgreementChecker(report);
     this.execution = new ExecutionChecker(report);
+    this.certification = new CertificationChecker(report, plainCurve);
     if (scenario.adversaries.length > f) throw new RangeError(`at most f = ${f} adversaries`);
 
     const faulty = new Map(
@@ -174,6 +178,7 @@ export class Cluster {
       prng,
       membership: this.membership,
       signatures: this.#signatures,
+      curve: plainCurve,
       disk: new SimulatedDisk({ world: this.#world, prng: prng.fork(), conditions: disk }),
       clock: new Clock({
         offsetMs: prng.between(-clockErrorMsMax, clockErrorMsMax),
@@ -185,7 +190,10 @@ export class Cluster {
         send: (from, to, frame) => this.network.send(from, to, frame),
         reply: (replica, reply) => this.#reply(replica, reply),
         refused: (replica, { code, reason }) => this.#world.note(`r${replica} refuses a request: ${code}, ${reason}`),
-        stepped: (replica, effects, status) => this.#stepped(replica, effects, status),
+        certified: (replica, { message }) => {
+          if (this.correct.has(replica)) this.certification.answered(replica, message);
+        },
+        stepped: (replica, effects, machine) => this.#stepped(replica, effects, machine),
         restored: (replica, status) => this.#restored(replica, status),
       },
     });
@@ -197,7 +205,8 @@ export class Cluster {
     return replica;
   }
 
-  #stepped(replica: number, effects: ReplicaEffects, status: MachineStatus): void {
+  #stepped(replica: number, effects: ReplicaEffects, machine: Machine): void {
+    const { status } = machine;
     const { persist, send, commits, replies } = effects;
     if (persist.length + commits.length + replies.length > 0) {
       const last = commits.at(-1);
@@ -211,6 +220,7 @@ export class Cluster {
       this.agreement.committed(replica, commit);
       this.execution.committed(commit);
     }
+    this.certification.observe(replica, machine.serviceKey, machine.certifiedHead);
     if (commits.length > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateDigest);
     checkEvidence(replica, effects.evidence, this.correct, this.#report);
     for (const { operation, detail } of effects.diagnostics) {
@@ -221,12 +231,15 @@ export class Cluster {
   #restored(replica: number, status: MachineStatus): void {
     if (!this.correct.has(replica)) return;
     this.agreement.restored(replica, status.commitIndex);
+    this.certification.restored(replica);
     if (status.commitIndex > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateDigest);
   }
 
   #toReplica(replica: number, request: Uint8Array): void {
     if (this.#prng.chance(this.#clientLoss)) return;
-    this.#world.after(this.#clientDelayMs(), '', () => this.#replicaOf(replica).request(0, request));
+    this.#world.after(this.#clientDelayMs(), '', () =>
+      this.#replicaOf(replica).request(0, request, this.#prng.chance(0.5)),
+    );
   }
 
   #reply(replica: number, reply: Reply): void {

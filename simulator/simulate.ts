@@ -53,6 +53,9 @@ export interface SimulationResult {
   /** Requests that clients have accepted results of. */
   readonly requests: number;
   readonly operations: number;
+  /** Heads with the service's signature, and certified replies that were checked. */
+  readonly certifiedHeads: number;
+  readonly certifiedReplies: number;
   readonly virtualMs: number;
   /** From the heal until everything demanded was there; undefined when it never was. */
   readonly recoveryMs: number | undefined;
@@ -140,7 +143,9 @@ async function demandProgress(world: World, cluster: Cluster, failed: () => bool
     ]);
   }
   const isDone = (): boolean =>
-    cluster.clients.every(({ openRequests }) => openRequests === 0) && behind(cluster).length === 0;
+    cluster.clients.every(({ openRequests }) => openRequests === 0) &&
+    behind(cluster).length === 0 &&
+    uncertified(cluster).length === 0;
   await world.run(healedAtMs + cluster.scenario.progressMsMax, () => failed() || isDone());
   return isDone() ? world.nowMs - healedAtMs : undefined;
 }
@@ -149,6 +154,15 @@ async function demandProgress(world: World, cluster: Cluster, failed: () => bool
 function behind(cluster: Cluster): readonly number[] {
   const { lastRequestIndex } = cluster.execution;
   return [...cluster.correct].filter((index) => commitIndexOf(cluster, index) < lastRequestIndex);
+}
+
+/** Correct replicas that have results no certified head covers: an idle cluster ends with none. */
+function uncertified(cluster: Cluster): readonly number[] {
+  return [...cluster.correct].filter((index) => {
+    const machine = cluster.replicas[index]?.machine;
+    if (machine?.certifiedHead === undefined) return true;
+    return machine.certifiedHead.head.logSize < machine.status.logSize;
+  });
 }
 
 function commitIndexOf(cluster: Cluster, index: number): number {
@@ -160,7 +174,12 @@ function waitedFor(cluster: Cluster): string {
   const open = cluster.clients.filter(({ openRequests }) => openRequests > 0).map((client) => client.describeOpen());
   const where = behind(cluster).map((index) => `r${index} at commit ${commitIndexOf(cluster, index)}`);
   if (where.length > 0) where.push(`the last commit with a request is ${cluster.execution.lastRequestIndex}`);
-  return [...open, ...where].join('; ');
+  const certifying = uncertified(cluster).map((index) => {
+    const machine = cluster.replicas[index]?.machine;
+    const { logSize = 0, key } = machine?.status ?? {};
+    return `r${index} has a certified head of ${machine?.certifiedHead?.head.logSize ?? 'no'} of ${logSize} leaves, key ${JSON.stringify(key)}`;
+  });
+  return [...open, ...where, ...certifying].join('; ');
 }
 
 function resultOf(run: {
@@ -195,6 +214,8 @@ function resultOf(run: {
     commits: cluster.agreement.highestIndex,
     requests: cluster.history.acknowledged.length,
     operations: cluster.execution.operations,
+    certifiedHeads: cluster.certification.heads,
+    certifiedReplies: cluster.certification.replies,
     virtualMs: world.nowMs,
     recoveryMs,
     firstDivergence: first,

@@ -17,6 +17,8 @@ export class SimulatedDisk {
   readonly #prng: Prng;
   readonly #sync: () => Promise<void>;
   #log: MemoryLog;
+  /** The key share that a replica has sealed here. */
+  sealedShare: bigint | undefined;
 
   constructor(options: { readonly world: World; readonly prng: Prng; readonly conditions: DiskConditions }) {
     const { world, prng } = options;
@@ -42,5 +44,6 @@ export class SimulatedDisk {
   /** The disk is replaced by an empty one. */
   lose(): void {
     this.#log = new MemoryLog({ sync: this.#sync });
+    this.sealedShare = undefined;
   }
 }

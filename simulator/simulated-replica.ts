@@ -4,27 +4,36 @@
  */
 
 import { kv } from '../services/kv/kv.ts';
+import type { PairingCurve } from '../src/crypto/curve.ts';
 import type { Digest } from '../src/crypto/hash.ts';
 import type { Reply } from '../src/execution/execution.ts';
+import type { AnyService } from '../src/execution/service-definition.ts';
+import type { KeySecrets } from '../src/keys/key-generation.ts';
 import type { Membership } from '../src/membership/membership.ts';
 import { blockPreimage, type SignatureCheck } from '../src/ordering/validity.ts';
 import { carryOut, type Ports } from '../src/replica/carry-out.ts';
 import { CatchUp } from '../src/replica/catch-up.ts';
+import type { CertifiedAnswer } from '../src/replica/certified-replies.ts';
 import type { ReplicaEffects, ReplicaInput } from '../src/replica/effects.ts';
 import { type MachineStatus, ReplicaMachine } from '../src/replica/machine.ts';
 import { RoundIndex } from '../src/replica/round-index.ts';
 import { roundOfEncodedBlock } from '../src/wire/block.ts';
+import type { CertifiedHead } from '../src/wire/client-message.ts';
 import { decodePeerMessage, type PeerMessage } from '../src/wire/peer-message.ts';
 import type { Adversary, Outgoing } from './adversaries/adversary.ts';
 import type { Clock } from './clock.ts';
 import { keyOf, type Signatures } from './keys.ts';
 import type { Prng } from './prng.ts';
 import type { SimulatedDisk } from './simulated-disk.ts';
+import { simulatedSecrets } from './simulated-membership.ts';
 import type { Cancellable, World } from './world.ts';
 
 /** What of the machine the loop needs: tests put a broken one in its place to see whether a checker notices. */
 export interface Machine {
   readonly status: MachineStatus;
+  readonly certifiedHead: CertifiedHead | undefined;
+  /** 192 hex characters; undefined while it is being generated. */
+  readonly serviceKey: string | undefined;
   restore(blocks: readonly Uint8Array[]): void;
   step(inputs: readonly ReplicaInput[], nowMs: number, clockMs: number): ReplicaEffects;
 }
@@ -36,10 +45,15 @@ export interface MachineOptions {
   readonly check: SignatureCheck;
   /** Its disk was lost, and it knows. */
   readonly observer: boolean;
+  readonly curve: PairingCurve;
+  readonly keySecrets: KeySecrets | undefined;
+  /** What its disk has sealed. */
+  readonly sealedShare: bigint | undefined;
+  readonly service: AnyService;
 }
 
-export function productionMachine({ membership, self, sign, check, observer }: MachineOptions): Machine {
-  return new ReplicaMachine({ membership, self, sign, check, observer, service: kv });
+export function productionMachine(options: MachineOptions): Machine {
+  return new ReplicaMachine(options);
 }
 
 /** What the rest of the simulation is told, and how the replica reaches it. */
@@ -47,8 +61,9 @@ export interface ReplicaPorts {
   readonly send: (from: number, to: number, frame: Uint8Array) => void;
   readonly reply: (replica: number, reply: Reply) => void;
   readonly refused: (replica: number, refusal: ReplicaEffects['refusals'][number]) => void;
+  readonly certified: (replica: number, answer: CertifiedAnswer) => void;
   /** A step's effects, now that what they rest on is durable; `status` is that of the machine after the step. */
-  readonly stepped: (replica: number, effects: ReplicaEffects, status: MachineStatus) => void;
+  readonly stepped: (replica: number, effects: ReplicaEffects, machine: Machine) => void;
   /** The machine is back from its log. */
   readonly restored: (replica: number, status: MachineStatus) => void;
 }
@@ -67,6 +82,7 @@ export class SimulatedReplica {
   readonly #ports: ReplicaPorts;
   readonly #membership: Membership;
   readonly #signatures: Signatures;
+  readonly #curve: PairingCurve;
   readonly #makeMachine: (options: MachineOptions) => Machine;
 
   #machine: Machine | undefined;
@@ -89,6 +105,7 @@ export class SimulatedReplica {
     readonly prng: Prng;
     readonly membership: Membership;
     readonly signatures: Signatures;
+    readonly curve: PairingCurve;
     readonly disk: SimulatedDisk;
     readonly clock: Clock;
     readonly ports: ReplicaPorts;
@@ -104,6 +121,7 @@ export class SimulatedReplica {
     this.#ports = options.ports;
     this.#membership = options.membership;
     this.#signatures = options.signatures;
+    this.#curve = options.curve;
     this.#makeMachine = options.makeMachine;
   }
 
@@ -113,6 +131,10 @@ export class SimulatedReplica {
 
   get status(): MachineStatus | undefined {
     return this.#machine?.status;
+  }
+
+  get machine(): Machine | undefined {
+    return this.#machine;
   }
 
   /** Starts from what the disk holds; does nothing when it is up. `started` is called when it takes input. */
@@ -179,8 +201,9 @@ export class SimulatedReplica {
     this.#take({ kind: 'connected', peer });
   }
 
-  request(link: number, request: Uint8Array): void {
-    this.#take({ kind: 'client-request', link, request });
+  /** A client's request; `certified` when it wants a proof. */
+  request(link: number, request: Uint8Array, certified: boolean): void {
+    this.#take({ kind: 'client-request', link, request, certifyFrom: certified ? 0 : undefined });
   }
 
   #take(input: ReplicaInput): void {
@@ -191,13 +214,18 @@ export class SimulatedReplica {
 
   async #restore(life: number): Promise<Machine | undefined> {
     const key = keyOf(`replica ${this.index}`);
-    const machine = this.#makeMachine({
+    const options: MachineOptions = {
       membership: this.#membership,
       self: this.index,
       sign: (digest) => this.#signatures.sign(key, blockPreimage(digest)),
       check: this.#signatures.check,
       observer: this.#isLogLost,
-    });
+      curve: this.#curve,
+      keySecrets: simulatedSecrets(this.index),
+      sealedShare: this.disk.sealedShare,
+      service: kv,
+    };
+    const machine = this.#makeMachine(this.adversary?.tamper?.(options) ?? options);
     const roundIndex = new RoundIndex();
     // In pieces of any size, as a long log is read: decisions fall between them.
     const pieceSizeBytes = this.#prng.pick([500, 5_000, 1_000_000]);
@@ -243,12 +271,11 @@ export class SimulatedReplica {
     this.#inbox = [];
     const { nowMs } = this.#world;
     const effects = machine.step(inputs, this.clock.monotonic(nowMs), this.clock.read(nowMs));
-    const { status } = machine;
     this.#carryingOut = true;
-    if (effects.persist.length === 0) this.#ports.stepped(this.index, effects, status);
+    if (effects.persist.length === 0) this.#ports.stepped(this.index, effects, machine);
     carryOut(
       effects,
-      this.#effectPorts(life, () => this.#ports.stepped(this.index, effects, status)),
+      this.#effectPorts(life, () => this.#ports.stepped(this.index, effects, machine)),
     ).then(
       () => {
         if (life !== this.#life) return;
@@ -311,6 +338,12 @@ export class SimulatedReplica {
       reply: (reply) => {
         const said = this.adversary?.reply === undefined ? reply : this.adversary.reply(reply);
         if (said !== undefined && isAlive()) this.#ports.reply(this.index, said);
+      },
+      certified: (answer) => {
+        if (isAlive()) this.#ports.certified(this.index, answer);
+      },
+      seal: (keyShare) => {
+        if (isAlive()) this.disk.sealedShare = keyShare;
       },
       serve: (to, afterRound) => {
         if (isAlive()) this.#catchUp?.serve(to, afterRound);

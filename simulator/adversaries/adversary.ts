@@ -10,6 +10,7 @@ import type { Membership } from '../../src/membership/membership.ts';
 import { type Block, type BlockContent, decodeBlock, encodeBlock } from '../../src/wire/block.ts';
 import { encodePeerMessage, type PeerMessage } from '../../src/wire/peer-message.ts';
 import type { Prng } from '../prng.ts';
+import type { MachineOptions } from '../simulated-replica.ts';
 
 export interface Outgoing {
   readonly to: number;
@@ -31,6 +32,8 @@ export interface Adversary {
   outgoing(message: PeerMessage, to: number): readonly Outgoing[];
   /** A message came in; what is sent at once because of it. False in `pass` keeps it from the machine. */
   incoming?(message: PeerMessage, from: number): { readonly pass: boolean; readonly send: readonly Outgoing[] };
+  /** What its machine is made of; what it is made of instead. */
+  tamper?(options: MachineOptions): MachineOptions;
   /** Called every few milliseconds: what is sent unasked. */
   tick?(): readonly Outgoing[];
   /** A reply to a client; what is said instead, or nothing. */

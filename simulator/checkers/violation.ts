@@ -3,7 +3,15 @@
  */
 
 export interface Violation {
-  readonly checker: 'agreement' | 'state' | 'execution' | 'evidence' | 'acknowledged' | 'linearizability' | 'invariant';
+  readonly checker:
+    | 'agreement'
+    | 'state'
+    | 'execution'
+    | 'certification'
+    | 'evidence'
+    | 'acknowledged'
+    | 'linearizability'
+    | 'invariant';
   /** One sentence with the replicas, indexes and digests it is about. */
   readonly message: string;
   /** The event of the simulation with which it showed. */

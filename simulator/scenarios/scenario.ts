@@ -4,8 +4,12 @@
 
 import type { OrderingParameters } from '../../src/membership/membership.ts';
 import type { AdversaryMaker } from '../adversaries/adversary.ts';
+import { badDealer } from '../adversaries/bad-dealer.ts';
+import { badSigner } from '../adversaries/bad-signer.ts';
 import { bogusCiter } from '../adversaries/bogus-citer.ts';
+import { diverged } from '../adversaries/diverged.ts';
 import { equivocator } from '../adversaries/equivocator.ts';
+import { falseComplainer } from '../adversaries/false-complainer.ts';
 import { futureFlooder } from '../adversaries/future-flooder.ts';
 import { garbageSender } from '../adversaries/garbage-sender.ts';
 import { lyingReplier } from '../adversaries/lying-replier.ts';
@@ -24,6 +28,10 @@ export const adversaryMakers = {
   'future-flooder': futureFlooder,
   'bogus-citer': bogusCiter,
   'lying-replier': lyingReplier,
+  'bad-dealer': badDealer,
+  'false-complainer': falseComplainer,
+  'bad-signer': badSigner,
+  diverged,
 } as const satisfies Readonly<Record<string, AdversaryMaker>>;
 
 export type AdversaryName = keyof typeof adversaryMakers;
