@@ -28,10 +28,14 @@ describe('a new cluster', () => {
     for (const { directory: path } of cluster.homes) {
       const home = await openHome(path);
       expect(home.genesis).toEqual(genesis);
-      keys.add(home.signingKey.publicKey.text).add(home.linkKeyPem);
+      keys.add(home.signingKey.publicKey.text).add(home.linkKeyPem).add(`${home.decryptionKey}`);
+      for (const secret of [home.dealingSeed, home.sealingKey]) {
+        expect(secret).toHaveLength(32);
+        keys.add(Buffer.from(secret).toString('hex'));
+      }
       await home.close();
     }
-    expect(keys.size).toBe(8);
+    expect(keys.size).toBe(20);
   });
 
   it('listens on ports that follow one another', async () => {
@@ -41,6 +45,23 @@ describe('a new cluster', () => {
       [0, 1, 2, 3].map((i) => `[::1]:${9000 + i}`),
     );
     expect(replicas.map(({ clientAddress }) => clientAddress.port)).toEqual([9100, 9101, 9102, 9103]);
+    expect(replicas.map(({ httpAddress }) => httpAddress.port)).toEqual([9200, 9201, 9202, 9203]);
+  });
+
+  it('may use the last port there is', async () => {
+    const { replicas } = await createCluster({
+      directory: join(root, 'c'),
+      replicas: 4,
+      service: 'kv',
+      basePort: 65_332,
+    });
+    expect(replicas[3]?.httpAddress.port).toBe(65_535);
+  });
+
+  it('makes heads due as often as it is told, and every 10 ms else', async () => {
+    const often = { directory: join(root, 'often'), replicas: 4, service: 'kv', headIntervalMs: 250 };
+    expect((await createCluster(often)).headIntervalMs).toBe(250);
+    expect((await createCluster({ directory: join(root, 'c'), replicas: 4, service: 'kv' })).headIntervalMs).toBe(10);
   });
 
   it.each([
@@ -96,7 +117,9 @@ describe('a new cluster', () => {
     { replicas: 4, name: 'a\nb' },
     { replicas: 4, host: 'a b' },
     { replicas: 4, basePort: 0 },
-    { replicas: 4, basePort: 65_500 },
+    { replicas: 4, basePort: 65_333 },
+    { replicas: 4, headIntervalMs: 0 },
+    { replicas: 4, headIntervalMs: 60_001 },
     { replicas: 4, parameters: { period: 4 } },
     { replicas: 4, parameters: { pruneDepth: 8 } },
     { replicas: 4, parameters: { ranks: 5 } },
@@ -131,9 +154,9 @@ describe('a crash or failure while a cluster is made', () => {
       for (const unsynced of [{ kind: 'drop' }, { kind: 'keep' }] as const) {
         const survivor = files.restart(unsynced);
         const found = await filesOf(survivor, '/c');
-        if (isMade) expect(found).toHaveLength(1 + 4 * 5 + 1);
+        if (isMade) expect(found).toHaveLength(1 + 4 * 8 + 1);
         if (found.length > 0) {
-          expect(found).toHaveLength(1 + 4 * 5 + 1);
+          expect(found).toHaveLength(1 + 4 * 8 + 1);
           for (const path of found) expect(survivor.contents(path).length).toBeGreaterThan(0);
           expect(parseGenesis(survivor.contents('/c/genesis.json').toString()).ok).toBe(true);
         }

@@ -7,13 +7,14 @@
  */
 import { basename, dirname, join, resolve } from 'node:path';
 import { seedSizeBytes, signingKeyFromSeed } from '../crypto/ed25519.ts';
-import { defaultParameters, firstMembership, largestF } from '../membership/genesis.ts';
+import { defaultHeadIntervalMs, defaultParameters, firstMembership, largestF } from '../membership/genesis.ts';
 import type { OrderingParameters } from '../membership/membership.ts';
 import { now } from '../platform/clock.ts';
 import { errorCode, type FileSystem, systemFiles } from '../platform/files.ts';
 import { type RandomBytes, randomBytes } from '../platform/random.ts';
 import { clusterPaths } from '../storage/cluster-directory.ts';
-import { createHome } from '../storage/home.ts';
+import { type EncryptionPair, loadCurve, makeEncryptionPair } from '../storage/encryption-key.ts';
+import { createHome, secretSizeBytes } from '../storage/home.ts';
 import { HomeError, homeErrorOf } from '../storage/home-error.ts';
 import { createIdentity } from '../storage/identity.ts';
 import { writeNewText } from '../storage/whole-file.ts';
@@ -22,8 +23,9 @@ import { formatGenesis, type Genesis, genesisVersion, parseGenesis } from '../wi
 import { limits } from '../wire/limits.ts';
 
 export const defaultFirstPort = 7400;
-/** Client ports come this far above peer ports; more than the largest cluster has replicas. */
-const clientPortOffset = 100;
+/** Client and HTTP ports come this far above peer ports; steps of more than the largest cluster has replicas. */
+export const clientPortOffset = 100;
+export const httpPortOffset = 200;
 
 export interface NewCluster {
   /** Must not exist, or be empty. */
@@ -40,9 +42,14 @@ export interface NewCluster {
   readonly name?: string | undefined;
   /** Where all replicas listen; 127.0.0.1 when left out. */
   readonly host?: string | undefined;
-  /** Replica i listens for replicas on basePort + i, for clients on basePort + 100 + i; 7400 when left out. */
+  /**
+   * Replica i listens for replicas on basePort + i, for clients on basePort + 100 + i, for HTTP on basePort + 200 + i;
+   * 7400 when left out.
+   */
   readonly basePort?: number | undefined;
   readonly parameters?: Partial<OrderingParameters> | undefined;
+  /** Agreed time between two due heads of the log, at least; 10 ms when left out. */
+  readonly headIntervalMs?: number | undefined;
   readonly random?: RandomBytes | undefined;
   readonly files?: FileSystem | undefined;
 }
@@ -59,10 +66,12 @@ export async function createCluster(options: NewCluster): Promise<Genesis> {
     await files.mkdir(building);
     await writeNewText(files, join(building, clusterPaths.genesis), formatGenesis(genesis));
     await files.mkdir(join(building, clusterPaths.replicas));
-    for (const { replicaId, seed, link } of secrets) {
+    for (const { replicaId, link, encryption, ...rest } of secrets) {
       const home = join(building, clusterPaths.replicas, replicaId);
       const { keyPem: linkKeyPem, certificatePem: linkCertificatePem } = link;
-      await createHome({ directory: home, genesis, replicaId, seed, linkKeyPem, linkCertificatePem }, files);
+      const { decryptionKey } = encryption;
+      const keys = { ...rest, linkKeyPem, linkCertificatePem, decryptionKey };
+      await createHome({ directory: home, genesis, replicaId, ...keys }, files);
     }
     await files.mkdir(join(building, clusterPaths.client));
     await createIdentity(join(building, clusterPaths.identity), random, files);
@@ -83,16 +92,27 @@ interface ReplicaSecrets {
   readonly replicaId: string;
   readonly seed: Uint8Array;
   readonly link: LinkCertificate;
+  readonly encryption: EncryptionPair;
+  readonly dealingSeed: Uint8Array;
+  readonly sealingKey: Uint8Array;
 }
 
 async function makeSecrets(count: number, random: RandomBytes): Promise<readonly ReplicaSecrets[]> {
   if (!Number.isSafeInteger(count) || count < 1 || count > limits.replicasMax) {
     throw invalid(`${count} replicas: the number must be from 4 to ${limits.replicasMax}`);
   }
+  const curve = await loadCurve();
   return Promise.all(
     Array.from({ length: count }, async (_, i) => {
       const replicaId = `r${i}`;
-      return { replicaId, seed: random(seedSizeBytes), link: await makeLinkCertificate({ commonName: replicaId }) };
+      return {
+        replicaId,
+        seed: random(seedSizeBytes),
+        link: await makeLinkCertificate({ commonName: replicaId }),
+        encryption: makeEncryptionPair(curve, random),
+        dealingSeed: random(secretSizeBytes),
+        sealingKey: random(secretSizeBytes),
+      };
     }),
   );
 }
@@ -100,7 +120,7 @@ async function makeSecrets(count: number, random: RandomBytes): Promise<readonly
 /** The genesis, having passed every check that a replica makes when it starts. */
 function makeGenesis(options: NewCluster, directory: string, secrets: readonly ReplicaSecrets[]): Genesis {
   const { replicas: n, service, k = 0, host = '127.0.0.1', basePort = defaultFirstPort } = options;
-  const highest = basePort + clientPortOffset + n - 1;
+  const highest = basePort + httpPortOffset + n - 1;
   if (!Number.isSafeInteger(basePort) || basePort < 1 || highest > 65_535) {
     throw invalid(`ports from ${basePort} to ${highest} would be needed, and ports go from 1 to 65535`);
   }
@@ -113,12 +133,15 @@ function makeGenesis(options: NewCluster, directory: string, secrets: readonly R
     f: options.f ?? Math.max(1, largestF(n, k)),
     k,
     parameters: { ...defaultParameters, ...options.parameters },
-    replicas: secrets.map(({ replicaId, seed, link }, i) => ({
+    headIntervalMs: options.headIntervalMs ?? defaultHeadIntervalMs,
+    replicas: secrets.map(({ replicaId, seed, link, encryption }, i) => ({
       replicaId,
       signingKey: signingKeyFromSeed(seed).publicKey.text,
       linkKeyDigest: link.keyDigest,
+      encryptionKey: encryption.encryptionKey,
       peerAddress: { host, port: basePort + i },
       clientAddress: { host, port: basePort + clientPortOffset + i },
+      httpAddress: { host, port: basePort + httpPortOffset + i },
     })),
   };
   const membership = firstMembership(genesis);

@@ -28,6 +28,8 @@ export type HomeErrorCode =
   | 'file-malformed'
   /** Others than its owner may use a key file. */
   | 'key-permissions'
+  /** The cluster was made for another version of Coterie. */
+  | 'genesis-version'
   /** The parts of a home belong to different clusters or replicas. */
   | 'genesis-mismatch'
   | 'key-mismatch'

@@ -7,11 +7,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createCluster } from '../replica/create-cluster.ts';
+import { formatGenesis, parseGenesis, serviceIdOf } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
 import { readClusterDirectory } from './cluster-directory.ts';
+import { encryptionKeyFor, loadCurve } from './encryption-key.ts';
 import { type Home, openHome } from './home.ts';
 import { HomeError, type HomeErrorCode } from './home-error.ts';
 import { createIdentity, readIdentity } from './identity.ts';
+
+/** Each holds 32 bytes as hex. */
+const secretFiles = ['keys/signing.seed', 'keys/encryption.key', 'keys/dealing.seed', 'keys/sealing.key'];
 
 let root: string;
 let pristine: string;
@@ -53,9 +58,11 @@ async function refusal(attempt: Promise<unknown>, code: HomeErrorCode): Promise<
   if (!(error instanceof HomeError)) throw new Error(`no HomeError but ${String(error)}`);
   expect(error.code).toBe(code);
   expect(error.hint).toMatch(/^[A-Z].*\.$/);
-  const seed = (await readFile(join(pristine, 'replicas', 'r1', 'keys', 'signing.seed'), 'utf8')).trim();
   const text = `${error.message} ${error.hint} ${String(error.cause)}`;
-  for (let at = 0; at + 8 <= seed.length; at += 8) expect(text).not.toContain(seed.slice(at, at + 8));
+  for (const name of secretFiles) {
+    const secret = (await readFile(join(pristine, 'replicas', 'r1', name), 'utf8')).trim();
+    for (let at = 0; at + 8 <= secret.length; at += 8) expect(text).not.toContain(secret.slice(at, at + 8));
+  }
   return error;
 }
 
@@ -67,6 +74,10 @@ describe('a home', () => {
     expect(signingKey.publicKey.text).toBe(genesis.replicas[1]?.signingKey);
     expect(rest.linkKeyPem).toContain('PRIVATE KEY');
     expect(rest.linkCertificatePem).toContain('BEGIN CERTIFICATE');
+    expect(encryptionKeyFor(await loadCurve(), rest.decryptionKey)).toBe(genesis.replicas[1]?.encryptionKey);
+    expect(rest.dealingSeed).toHaveLength(32);
+    expect(rest.sealingKey).toHaveLength(32);
+    expect(rest.sealedSharePath).toBe(join(home, 'keys', 'share.sealed'));
     const log = await rest.openLog();
     await log.append([Buffer.from('one')]);
     await log.close();
@@ -77,7 +88,7 @@ describe('a home', () => {
 
   it('is for its owner only, and so is everything in it', async () => {
     for (const path of ['', 'keys', 'log']) expect((await stat(join(home, path))).mode & 0o777).toBe(0o700);
-    for (const path of ['genesis.json', 'keys/signing.seed', 'keys/link.key.pem']) {
+    for (const path of ['genesis.json', 'keys/link.key.pem', ...secretFiles]) {
       expect((await stat(join(home, path))).mode & 0o777).toBe(0o600);
     }
   });
@@ -107,7 +118,7 @@ describe('a home', () => {
     expect(error.hint).toContain(join(cluster, 'replicas'));
   });
 
-  it.each(['genesis.json', 'keys/signing.seed', 'keys/link.key.pem', 'keys/link.cert.pem'])(
+  it.each(['genesis.json', 'keys/link.key.pem', 'keys/link.cert.pem', ...secretFiles])(
     'is refused without %s, when it is empty, garbage or too large',
     async (name) => {
       const path = join(home, name);
@@ -132,7 +143,7 @@ describe('a home', () => {
     },
   );
 
-  it.each(['keys/signing.seed', 'keys/link.key.pem'])('is refused when others may use %s', async (name) => {
+  it.each(['keys/link.key.pem', ...secretFiles])('is refused when others may use %s', async (name) => {
     for (const mode of [0o640, 0o604, 0o620, 0o602, 0o666]) {
       await chmod(join(home, name), mode);
       const error = await refusal(openHome(home), 'key-permissions');
@@ -150,13 +161,52 @@ describe('a home', () => {
     await refusal(openHome(home), 'genesis-mismatch');
   });
 
+  it('is refused with a genesis of another version, which is named', async () => {
+    const path = join(home, 'genesis.json');
+    const text = await readFile(path, 'utf8');
+    for (const [version, hint] of [
+      [1, /coterie init/],
+      [3, /version of Coterie that made it/],
+    ] as const) {
+      await writeFile(path, text.replace('"version": 2', `"version": ${version}`));
+      const error = await refusal(openHome(home), 'genesis-version');
+      expect(error.message).toContain(`of version ${version}`);
+      expect(error.hint).toMatch(hint);
+    }
+  });
+
+  it('is refused with an encryption key that is no scalar', async () => {
+    for (const text of ['00'.repeat(32), 'ff'.repeat(32)]) {
+      await writeFile(join(home, 'keys', 'encryption.key'), text);
+      await refusal(openHome(home), 'file-malformed');
+    }
+  });
+
+  it.each([
+    ['no point', 'ff'.repeat(48)],
+    ['zero', `c0${'00'.repeat(47)}`],
+    // x = 4 is on the curve.
+    ['a point outside the group', `80${'00'.repeat(46)}04`],
+  ])('is refused when the encryption key of any replica in the genesis is %s', async (_, encryptionKey) => {
+    const path = join(home, 'genesis.json');
+    const parsed = parseGenesis(await readFile(path, 'utf8'));
+    if (!parsed.ok) throw new Error(parsed.reason);
+    const replicas = parsed.value.replicas.map((replica, i) => (i === 3 ? { ...replica, encryptionKey } : replica));
+    const genesis = { ...parsed.value, replicas };
+    await writeFile(path, formatGenesis(genesis));
+    const identity = { version: 1, replicaId: 'r1', serviceId: serviceIdOf(genesis), service: 'kv' };
+    await writeFile(join(home, 'replica.json'), JSON.stringify(identity));
+    const error = await refusal(openHome(home), 'file-malformed');
+    expect(error.message).toContain('replicas[3].encryptionKey: must be a point');
+  });
+
   it('is refused as a replica that the genesis does not have', async () => {
     const path = join(home, 'replica.json');
     await writeFile(path, (await readFile(path, 'utf8')).replace('"r1"', '"r9"'));
     await refusal(openHome(home), 'genesis-mismatch');
   });
 
-  it.each(['signing.seed', 'link.key.pem', 'link.cert.pem'])(
+  it.each(['signing.seed', 'link.key.pem', 'link.cert.pem', 'encryption.key'])(
     'is refused with the %s of another replica',
     async (name) => {
       await cp(join(cluster, 'replicas', 'r2', 'keys', name), join(home, 'keys', name));

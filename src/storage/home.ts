@@ -6,6 +6,10 @@
  *   keys/signing.seed        32 bytes as hex: signs its blocks
  *   keys/link.key.pem        the TLS key that others have pinned
  *   keys/link.cert.pem       its certificate
+ *   keys/encryption.key      32 bytes as hex: opens what key generation deals to it
+ *   keys/dealing.seed        32 bytes as hex: what it deals itself is derived from this
+ *   keys/sealing.key         32 bytes as hex: seals its key share on disk
+ *   keys/share.sealed        its key share (`key-store.ts`), there once it has one
  *   log/                     the block log
  *   log-began                there when the log was ever opened
  *   log-lost                 there when the log was found lost: the replica is an observer until a new epoch
@@ -17,13 +21,29 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import type { PairingCurve } from '../crypto/curve.ts';
 import { type SigningKey, signingKeyFromSeed } from '../crypto/ed25519.ts';
 import { type Digest, hmacSha256, sha256 } from '../crypto/hash.ts';
 import { type DirectoryLock, lockDirectory } from '../platform/directory-lock.ts';
 import { type FileSystem, systemFiles } from '../platform/files.ts';
 import { domains } from '../wire/domain.ts';
-import { formatGenesis, type Genesis, type GenesisReplica, parseGenesis, serviceIdOf } from '../wire/genesis.ts';
+import {
+  formatGenesis,
+  type Genesis,
+  type GenesisReplica,
+  genesisVersion,
+  parseGenesis,
+  serviceIdOf,
+  versionOfGenesis,
+} from '../wire/genesis.ts';
 import { DiskLog, hasSegments } from './disk-log.ts';
+import {
+  decryptionKeyFrom,
+  encryptionKeyFor,
+  faultOfEncryptionKeys,
+  formatDecryptionKey,
+  loadCurve,
+} from './encryption-key.ts';
 import { HomeError, homeErrorOf } from './home-error.ts';
 import { malformed, parseJson, readSecretText, readText, writeNewText } from './whole-file.ts';
 
@@ -35,10 +55,17 @@ export const homePaths = {
   signingSeed: join('keys', 'signing.seed'),
   linkKey: join('keys', 'link.key.pem'),
   linkCertificate: join('keys', 'link.cert.pem'),
+  encryptionKey: join('keys', 'encryption.key'),
+  dealingSeed: join('keys', 'dealing.seed'),
+  sealingKey: join('keys', 'sealing.key'),
+  sealedShare: join('keys', 'share.sealed'),
   log: 'log',
   logBegan: 'log-began',
   logLost: 'log-lost',
 } as const;
+
+/** Of the dealing seed and of the sealing key. */
+export const secretSizeBytes = 32;
 
 const replicaForm = z.strictObject({
   version: z.literal(1),
@@ -60,6 +87,14 @@ export interface Home {
   readonly signingKey: SigningKey;
   readonly linkKeyPem: string;
   readonly linkCertificatePem: string;
+  /** Opens what is dealt to it; its public half is in the genesis. */
+  readonly decryptionKey: bigint;
+  /** 32 bytes that what it deals is derived from. */
+  readonly dealingSeed: Uint8Array;
+  /** 32 bytes that seal its key share. */
+  readonly sealingKey: Uint8Array;
+  /** Where the sealed key share lies, absolute. */
+  readonly sealedSharePath: string;
   /** The log this replica had is gone, so it may only observe (docs/protocol/ordering.md §3.3). */
   readonly isLogLost: boolean;
   /** Opens the log; at most once at a time. A lost one is begun anew for an observer only; otherwise `log-lost`. */
@@ -76,6 +111,9 @@ export interface NewHome {
   readonly seed: Uint8Array;
   readonly linkKeyPem: string;
   readonly linkCertificatePem: string;
+  readonly decryptionKey: bigint;
+  readonly dealingSeed: Uint8Array;
+  readonly sealingKey: Uint8Array;
 }
 
 /** Makes a home in a directory that does not exist yet; its parent does. Durable but for the name in the parent. */
@@ -89,13 +127,20 @@ export async function createHome(home: NewHome, files: FileSystem = systemFiles)
     const identity = { version: 1, replicaId, serviceId: serviceIdOf(genesis), service: genesis.service };
     await writeNewText(files, at(homePaths.genesis), formatGenesis(genesis));
     await writeNewText(files, at(homePaths.replica), `${JSON.stringify(identity, null, 2)}\n`);
-    await writeNewText(files, at(homePaths.signingSeed), `${Buffer.from(home.seed).toString('hex')}\n`);
+    await writeNewText(files, at(homePaths.signingSeed), hexLine(home.seed));
     await writeNewText(files, at(homePaths.linkKey), home.linkKeyPem);
     await writeNewText(files, at(homePaths.linkCertificate), home.linkCertificatePem);
+    await writeNewText(files, at(homePaths.encryptionKey), `${formatDecryptionKey(home.decryptionKey)}\n`);
+    await writeNewText(files, at(homePaths.dealingSeed), hexLine(home.dealingSeed));
+    await writeNewText(files, at(homePaths.sealingKey), hexLine(home.sealingKey));
     for (const path of [homePaths.keys, homePaths.log, '.']) await files.fsyncDirectory(at(path));
   } catch (error) {
     throw homeErrorOf(error, directory, 'writing');
   }
+}
+
+function hexLine(bytes: Uint8Array): string {
+  return `${Buffer.from(bytes).toString('hex')}\n`;
 }
 
 /** Opens a home and takes its lock. Rejects with a `HomeError` that says what is wrong with it. */
@@ -183,6 +228,12 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
   }
   const { seed, signingKey } = await readSigningKey(files, at(homePaths.signingSeed), entry);
   const { linkKeyPem, linkCertificatePem } = await readLinkKey(files, at, entry);
+  const curve = await loadCurve();
+  const fault = faultOfEncryptionKeys(curve, genesis);
+  if (fault !== undefined) throw malformed(at(homePaths.genesis), fault);
+  const decryptionKey = await readDecryptionKey(files, at(homePaths.encryptionKey), entry, curve);
+  const dealingSeed = await readHexSecret(files, at(homePaths.dealingSeed));
+  const sealingKey = await readHexSecret(files, at(homePaths.sealingKey));
   const logKey = hmacSha256(seed, [domains.logKey]);
   const isLogLost = await findLogLost(files, directory);
   return {
@@ -195,6 +246,10 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
     signingKey,
     linkKeyPem,
     linkCertificatePem,
+    decryptionKey,
+    dealingSeed,
+    sealingKey,
+    sealedSharePath: at(homePaths.sealedShare),
     isLogLost,
     openLog: ({ asObserver = false } = {}) => openLog({ files, home: directory, logKey, isLogLost, asObserver }),
     close: () => lock.release(),
@@ -203,9 +258,37 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
 
 /** Reads a genesis file. */
 export async function readGenesis(files: FileSystem, path: string): Promise<Genesis> {
-  const genesis = parseGenesis(await readText(files, path));
-  if (!genesis.ok) throw malformed(path, genesis.reason);
-  return genesis.value;
+  const text = await readText(files, path);
+  const genesis = parseGenesis(text);
+  if (genesis.ok) return genesis.value;
+  const version = versionOfGenesis(text);
+  if (version === undefined || version === genesisVersion) throw malformed(path, genesis.reason);
+  throw new HomeError(
+    'genesis-version',
+    `${path} is a genesis of version ${version}; this Coterie runs clusters of version ${genesisVersion}.`,
+    version < genesisVersion
+      ? 'Clusters of that version have no service key, and their replicas no keys to make one. Make a new cluster with "coterie init" and copy the data over.'
+      : 'Use the version of Coterie that made it.',
+  );
+}
+
+/** 32 bytes written as hex, for nobody but the owner. */
+async function readHexSecret(files: FileSystem, path: string): Promise<Uint8Array> {
+  const text = (await readSecretText(files, path)).trimEnd();
+  if (!/^[0-9a-f]{64}$/.test(text)) throw malformed(path, 'it must be 64 lower-case hex characters');
+  return Buffer.from(text, 'hex');
+}
+
+async function readDecryptionKey(
+  files: FileSystem,
+  path: string,
+  entry: GenesisReplica,
+  curve: PairingCurve,
+): Promise<bigint> {
+  const decryptionKey = decryptionKeyFrom(curve, await readHexSecret(files, path));
+  if (decryptionKey === undefined) throw malformed(path, 'it is no scalar of the group');
+  if (encryptionKeyFor(curve, decryptionKey) !== entry.encryptionKey) throw keyMismatch(path, entry);
+  return decryptionKey;
 }
 
 async function readSigningKey(
@@ -213,9 +296,7 @@ async function readSigningKey(
   path: string,
   entry: GenesisReplica,
 ): Promise<{ readonly seed: Uint8Array; readonly signingKey: SigningKey }> {
-  const text = (await readSecretText(files, path)).trimEnd();
-  if (!/^[0-9a-f]{64}$/.test(text)) throw malformed(path, 'it must be 64 lower-case hex characters');
-  const seed = Buffer.from(text, 'hex');
+  const seed = await readHexSecret(files, path);
   const signingKey = signingKeyFromSeed(seed);
   if (signingKey.publicKey.text !== entry.signingKey) throw keyMismatch(path, entry);
   return { seed, signingKey };

@@ -11,6 +11,7 @@ import {
   parseAddress,
   parseGenesis,
   serviceIdOf,
+  versionOfGenesis,
 } from './genesis.ts';
 import { limits } from './limits.ts';
 
@@ -50,15 +51,23 @@ describe('a genesis as JSON', () => {
 
   it('names addresses as host:port, and keys in hex', () => {
     expect(JSON.parse(formatGenesis(genesis))).toMatchObject({
-      version: 1,
-      replicas: [{ replicaId: 'r0', peerAddress: '[::1]:7400', clientAddress: '10.0.0.1:7500' }, {}, {}, {}],
+      version: 2,
+      headIntervalMs: 10,
+      replicas: [
+        { replicaId: 'r0', peerAddress: '[::1]:7400', clientAddress: '10.0.0.1:7500', httpAddress: '10.0.0.1:7600' },
+        {},
+        {},
+        {},
+      ],
     });
   });
 
   it.each<[string, string, RegExp]>([
     ['no JSON', '{', /^not JSON$/],
     ['another type', '[]', /expected object/],
-    ['another version', changed((json) => (json.version = 2)), /^version: .*expected 1/],
+    ['another version', changed((json) => (json.version = 1)), /^version: must be 2: clusters of another version/],
+    ['no time between heads', changed((json) => (json.headIntervalMs = 0)), /^headIntervalMs: /],
+    ['more than a minute between heads', changed((json) => (json.headIntervalMs = 60_001)), /^headIntervalMs: /],
     ['a field too many', changed((json) => (json.extra = 1)), /extra/],
     ["a replica's field too many", changed((_, replica) => (replica.port = 1)), /^replicas\[2\]: .*port/],
     ['a field missing', changed((json) => delete json.f), /^f: /],
@@ -102,6 +111,17 @@ describe('a genesis as JSON', () => {
       /^replicas\[2\]\.linkKeyDigest: must be/,
     ],
     [
+      'a short encryption key',
+      changed((_, replica) => (replica.encryptionKey = 'ab')),
+      /^replicas\[2\]\.encryptionKey: must be a point of G1/,
+    ],
+    [
+      'an encryption key in capitals',
+      changed((_, replica) => (replica.encryptionKey = 'AB'.repeat(48))),
+      /^replicas\[2\]\.encryptionKey: must be/,
+    ],
+    ['no HTTP address', changed((_, replica) => delete replica.httpAddress), /^replicas\[2\]\.httpAddress: /],
+    [
       'an address without a port',
       changed((_, replica) => (replica.peerAddress = 'host')),
       /^replicas\[2\]\.peerAddress: must be/,
@@ -115,6 +135,16 @@ describe('a genesis as JSON', () => {
       'a repeated key',
       changed((_, replica) => (replica.signingKey = genesis.replicas[1]!.signingKey)),
       /^replicas\[2\]\.signingKey: the same as replicas\[1\]\.signingKey$/,
+    ],
+    [
+      'a repeated encryption key',
+      changed((_, replica) => (replica.encryptionKey = genesis.replicas[0]!.encryptionKey)),
+      /^replicas\[2\]\.encryptionKey: the same as replicas\[0\]\.encryptionKey$/,
+    ],
+    [
+      'one port for clients and HTTP',
+      changed((_, replica) => (replica.httpAddress = '10.0.0.1:7500')),
+      /^replicas\[2\]\.httpAddress: the same as replicas\[0\]\.clientAddress$/,
     ],
     [
       'a port for two purposes',
@@ -171,16 +201,29 @@ describe('the service id', () => {
       { ...genesis, parameters: { ...genesis.parameters, period: 9 } },
       { ...genesis, parameters: { ...genesis.parameters, ranks: 2 } },
       { ...genesis, parameters: { ...genesis.parameters, pruneDepth: 65 } },
+      { ...genesis, headIntervalMs: 11 },
       { ...genesis, replicas: [second!, first!, ...others] },
       { ...genesis, replicas: [first!, second!] },
       withFirst({ replicaId: 'x' }),
       withFirst({ signingKey: signingKeyFromSeed(Buffer.alloc(32, 9)).publicKey.text }),
       withFirst({ linkKeyDigest: sha256(Buffer.from('x')) }),
+      withFirst({ encryptionKey: 'cd'.repeat(48) }),
+      withFirst({ httpAddress: { host: '10.0.0.1', port: 7700 } }),
       withFirst({ peerAddress: { host: '::2', port: 7400 } }),
       withFirst({ peerAddress: { host: '::1', port: 7401 } }),
       withFirst({ clientAddress: first!.peerAddress, peerAddress: first!.clientAddress }),
     ];
     expect(new Set(variants.map(serviceIdOf)).size).toBe(variants.length);
+  });
+});
+
+describe('the version of a genesis', () => {
+  it('is read of any that says one, whatever else it holds', () => {
+    expect(versionOfGenesis(formatGenesis(genesis))).toBe(2);
+    expect(versionOfGenesis('{"version":1,"name":"old"}')).toBe(1);
+    for (const text of ['', '[]', 'null', '{}', '{"version":"1"}', '{"version":0.5}', '{"version":0}']) {
+      expect(versionOfGenesis(text)).toBeUndefined();
+    }
   });
 });
 
@@ -219,7 +262,5 @@ describe('an address', () => {
 });
 
 it('has the service id it always had: a change here makes every cluster another service', () => {
-  expect(serviceIdOf(genesis)).toMatchInlineSnapshot(
-    `"d7bfd4c6b642afd62af53ca87c7486f4b6879a138a3ad53859ba6e83c4b92dbc"`,
-  );
+  expect(serviceIdOf(genesis)).toMatchInlineSnapshot(`"039323b4d37d0aee2e448db9623c7402292709f71948e4ffffe77094e0f0de9f"`);
 });

@@ -94,7 +94,9 @@ const wholeNumber = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const address = parsed(parseAddress, 'must be "host:port" with a port from 1 to 65535');
 
 const genesisForm = z.strictObject({
-  version: z.literal(genesisVersion),
+  version: z.literal(genesisVersion, {
+    error: `must be ${genesisVersion}: clusters of another version need another Coterie`,
+  }),
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$/, 'must be 1 to 64 letters, digits, spaces or . _ -'),
   service: z
     .string()
@@ -139,6 +141,18 @@ export function parseGenesis(text: string): Decoded<Genesis> {
   if (!result.success) return { ok: false, reason: reasonOf(result.error) };
   const repeated = findRepetition(result.data);
   return repeated === undefined ? { ok: true, value: result.data } : { ok: false, reason: repeated };
+}
+
+/** The version a genesis in JSON says it has, of this Coterie or another; undefined when it says none. */
+export function versionOfGenesis(text: string): number | undefined {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const version = typeof json === 'object' && json !== null && 'version' in json ? json.version : undefined;
+  return typeof version === 'number' && Number.isSafeInteger(version) && version > 0 ? version : undefined;
 }
 
 /** The first thing a JSON document has wrong, as `path.to[0].field: what`. Holds no value of the document. */
