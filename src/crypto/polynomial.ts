@@ -4,7 +4,7 @@
  *
  * Source: Shamir, "How to share a secret" (1979).
  */
-import { type Field, invert, modulo } from './scalar.ts';
+import { invert, modulo } from './scalar.ts';
 
 /** Coefficients, constant first; as many as the threshold. */
 export type Polynomial = readonly bigint[];
@@ -21,17 +21,15 @@ export function coordinateOf(holder: number): number {
 }
 
 /** The value at x, reduced. */
-export function evaluate({ order }: Field, polynomial: Polynomial, x: number): bigint {
-  const at = BigInt(x);
-  return polynomial.reduceRight((value, coefficient) => modulo(value * at + coefficient, order), 0n);
+export function evaluatePolynomial(polynomial: Polynomial, x: bigint, order: bigint): bigint {
+  return polynomial.reduceRight((value, coefficient) => modulo(value * x + coefficient, order), 0n);
 }
 
 /**
  * The value at x of the one polynomial of degree below `evaluations.length` through all of them. Throws a RangeError
  * when a holder is there twice.
  */
-export function interpolate({ order }: Field, evaluations: readonly Evaluation[], x: number): bigint {
-  const at = BigInt(x);
+export function interpolateAt(evaluations: readonly Evaluation[], x: bigint, order: bigint): bigint {
   const coordinates = evaluations.map(({ holder }) => BigInt(coordinateOf(holder)));
   let sum = 0n;
   evaluations.forEach(({ value }, i) => {
@@ -40,7 +38,7 @@ export function interpolate({ order }: Field, evaluations: readonly Evaluation[]
     let denominator = 1n;
     coordinates.forEach((other, j) => {
       if (j === i) return;
-      numerator = modulo(numerator * (at - other), order);
+      numerator = modulo(numerator * (x - other), order);
       denominator = modulo(denominator * (own - other), order);
     });
     if (denominator === 0n) throw new RangeError('two evaluations at one place');

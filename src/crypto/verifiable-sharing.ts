@@ -14,7 +14,7 @@ import { type Dealing, encodeUnproven } from './dealing.ts';
 import { type DiscreteLogStatement, isDiscreteLogProof, proveDiscreteLog } from './discrete-log-proof.ts';
 import { commitTo, evaluationMatches } from './feldman.ts';
 import { digestBytes, hmacSha256, sha256, sha256Of } from './hash.ts';
-import { coordinateOf, evaluate, type Polynomial } from './polynomial.ts';
+import { coordinateOf, evaluatePolynomial, type Polynomial } from './polynomial.ts';
 import {
   coefficientFromSeed,
   decodeScalar,
@@ -64,7 +64,7 @@ export function deal(options: DealOptions): Dealing {
   const ephemeralSecret = scalarFromSeed(curve, root, labels.ephemeral);
   const ephemeral = curve.g1.multiply(curve.g1.generator, ephemeralSecret);
   const ciphertexts = holderKeys.map((holderKey, holder) => {
-    const value = encodeScalar(evaluate(curve, polynomial, coordinateOf(holder)));
+    const value = encodeScalar(evaluatePolynomial(polynomial, BigInt(coordinateOf(holder)), curve.order));
     const sharedKey = curve.g1.multiply(holderKey, ephemeralSecret);
     return xor(value, maskOf(curve, context, ephemeral, holder, sharedKey));
   });
