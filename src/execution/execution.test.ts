@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
+import { sha256 } from '../crypto/hash.ts';
 import { limits } from '../wire/limits.ts';
 import { decodeOutcomes, type Outcome } from '../wire/outcome.ts';
 import type { Request } from '../wire/request.ts';
@@ -127,7 +128,8 @@ class Replica {
   number = 0;
 
   constructor(guard?: OperationGuard) {
-    this.execution = new Execution(guard === undefined ? { service } : { service, guard });
+    const options = { service, serviceId: sha256(Buffer.from('zoo')), epoch: 0, headIntervalMs: 1 };
+    this.execution = new Execution(guard === undefined ? options : { ...options, guard });
   }
 
   step(requests: readonly Request[]): Applied {

@@ -2,20 +2,23 @@
  * Execution: applies commits to the service, each request once.
  *
  * In: commits in the order of their index, their requests' signatures checked. Out: the replies, the digest of the
- * state after the commit, and diagnostics for the local log. Owns the state and the sessions.
- * Safety: everything in `replies` and `stateDigest` is a function of the commits and of the service alone, so correct
- * replicas report the same; what an engine words in its own way goes into diagnostics only. A failed operation changes
+ * state after the commit, the head of the log when one is due, and diagnostics for the local log. Owns the state, the
+ * sessions and the log.
+ * Safety: everything in `replies`, `stateDigest` and `head` is a function of the commits and of the service alone, so
+ * correct replicas report the same; what an engine words in its own way goes into diagnostics only. A failed operation changes
  * nothing. What is not caught: an operation that never ends stops this replica (and all others), one that takes all
  * memory ends the process. A stack overflow is caught, but where it strikes differs between engines.
  * Trust: an attacker who controls it controls this replica's answers; clients ask for f + 1 equal ones.
  */
 import type { Digest } from '../crypto/hash.ts';
 import type { Commit } from '../ordering/commit.ts';
+import type { Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
 import { encodeOutcome, failure, joinOutcomes, resultOverheadSizeBytes } from '../wire/outcome.ts';
 import type { Operation, Request } from '../wire/request.ts';
 import { applyOperation, noGuard, type OperationGuard } from './operation.ts';
 import { ReplyBatch } from './reply-batch.ts';
+import { RequestLog } from './request-log.ts';
 import type { AnyService, ServiceOperation } from './service-definition.ts';
 import { type SessionName, Sessions, sessionNameOf } from './sessions.ts';
 import { StateStore } from './state.ts';
@@ -47,6 +50,8 @@ export interface Applied {
   /** One for each request of the commit, in order, as far as they fit a `ReplyBatch`; one ordered twice is answered once. */
   readonly replies: readonly Reply[];
   readonly stateDigest: Digest;
+  /** Head of the log after this commit, when one is due to be signed. */
+  readonly head: Head | undefined;
   /** Operations executed; those of duplicates and refused requests do not count. */
   readonly operationCount: number;
   /** At most `limits.diagnosticsPerCommitMax`. */
@@ -60,19 +65,31 @@ const tooLargeOutcome = encodeOutcome(
   failure('too-large', `the results of one request have at most ${limits.resultSizeBytesMax} bytes together`),
 );
 
+export interface ExecutionOptions {
+  readonly service: AnyService;
+  /** These two are in every head. */
+  readonly serviceId: Digest;
+  readonly epoch: number;
+  /** Agreed time between two due heads of the log, at least. */
+  readonly headIntervalMs: number;
+  readonly guard?: OperationGuard;
+}
+
 export class Execution {
   readonly #operations: ReadonlyMap<string, ServiceOperation>;
   readonly #guard: OperationGuard;
   readonly #state = new StateStore();
   readonly #sessions = new Sessions();
+  readonly #log: RequestLog;
   #commitIndex = 0;
   #timestamp = 0;
   #operationCount = 0;
   #diagnostics: Diagnostic[] = [];
   #diagnosticsDropped = 0;
 
-  constructor(options: { readonly service: AnyService; readonly guard?: OperationGuard }) {
+  constructor(options: ExecutionOptions) {
     this.#operations = new Map(Object.entries(options.service.operations));
+    this.#log = new RequestLog(options);
     this.#guard = options.guard ?? noGuard;
   }
 
@@ -100,6 +117,16 @@ export class Execution {
     return this.#state.size;
   }
 
+  /** Requests executed: the leaves of the log. */
+  get logSize(): number {
+    return this.#log.size;
+  }
+
+  /** Are there results that no due head covers? */
+  get hasUncertified(): boolean {
+    return this.#log.hasUncertified;
+  }
+
   /** Applies one commit. Throws when it is not the next one, which is a bug of the caller. */
   step(commit: Commit): Applied {
     if (commit.index !== this.#commitIndex + 1) {
@@ -114,10 +141,12 @@ export class Execution {
     }
     this.#commitIndex = commit.index;
     this.#timestamp = commit.timestamp;
+    const stateDigest = this.#state.close(commit.digest);
     return {
       commitIndex: commit.index,
       replies: replies.all,
-      stateDigest: this.#state.close(commit.digest),
+      stateDigest,
+      head: this.#log.close({ commitIndex: commit.index, timestamp: commit.timestamp, stateDigest }),
       operationCount: this.#operationCount,
       diagnostics: this.#diagnostics,
       diagnosticsDropped: this.#diagnosticsDropped,
@@ -128,8 +157,17 @@ export class Execution {
   remembered(request: Request): Reply | undefined {
     const name = sessionNameOf(request);
     const remembered = this.#sessions.find(name, request);
-    if (remembered === undefined) return undefined;
-    return replyTo(name, request, remembered.commitIndex, remembered.result);
+    return remembered === undefined ? undefined : replyTo(name, request, remembered);
+  }
+
+  /** Proof that the leaf is in the log of that size; undefined when it is not, or the log never had it. */
+  inclusionPath(leafIndex: number, logSize: number): readonly Digest[] | undefined {
+    return this.#log.inclusionPath(leafIndex, logSize);
+  }
+
+  /** Proof that the log of size `to` goes on from that of size `from`; undefined when it never had one of them. */
+  consistencyPath(from: number, to: number): readonly Digest[] | undefined {
+    return this.#log.consistencyPath(from, to);
   }
 
   #answer(request: Request, commit: Commit): Reply {
@@ -138,16 +176,17 @@ export class Execution {
     switch (admission.kind) {
       case 'execute': {
         const result = this.#execute(name, request, commit);
-        const remembered = { requestDigest: request.digest, commitIndex: commit.index, result };
-        this.#sessions.remember(admission.session, request.number, remembered);
-        return replyTo(name, request, commit.index, result);
+        const leafIndex = this.#log.append(request.digest, result, commit.index);
+        const executed = { requestDigest: request.digest, commitIndex: commit.index, leafIndex, result };
+        this.#sessions.remember(admission.session, request.number, executed);
+        return replyTo(name, request, executed);
       }
       case 'duplicate':
-        return replyTo(name, request, admission.remembered.commitIndex, admission.remembered.result);
+        return replyTo(name, request, admission.remembered);
       case 'refused': {
         const outcome = encodeOutcome(failure(admission.code, admission.message));
         const result = joinOutcomes(request.operations.map(() => outcome));
-        return replyTo(name, request, commit.index, result);
+        return replyTo(name, request, { commitIndex: commit.index, leafIndex: undefined, result });
       }
     }
   }
@@ -186,7 +225,13 @@ export class Execution {
   }
 }
 
-function replyTo(name: SessionName, request: Request, commitIndex: number, result: Uint8Array): Reply {
+function replyTo(
+  name: SessionName,
+  request: Request,
+  answer: Pick<Reply, 'commitIndex' | 'leafIndex' | 'result'>,
+): Reply {
   const { digest, number } = request;
-  return { client: name.client, sessionNonce: name.nonce, requestDigest: digest, number, commitIndex, result };
+  const { commitIndex, leafIndex, result } = answer;
+  const { client, nonce: sessionNonce } = name;
+  return { client, sessionNonce, requestDigest: digest, number, commitIndex, leafIndex, result };
 }

@@ -18,7 +18,7 @@ const resultOf = (request: Request): Uint8Array => new Uint8Array(request.number
 function feed(sessions: Sessions, request: Request, commitIndex: number): Admission {
   const admission = sessions.admit(sessionNameOf(request), request, commitIndex);
   if (admission.kind === 'execute') {
-    const remembered = { requestDigest: request.digest, commitIndex, result: resultOf(request) };
+    const remembered = { requestDigest: request.digest, commitIndex, leafIndex: 7, result: resultOf(request) };
     sessions.remember(admission.session, request.number, remembered);
   }
   return admission;

@@ -49,6 +49,7 @@ export interface SessionBounds {
 interface KeptResult extends Aged<KeptResult> {
   readonly requestDigest: Digest;
   readonly commitIndex: number;
+  readonly leafIndex: number;
   readonly result: Packed;
   readonly session: Session;
   readonly number: number;
@@ -133,9 +134,8 @@ export class Sessions {
 
   /** Keeps the result of a request that `admit` let through, until it is acknowledged or has to make room. */
   remember(session: Session, number: number, remembered: RememberedResult): void {
-    const { requestDigest, commitIndex } = remembered;
     const result = pack(remembered.result);
-    const kept = { requestDigest, commitIndex, result, session, number, older: undefined, younger: undefined };
+    const kept = { ...remembered, result, session, number, older: undefined, younger: undefined };
     session.results.set(number, kept);
     this.#byExecution.add(kept);
     this.#keptSizeBytes += this.#costOf(kept);
@@ -202,8 +202,8 @@ export class Sessions {
   }
 }
 
-function unpackResult({ requestDigest, commitIndex, result }: KeptResult): RememberedResult {
-  return { requestDigest, commitIndex, result: unpack(result) };
+function unpackResult({ requestDigest, commitIndex, leafIndex, result }: KeptResult): RememberedResult {
+  return { requestDigest, commitIndex, leafIndex, result: unpack(result) };
 }
 
 function hex(bytes: Uint8Array): string {

@@ -59,7 +59,8 @@ export interface ServiceTest<Service extends AnyService> {
 /** A service of which nothing has been called yet, with an empty state. */
 export function testService<Service extends AnyService>(service: Service): ServiceTest<Service> {
   const guard = installGuard();
-  const executions = [new Execution({ service, guard }), new Execution({ service, guard })] as const;
+  const options = { service, guard, serviceId: sha256(Buffer.from('test')), epoch: 0, headIntervalMs: 1 };
+  const executions = [new Execution(options), new Execution(options)] as const;
   const [first, second] = executions;
   let client = '00'.repeat(32);
   let timeMs = 1_700_000_000_000;
