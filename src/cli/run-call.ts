@@ -1,11 +1,13 @@
 /**
  * Run call: one operation with JSON in and JSON out.
  */
+
+import { valueToJson } from '../wire/value-json.ts';
 import type { CallOptions } from './call.ts';
 import { openCluster, withClient } from './cluster.ts';
 import { type CommandContext, clusterDirectory } from './command.ts';
 import { readInput } from './read-input.ts';
-import { valueFromJsonText, valueToJson } from './value-json.ts';
+import { valueFromJsonText } from './value-json.ts';
 
 export async function runCall(
   operation: string,

@@ -7,13 +7,13 @@
 import { isUtf8 } from 'node:buffer';
 import type { KvEntry, KvValue } from '../../services/kv/kv.ts';
 import type { Value } from '../wire/value.ts';
+import { valueToJson } from '../wire/value-json.ts';
 import { CliError, exitCodes } from './cli-error.ts';
 import { openCluster, withClient } from './cluster.ts';
 import { type CommandContext, clusterDirectory } from './command.ts';
 import type { KvCasOptions, KvGetOptions, KvListOptions, KvOptions } from './kv.ts';
 import { readInput } from './read-input.ts';
 import { printable, type Terminal } from './terminal.ts';
-import { valueToJson } from './value-json.ts';
 
 export async function runPut(key: string, text: string, options: KvOptions, context: CommandContext): Promise<void> {
   const value = await readValue(text);

@@ -4,8 +4,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeValue, type Value } from '../wire/value.ts';
+import { valueToJson } from '../wire/value-json.ts';
 import { CliError } from './cli-error.ts';
-import { valueFromJsonText, valueToJson } from './value-json.ts';
+import { valueFromJsonText } from './value-json.ts';
 
 const value: fc.Arbitrary<Value> = fc.letrec<{ value: Value }>((tie) => ({
   value: fc.oneof(

@@ -1,21 +1,9 @@
 /**
- * Values as JSON, for `--json` output and the input of `call`. Bytes, which JSON lacks, are `{"$bytes": "<base64>"}`.
- *
- * A record that happens to have the single key `$bytes` with text in it cannot be told apart and is read as bytes.
+ * Values from JSON text: the input of `call`, with errors for people.
  */
-import { limits } from '../wire/limits.ts';
-import { encodeValue, type Value } from '../wire/value.ts';
+import type { Value } from '../wire/value.ts';
+import { valueFromJson } from '../wire/value-json.ts';
 import { CliError } from './cli-error.ts';
-
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
-
-/** A value as JSON. */
-export function valueToJson(value: Value): Json {
-  if (value === null || typeof value !== 'object') return value;
-  if (value instanceof Uint8Array) return { $bytes: Buffer.from(value).toString('base64') };
-  if (isList(value)) return value.map(valueToJson);
-  return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, valueToJson(member)]));
-}
 
 /** JSON text as a value. Throws a `CliError` (usage) that says what is wrong with it; `what` names the text. */
 export function valueFromJsonText(text: string, what: string): Value {
@@ -30,34 +18,9 @@ export function valueFromJsonText(text: string, what: string): Value {
     });
   }
   try {
-    const value = fromJson(json, 0);
-    encodeValue(value);
-    return value;
+    return valueFromJson(json);
   } catch (error) {
     if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
     throw new CliError(`${what} cannot be sent: ${error.message}`, { code: 'invalid-value', cause: error });
   }
-}
-
-function fromJson(json: unknown, depth: number): Value {
-  if (depth > limits.valueDepthMax) throw new RangeError(`a value may be nested ${limits.valueDepthMax} deep, no more`);
-  if (json === null || typeof json === 'boolean' || typeof json === 'number' || typeof json === 'string') return json;
-  if (Array.isArray(json)) return json.map((item: unknown) => fromJson(item, depth + 1));
-  const record = json as Readonly<Record<string, unknown>>;
-  const keys = Object.keys(record);
-  const base64 = record.$bytes;
-  if (keys.length === 1 && typeof base64 === 'string') return bytesFromBase64(base64);
-  return Object.fromEntries(keys.map((key) => [key, fromJson(record[key], depth + 1)]));
-}
-
-function bytesFromBase64(text: string): Uint8Array {
-  const bytes = Buffer.from(text, 'base64');
-  if (bytes.toString('base64').replace(/=+$/, '') !== text.replace(/=+$/, '')) {
-    throw new TypeError(`"$bytes" must be base64: ${text.slice(0, 40)}`);
-  }
-  return Uint8Array.from(bytes);
-}
-
-function isList(value: object): value is readonly Value[] {
-  return Array.isArray(value);
 }
