@@ -4,9 +4,17 @@
 import fc from 'fast-check';
 import type { Digest } from '../src/crypto/hash.ts';
 import type { BlockContent, Reference } from '../src/wire/block.ts';
-import { type ClientToReplica, type ReplicaToClient, refusalCodes } from '../src/wire/client-message.ts';
+import {
+  type CertifiedHead,
+  type ClientToReplica,
+  type ReplicaToClient,
+  refusalCodes,
+} from '../src/wire/client-message.ts';
+import type { CoinShare } from '../src/wire/duty.ts';
+import type { Head } from '../src/wire/head.ts';
+import type { MembershipStatement } from '../src/wire/membership-statement.ts';
 import type { Outcome } from '../src/wire/outcome.ts';
-import type { PeerMessage } from '../src/wire/peer-message.ts';
+import { type PeerMessage, statementKinds } from '../src/wire/peer-message.ts';
 import type { RequestContent } from '../src/wire/request.ts';
 import type { Value } from '../src/wire/value.ts';
 
@@ -81,6 +89,50 @@ export const outcomes: fc.Arbitrary<readonly Outcome[]> = fc.array(
   { maxLength: 5 },
 );
 
+/** A signature of the service, a share of one, or an encryption key: bytes of that size. */
+export const g1Bytes = bytesOf(48);
+const index32 = fc.nat({ max: 2 ** 32 - 1 });
+const index16 = fc.nat({ max: 65_535 });
+const hexOf = (length: number) => bytesOf(length).map((bytes) => Buffer.from(bytes).toString('hex'));
+
+export const head: fc.Arbitrary<Head> = fc.record({
+  serviceId: digest,
+  epoch: index32,
+  commitIndex: natural,
+  logSize: natural,
+  logRoot: digest,
+  stateDigest: digest,
+  timestamp: natural,
+});
+
+const certifiedHead: fc.Arbitrary<CertifiedHead> = fc.record({ head, signature: g1Bytes });
+const path = fc.array(digest, { maxLength: 4 });
+const address = fc.record({ host: text(20), port: index16 });
+
+/** Well-formed bytes; whether the addresses and numbers mean anything is not the encoding's affair. */
+export const membershipStatement: fc.Arbitrary<MembershipStatement> = fc.record({
+  serviceId: digest,
+  epoch: index32,
+  f: index16,
+  k: index16,
+  name: text(20),
+  service: text(20),
+  replicas: fc.array(
+    fc.record({
+      replicaId: text(10),
+      signingKey: hexOf(32),
+      linkKeyDigest: digest,
+      encryptionKey: hexOf(48),
+      peerAddress: address,
+      clientAddress: address,
+      httpAddress: address,
+    }),
+    { maxLength: 4 },
+  ),
+});
+
+export const coinShare: fc.Arbitrary<CoinShare> = fc.record({ period: natural, share: g1Bytes });
+
 export const peerMessage: fc.Arbitrary<PeerMessage> = fc.oneof(
   fc.record({ kind: fc.constant('hello' as const), epochGenesis: digest }),
   fc.record({ kind: fc.constant('block' as const), block: fc.uint8Array({ maxLength: 60 }) }),
@@ -89,6 +141,19 @@ export const peerMessage: fc.Arbitrary<PeerMessage> = fc.oneof(
   fc.record({
     kind: fc.constant('requests' as const),
     requests: fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 4 }),
+  }),
+  fc.record({
+    kind: fc.constant('share' as const),
+    statement: fc.constantFrom(...statementKinds),
+    commitIndex: natural,
+    digest,
+    share: g1Bytes,
+  }),
+  fc.record({
+    kind: fc.constant('certificate' as const),
+    statement: fc.constantFrom(...statementKinds),
+    encoded: fc.uint8Array({ maxLength: 130 }),
+    signature: g1Bytes,
   }),
 );
 
@@ -108,6 +173,24 @@ export const replicaToClient: fc.Arbitrary<ReplicaToClient> = fc.oneof(
     result: fc.uint8Array({ maxLength: 60 }),
   }),
   fc.record({
+    kind: fc.constant('certified' as const),
+    requestDigest: digest,
+    number: natural,
+    commitIndex: natural,
+    result: fc.uint8Array({ maxLength: 60 }),
+    leafIndex: natural,
+    inclusionPath: path,
+    certifiedHead,
+    consistentWith: natural,
+    consistencyPath: path,
+  }),
+  fc.record({
+    kind: fc.constant('head' as const),
+    certifiedHead: fc.option(certifiedHead, { nil: undefined }),
+    consistentWith: natural,
+    consistencyPath: path,
+  }),
+  fc.record({
     kind: fc.constant('refused' as const),
     requestDigest: digest,
     code: fc.constantFrom(...refusalCodes),
@@ -124,6 +207,12 @@ export const clientToReplica: fc.Arbitrary<ClientToReplica> = fc.oneof(
     signature: bytesOf(64),
   }),
   fc.record({ kind: fc.constant('request' as const), request: fc.uint8Array({ maxLength: 60 }) }),
+  fc.record({
+    kind: fc.constant('request' as const),
+    request: fc.uint8Array({ maxLength: 60 }),
+    certifyFrom: natural,
+  }),
+  fc.record({ kind: fc.constant('ask-head' as const), logSize: natural }),
   fc.constant({ kind: 'status' as const }),
 );
 

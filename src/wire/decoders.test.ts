@@ -6,6 +6,9 @@ import {
   blockContent,
   bytesOf,
   clientToReplica,
+  coinShare,
+  head,
+  membershipStatement,
   outcomes,
   peerMessage,
   replicaToClient,
@@ -20,7 +23,10 @@ import {
   encodeReplicaToClient,
   type ReplicaToClient,
 } from './client-message.ts';
+import { decodeCoinShare, encodeCoinShare } from './duty.ts';
+import { decodeHead, encodeHead, type Head } from './head.ts';
 import { limits } from './limits.ts';
+import { decodeMembershipStatement, encodeMembershipStatement } from './membership-statement.ts';
 import { decodeOutcomes, encodeOutcomes } from './outcome.ts';
 import { decodePeerMessage, encodePeerMessage } from './peer-message.ts';
 import type { Decoded } from './reader.ts';
@@ -52,6 +58,11 @@ const signature = bytesOf(64);
 const requestBytes = fc.tuple(requestContent, signature).map(([r, s]) => encodeRequest(r, () => s).bytes);
 const blockBytes = fc.tuple(blockContent, signature).map(([b, s]) => encodeBlock(b, () => s).bytes);
 
+function headOf(bytes: Uint8Array): Decoded<Head> {
+  const decoded = decodeHead(bytes);
+  return decoded === undefined ? { ok: false, reason: 'not a head' } : { ok: true, value: decoded };
+}
+
 const decoders: readonly Decoder[] = [
   decoder('value', value.map(encodeValue), decodeValue, encodeValue),
   decoder('outcomes', outcomes.map(encodeOutcomes), decodeOutcomes, encodeOutcomes),
@@ -59,6 +70,14 @@ const decoders: readonly Decoder[] = [
   decoder('block', blockBytes, decodeBlock, (b) => encodeBlock(b, () => b.signature).bytes),
   decoder('peer message', peerMessage.map(encodePeerMessage), decodePeerMessage, encodePeerMessage),
   decoder('to a client', replicaToClient.map(encodeReplicaToClient), decodeReplicaToClient, encodeReplicaToClient),
+  decoder('head', head.map(encodeHead), headOf, encodeHead),
+  decoder(
+    'membership statement',
+    membershipStatement.map(encodeMembershipStatement),
+    decodeMembershipStatement,
+    encodeMembershipStatement,
+  ),
+  decoder('coin share', coinShare.map(encodeCoinShare), decodeCoinShare, encodeCoinShare),
   decoder('from a client', clientToReplica.map(encodeClientToReplica), decodeClientToReplica, encodeClientToReplica),
 ];
 
@@ -227,5 +246,45 @@ describe('to a client', () => {
   ])('a refusal whose words are %s is still understood', (_, words) => {
     const decoded = decodeReplicaToClient(encodeReplicaToClient(refused(words)));
     expect(decoded.ok && decoded.value.kind === 'refused' && decoded.value.reason.length > 2).toBe(true);
+  });
+});
+
+describe('head', () => {
+  const good: Head = {
+    serviceId: '11'.repeat(32) as never,
+    epoch: 1,
+    commitIndex: 2,
+    logSize: 3,
+    logRoot: '22'.repeat(32) as never,
+    stateDigest: '33'.repeat(32) as never,
+    timestamp: 4,
+  };
+
+  test('every byte but the version is part of what it says', () => {
+    const bytes = encodeHead(good);
+    for (let at = 0; at < bytes.length; at++) {
+      const changed = Uint8Array.from(bytes);
+      changed[at] = (changed[at] as number) ^ 1;
+      const decoded = decodeHead(changed);
+      if (at === 0) expect(decoded).toBeUndefined();
+      else expect(decoded).not.toEqual(good);
+    }
+  });
+
+  test.each(['commitIndex', 'logSize', 'timestamp'] as const)('a %s beyond the safe integers is not one', (field) => {
+    const bytes = encodeHead({ ...good, [field]: Number.MAX_SAFE_INTEGER });
+    expect(decodeHead(bytes)?.[field]).toBe(Number.MAX_SAFE_INTEGER);
+    const at = { commitIndex: 37, logSize: 45, timestamp: 117 }[field];
+    expect(bytes[at + 1]).toBe(0x1f);
+    bytes[at + 1] = 0x20;
+    expect(decodeHead(bytes)).toBeUndefined();
+    for (const odd of [-1, 0.5, Number.NaN, 2 ** 53])
+      expect(() => encodeHead({ ...good, [field]: odd })).toThrow(RangeError);
+  });
+
+  test('a digest in capitals or of another length is not encoded', () => {
+    for (const odd of ['AA'.repeat(32), 'aa'.repeat(31), `${'aa'.repeat(32)}\n`]) {
+      expect(() => encodeHead({ ...good, logRoot: odd as never })).toThrow(RangeError);
+    }
   });
 });

@@ -262,5 +262,7 @@ describe('an address', () => {
 });
 
 it('has the service id it always had: a change here makes every cluster another service', () => {
-  expect(serviceIdOf(genesis)).toMatchInlineSnapshot(`"039323b4d37d0aee2e448db9623c7402292709f71948e4ffffe77094e0f0de9f"`);
+  expect(serviceIdOf(genesis)).toMatchInlineSnapshot(
+    `"039323b4d37d0aee2e448db9623c7402292709f71948e4ffffe77094e0f0de9f"`,
+  );
 });

@@ -9,6 +9,7 @@ import { type Digest, digestBytes, digestFrom } from '../crypto/hash.ts';
 import { type BlockContent, decodeBlock, encodeBlock } from './block.ts';
 import {
   attachPreimage,
+  type ClientToReplica,
   decodeClientToReplica,
   decodeReplicaToClient,
   encodeClientToReplica,
@@ -17,7 +18,14 @@ import {
   refusalCodes,
 } from './client-message.ts';
 import { domains } from './domain.ts';
+import { decodeCoinShare, encodeCoinShare } from './duty.ts';
 import { encodeGenesis, formatGenesis, type Genesis, parseGenesis, serviceIdOf } from './genesis.ts';
+import { decodeHead, encodeHead, type Head } from './head.ts';
+import {
+  decodeMembershipStatement,
+  encodeMembershipStatement,
+  type MembershipStatement,
+} from './membership-statement.ts';
 import { decodeOutcomes, encodeOutcomes } from './outcome.ts';
 import { decodePeerMessage, encodePeerMessage, type PeerMessage } from './peer-message.ts';
 import type { Decoded } from './reader.ts';
@@ -95,12 +103,28 @@ const values: readonly (readonly [string, Value])[] = [
   ['record', { b: 1, a: { z: null, Z: false }, ä: 2, '10': 3, '9': 4 }],
 ];
 
+const head: Head = {
+  serviceId,
+  epoch: 1,
+  commitIndex: 13,
+  logSize: 2 ** 40 + 5,
+  logRoot: digest(0x11),
+  stateDigest: digest(0x22),
+  timestamp: 1_800_000_000_123,
+};
+const serviceSignature = filled(48, 0x90);
+const certifiedHead = { head, signature: serviceSignature };
+
 const peerMessages: readonly PeerMessage[] = [
   { kind: 'hello', epochGenesis: digest(0x40) },
   { kind: 'block', block: emptyBlock.bytes },
   { kind: 'fetch', references: blockContent.parents },
   { kind: 'catch-up', afterRound: 2 ** 33 },
   { kind: 'requests', requests: [request.bytes, filled(2, 1)] },
+  { kind: 'share', statement: 'head', commitIndex: 13, digest: digest(0x33), share: serviceSignature },
+  { kind: 'share', statement: 'membership', commitIndex: 0, digest: digest(0x34), share: serviceSignature },
+  { kind: 'certificate', statement: 'head', encoded: encodeHead(head), signature: serviceSignature },
+  { kind: 'certificate', statement: 'membership', encoded: filled(7, 1), signature: serviceSignature },
 ];
 
 const welcome = { serviceId, replicaIndex: 3, challenge: filled(32, 0x70) };
@@ -112,6 +136,20 @@ const result = encodeOutcomes([
 const replicaMessages: readonly ReplicaToClient[] = [
   { kind: 'welcome', ...welcome, commitIndex: 12 },
   { kind: 'reply', requestDigest: request.digest, number: 3, commitIndex: 13, result },
+  {
+    kind: 'certified',
+    requestDigest: request.digest,
+    number: 3,
+    commitIndex: 13,
+    result,
+    leafIndex: 41,
+    inclusionPath: [digest(0x35), digest(0x36)],
+    certifiedHead,
+    consistentWith: 40,
+    consistencyPath: [digest(0x37)],
+  },
+  { kind: 'head', certifiedHead: undefined, consistentWith: 0, consistencyPath: [] },
+  { kind: 'head', certifiedHead, consistentWith: 41, consistencyPath: [digest(0x38), digest(0x39)] },
   ...refusalCodes.map((code) => ({ kind: 'refused' as const, requestDigest: request.digest, code, reason: 'full' })),
   { kind: 'status', status: { replica: 'r1', round: 9 } },
 ];
@@ -136,6 +174,37 @@ const genesis: Genesis = {
   })),
 };
 
+const statement: MembershipStatement = {
+  serviceId,
+  epoch: 1,
+  f: genesis.f,
+  k: genesis.k,
+  name: genesis.name,
+  service: genesis.service,
+  replicas: genesis.replicas,
+};
+
+const clientMessages: readonly ClientToReplica[] = [
+  {
+    kind: 'attach',
+    client: clientKey.publicKey.bytes,
+    sessionNonce: requestContent.session.nonce,
+    signature: sign(clientKey, attach),
+  },
+  { kind: 'request', request: request.bytes },
+  { kind: 'request', request: request.bytes, certifyFrom: 41 },
+  { kind: 'ask-head', logSize: 2 ** 40 },
+  { kind: 'status' },
+];
+
+/** What tells apart two messages of one kind. */
+function nameOf(message: PeerMessage | ReplicaToClient | ClientToReplica): string {
+  if (message.kind === 'refused') return `refused ${message.code}`;
+  if ('statement' in message) return `${message.kind} of a ${message.statement}`;
+  if (message.kind === 'head') return `head${message.certifiedHead === undefined ? ': none' : ''}`;
+  return 'certifyFrom' in message ? 'request certified' : message.kind;
+}
+
 /** Name, bytes, and what decodes and encodes them again, when they are ever decoded. */
 type Subject = readonly [name: string, bytes: Uint8Array, recode?: (bytes: Uint8Array) => Decoded<Uint8Array>];
 
@@ -153,32 +222,30 @@ const subjects: readonly Subject[] = [
   ['block digest', digestBytes(block.digest)],
   ['block: nothing in it', emptyBlock.bytes, again(decodeBlock, (b) => encodeBlock(b, () => b.signature).bytes)],
   ...peerMessages.map(
-    (m) => [`to a peer: ${m.kind}`, encodePeerMessage(m), again(decodePeerMessage, encodePeerMessage)] as const,
+    (m) => [`to a peer: ${nameOf(m)}`, encodePeerMessage(m), again(decodePeerMessage, encodePeerMessage)] as const,
   ),
   ...replicaMessages.map(
     (m) =>
       [
-        `to a client: ${m.kind}${m.kind === 'refused' ? ` ${m.code}` : ''}`,
+        `to a client: ${nameOf(m)}`,
         encodeReplicaToClient(m),
         again(decodeReplicaToClient, encodeReplicaToClient),
       ] as const,
   ),
   ['attach preimage', attach],
+  ['head', encodeHead(head), again(decodedHead, encodeHead)],
+  [
+    'membership statement',
+    encodeMembershipStatement(statement),
+    again(decodeMembershipStatement, encodeMembershipStatement),
+  ],
+  ['coin share', encodeCoinShare({ period: 9, share: serviceSignature }), again(decodeCoinShare, encodeCoinShare)],
   ['genesis', encodeGenesis(genesis)],
   ['service id', digestBytes(serviceIdOf(genesis))],
-  ...[
-    {
-      kind: 'attach' as const,
-      client: clientKey.publicKey.bytes,
-      sessionNonce: requestContent.session.nonce,
-      signature: sign(clientKey, attach),
-    },
-    { kind: 'request' as const, request: request.bytes },
-    { kind: 'status' as const },
-  ].map(
+  ...clientMessages.map(
     (m) =>
       [
-        `from a client: ${m.kind}`,
+        `from a client: ${nameOf(m)}`,
         encodeClientToReplica(m),
         again(decodeClientToReplica, encodeClientToReplica),
       ] as const,
@@ -190,6 +257,11 @@ function again<T>(decode: (bytes: Uint8Array) => Decoded<T>, encode: (thing: T) 
     const decoded = decode(bytes);
     return decoded.ok ? { ok: true, value: encode(decoded.value) } : decoded;
   };
+}
+
+function decodedHead(bytes: Uint8Array): Decoded<Head> {
+  const value = decodeHead(bytes);
+  return value === undefined ? { ok: false, reason: 'not a head' } : { ok: true, value };
 }
 
 const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');

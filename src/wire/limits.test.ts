@@ -2,8 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import type { Digest } from '../crypto/hash.ts';
 import { type BlockContent, decodeBlock, encodeBlock } from './block.ts';
-import { decodeReplicaToClient, encodeReplicaToClient } from './client-message.ts';
+import { decodeReplicaToClient, encodeReplicaToClient, type ReplicaToClient } from './client-message.ts';
 import { limits } from './limits.ts';
+import { decodeMembershipStatement, encodeMembershipStatement, type StatedReplica } from './membership-statement.ts';
 import { decodeOutcomes, encodeOutcomes } from './outcome.ts';
 import { decodePeerMessage, encodePeerMessage } from './peer-message.ts';
 import type { Decoded } from './reader.ts';
@@ -30,6 +31,57 @@ function request(operations: number): Decoded<unknown> {
   };
   return decodeRequest(encodeRequest(content, noSignature).bytes);
 }
+
+const signature = new Uint8Array(48);
+const head = {
+  serviceId: digest,
+  epoch: 0,
+  commitIndex: 1,
+  logSize: 1,
+  logRoot: digest,
+  stateDigest: digest,
+  timestamp: 1,
+};
+
+type Certified = Extract<ReplicaToClient, { readonly kind: 'certified' }>;
+
+function encodeCertified(change: Partial<Certified>): Uint8Array {
+  return encodeReplicaToClient({
+    kind: 'certified',
+    requestDigest: digest,
+    number: 1,
+    commitIndex: 1,
+    result: empty,
+    leafIndex: 0,
+    inclusionPath: [],
+    certifiedHead: { head, signature },
+    consistentWith: 0,
+    consistencyPath: [],
+    ...change,
+  });
+}
+
+const certified = (change: Partial<Certified>): Decoded<unknown> => decodeReplicaToClient(encodeCertified(change));
+
+/** A replica of a genesis whose every text is as long as a genesis allows. */
+const longestAddress = { host: 'h'.repeat(253), port: 65_535 };
+const replica = {
+  replicaId: 'r'.repeat(32),
+  signingKey: 'ab'.repeat(32),
+  linkKeyDigest: digest,
+  encryptionKey: 'ab'.repeat(48),
+  peerAddress: longestAddress,
+  clientAddress: longestAddress,
+  httpAddress: longestAddress,
+};
+
+function encodeStatement(replicas: readonly StatedReplica[]): Uint8Array {
+  const texts = { name: 'n'.repeat(64), service: 's'.repeat(256) };
+  return encodeMembershipStatement({ serviceId: digest, epoch: 0, f: 1, k: 0, ...texts, replicas });
+}
+
+const statement = (replicas: readonly StatedReplica[]): Decoded<unknown> =>
+  decodeMembershipStatement(encodeStatement(replicas));
 
 describe('at the limit and one beyond', () => {
   test.each<[string, number, (size: number) => Decoded<unknown>]>([
@@ -62,6 +114,18 @@ describe('at the limit and one beyond', () => {
         return decodeReplicaToClient(encodeReplicaToClient({ kind: 'reply', ...reply }));
       },
     ],
+    [
+      'bytes of a statement with its certificate',
+      limits.statementSizeBytesMax,
+      (n) => {
+        const certificate = { statement: 'membership', encoded: new Uint8Array(n), signature } as const;
+        return decodePeerMessage(encodePeerMessage({ kind: 'certificate', ...certificate }));
+      },
+    ],
+    ['bytes of a certified result', limits.resultSizeBytesMax, (n) => certified({ result: new Uint8Array(n) })],
+    ['hashes of an inclusion path', limits.proofHashesMax, (n) => certified({ inclusionPath: times(n, digest) })],
+    ['hashes of a consistency path', limits.proofHashesMax, (n) => certified({ consistencyPath: times(n, digest) })],
+    ['replicas of a membership statement', limits.replicasMax, (n) => statement(times(n, replica))],
   ])('%s', (_, limit, decoded) => {
     expect(decoded(limit).ok).toBe(true);
     const beyond = decoded(limit + 1);
@@ -79,6 +143,18 @@ describe('limits fit into each other', () => {
   test('the largest request, and the largest result with its envelope, fit a frame to or from a client', () => {
     expect(limits.requestSizeBytesMax + 1024).toBeLessThan(limits.clientFrameSizeBytesMax);
     expect(limits.resultSizeBytesMax + 1024).toBeLessThan(limits.clientFrameSizeBytesMax);
+  });
+
+  test('the largest certified reply with the longest proofs fits a frame to a client', () => {
+    const path = times(limits.proofHashesMax, digest);
+    const result = new Uint8Array(limits.resultSizeBytesMax);
+    const largest = encodeCertified({ result, inclusionPath: path, consistencyPath: path });
+    expect(largest.length).toBeLessThan(limits.clientFrameSizeBytesMax);
+  });
+
+  test('the membership statement of the largest cluster is a statement, and fits a frame to a peer', () => {
+    expect(encodeStatement(times(limits.replicasMax, replica)).length).toBeLessThan(limits.statementSizeBytesMax);
+    expect(limits.statementSizeBytesMax + 1024).toBeLessThan(limits.frameSizeBytesMax);
   });
 
   test('the largest state value fits a result and a request', () => {
