@@ -9,7 +9,7 @@
  * Source: Feldman (1987); hashed ElGamal with one ephemeral for all receivers, Kurosawa (2002), Bellare, Boldyreva,
  * Staddon (2003); the dealer's proof of knowledge of it is what makes complaints safe.
  */
-import type { G1Point, PairingCurve } from './curve.ts';
+import type { G1Point, G2Point, PairingCurve } from './curve.ts';
 import { type Dealing, encodeUnproven } from './dealing.ts';
 import { type DiscreteLogStatement, isDiscreteLogProof, proveDiscreteLog } from './discrete-log-proof.ts';
 import { commitTo, evaluationMatches } from './feldman.ts';
@@ -61,14 +61,40 @@ export function deal(options: DealOptions): Dealing {
   checkOptions(options);
   const root = rootOf(options);
   const polynomial = polynomialOf(options, root);
+  const evaluations = holderKeys.map((_, holder) =>
+    encodeScalar(evaluatePolynomial(polynomial, BigInt(coordinateOf(holder)), curve.order)),
+  );
   const ephemeralSecret = scalarFromSeed(curve, root, labels.ephemeral);
-  const ephemeral = curve.g1.multiply(curve.g1.generator, ephemeralSecret);
-  const ciphertexts = holderKeys.map((holderKey, holder) => {
-    const value = encodeScalar(evaluatePolynomial(polynomial, BigInt(coordinateOf(holder)), curve.order));
-    const sharedKey = curve.g1.multiply(holderKey, ephemeralSecret);
-    return xor(value, maskOf(curve, context, ephemeral, holder, sharedKey));
+  return publishDealing({
+    curve,
+    context,
+    holderKeys,
+    commitments: commitTo(curve, polynomial),
+    evaluations,
+    ephemeralSecret,
   });
-  const unproven = { commitments: commitTo(curve, polynomial), ephemeral, ciphertexts };
+}
+
+export interface DealingToPublish {
+  readonly curve: PairingCurve;
+  readonly context: Uint8Array;
+  readonly holderKeys: readonly G1Point[];
+  readonly commitments: readonly G2Point[];
+  /** 32 bytes for each holder. */
+  readonly evaluations: readonly Uint8Array[];
+  /** r. To be used once. */
+  readonly ephemeralSecret: bigint;
+}
+
+/** Encrypts and proves what has been chosen, right or wrong: faulty dealers of tests choose otherwise than `deal`. */
+export function publishDealing(chosen: DealingToPublish): Dealing {
+  const { curve, context, holderKeys, commitments, evaluations, ephemeralSecret } = chosen;
+  const ephemeral = curve.g1.multiply(curve.g1.generator, ephemeralSecret);
+  const ciphertexts = evaluations.map((evaluation, holder) => {
+    const sharedKey = curve.g1.multiply(holderKeys[holder] as G1Point, ephemeralSecret);
+    return xor(evaluation, maskOf(curve, context, ephemeral, holder, sharedKey));
+  });
+  const unproven = { commitments, ephemeral, ciphertexts };
   return { ...unproven, proof: proveDiscreteLog(ephemeralStatement(curve, context, unproven), ephemeralSecret) };
 }
 
