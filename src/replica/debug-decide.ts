@@ -33,12 +33,9 @@ export function decideDagFile(text: string): DecidedDag {
   const file = parseFile(text);
   const rule = ruleOf(file);
   if (file.ranks > rule.n) throw new DagFileError(`ranks: ${file.ranks} is more than the ${rule.n} replicas`);
-  const { decisions } = decide(
-    viewOf(file),
-    { rule, period: file.period, ranks: file.ranks },
-    coinsOf(file),
-    initialPosition,
-  );
+  const coins = coinsOf(file);
+  const rules = { rule, period: file.period, ranks: file.ranks };
+  const { decisions } = decide(viewOf(file), rules, (period) => coins.get(period), initialPosition);
   return { decided: decisions, commits: decisions.flatMap(({ block }) => block ?? []) };
 }
 

@@ -57,6 +57,8 @@ export const limits = {
   proofHashesMax: 64,
   /** An encoded statement of the service: a head, or a membership of all the replicas there may be. Larger: refused. */
   statementSizeBytesMax: 64 * KiB,
+  /** Text of a certified document: a request and a result in hex, and their proof. Longer: refused unread. */
+  documentLengthMax: 4 * MiB + 256 * KiB,
 
   // ── local: protect one process ──
 
@@ -122,6 +124,10 @@ export const limits = {
   undurableSizeBytesMax: 4 * MiB,
   /** Bytes of requests put into one block; keeps rounds short under load. The rest waits for the next. */
   blockPayloadSizeBytesMax: 1 * MiB,
+  /** Bytes of duties put into one block besides. The rest waits for the next. */
+  blockDutiesSizeBytesMax: 1 * MiB,
+  /** Shares of coins put into one block; a new one is due every few rounds. The rest waits for the next. */
+  blockCoinSharesMax: 16,
   /** Rounds without a decision after which blocks go on without payload. */
   stalledRoundsMax: 64,
   /** Operations of one commit whose own failures are handed to the local log. More: counted only. */
@@ -139,6 +145,19 @@ export const limits = {
   certifiedWishesMax: 16_384,
   /** Bytes of results that wait there for a certified head. More: as above. */
   certifiedWaitingSizeBytesMax: 64 * MiB,
+
+  /** Body of an HTTP request: the largest request in hex, and what is around it. Larger: 413. */
+  httpBodySizeBytesMax: 2 * MiB + 64 * KiB,
+  /** Connections to the HTTP port. More: closed at once. */
+  httpConnectionsMax: 1_024,
+  /** Calls by HTTP that are open at once. More: 503. */
+  httpCallsMax: 256,
+  /** HTTP requests a second from one address. More: 429. */
+  httpRequestsPerSecondMax: 500,
+  /** The longest deadline a call by HTTP may have. Longer: 400. */
+  httpDeadlineMsMax: 60_000,
+  /** Time an HTTP request may take to arrive, and an idle connection may stay. Longer: closed. */
+  httpPatienceMs: 10_000,
 
   // ── client ──
 

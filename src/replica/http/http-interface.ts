@@ -1,0 +1,212 @@
+/**
+ * HTTP interface: the replica for whoever has nothing but HTTP: calls, heads, proofs, the membership, health, metrics.
+ *
+ * In: HTTP requests from anybody. Out: JSON. Bodies, rates, connections and open calls are bounded (`wire/limits.ts`).
+ * It speaks plain HTTP: what it hands out is proven by the service's signature, not by who said it; who must not be
+ * overheard puts a TLS proxy before it, or uses the client library (docs/operations/http.md).
+ * Trust: an attacker who controls it can refuse, delay and read calls made by HTTP, and make unsigned ones up.
+ */
+import rateLimit from '@fastify/rate-limit';
+import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Registry } from 'prom-client';
+import { transportErrorFrom } from '../../transport/transport-error.ts';
+import { limits } from '../../wire/limits.ts';
+import type { HttpBackend } from './backend.ts';
+import { answerCall } from './call-route.ts';
+import { certifiedHeadDocument, certifiedMembershipDocument } from './documents.ts';
+import { makeRegistry } from './metrics.ts';
+import { openApi } from './openapi.ts';
+import { badRequest, HttpProblem, type Problem, unavailable } from './problem.ts';
+
+export interface HttpInterfaceOptions {
+  readonly backend: HttpBackend;
+  readonly host: string;
+  readonly port: number;
+  readonly onCounted: (event: string) => void;
+  /** A mistake of ours in answering; the request was answered with 500. */
+  readonly onMistake: (error: unknown) => void;
+}
+
+export class HttpInterface {
+  readonly #options: HttpInterfaceOptions;
+  readonly #server: FastifyInstance;
+  readonly #registry: Registry;
+  readonly #stopped = new AbortController();
+  #openCalls = 0;
+
+  constructor(options: HttpInterfaceOptions) {
+    this.#options = options;
+    this.#registry = makeRegistry(options.backend);
+    this.#server = fastify({
+      logger: false,
+      bodyLimit: limits.httpBodySizeBytesMax,
+      requestTimeout: limits.httpPatienceMs,
+      keepAliveTimeout: limits.httpPatienceMs,
+      forceCloseConnections: true,
+      return503OnClosing: true,
+      onProtoPoisoning: 'error',
+      onConstructorPoisoning: 'error',
+    });
+    this.#server.server.maxConnections = limits.httpConnectionsMax;
+    this.#server.server.headersTimeout = limits.httpPatienceMs;
+    this.#server.setErrorHandler((error: FastifyError, _request, reply) => this.#fail(error, reply));
+    this.#server.setNotFoundHandler((request, reply) => {
+      const hint = 'The routes are in /v1/openapi.json.';
+      const message = `there is no ${request.method} ${request.url.slice(0, 200)}`;
+      send(reply, { status: 404, code: 'no-such-route', message, hint });
+    });
+  }
+
+  /** Rejects with a `TransportError` when it cannot listen. */
+  async listen(): Promise<void> {
+    const { host, port } = this.#options;
+    await this.#server.register(rateLimit, {
+      max: limits.httpRequestsPerSecondMax,
+      timeWindow: 1_000,
+      cache: 4_096,
+      errorResponseBuilder: () => {
+        this.#options.onCounted('http-rate-limited');
+        return new HttpProblem({
+          status: 429,
+          code: 'too-many-requests',
+          message: `more than ${limits.httpRequestsPerSecondMax} requests a second from this address`,
+          hint: 'Slow down, or use the client library, which sends many operations in one request.',
+          retryAfterSeconds: 1,
+        });
+      },
+    });
+    this.#routes();
+    try {
+      await this.#server.listen({ host, port });
+    } catch (error) {
+      await this.#server.close();
+      throw transportErrorFrom(error, `listening for HTTP on ${host}:${port}`);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#stopped.abort();
+    await this.#server.close();
+  }
+
+  #routes(): void {
+    const { backend } = this.#options;
+    const server = this.#server;
+    server.post('/v1/call', (request, reply) => this.#call(request, reply));
+    server.get('/v1/head', () => {
+      const head = backend.certifiedHead();
+      if (head === undefined) throw notYet('head');
+      return certifiedHeadDocument(head);
+    });
+    server.get('/v1/proof', (request) => this.#proof(request.query as Readonly<Record<string, unknown>>));
+    server.get('/v1/membership', () => {
+      const membership = backend.certifiedMembership();
+      if (membership === undefined) throw notYet('membership');
+      return certifiedMembershipDocument(membership);
+    });
+    server.get('/healthz', (_request, reply) => {
+      const divergence = backend.divergence();
+      if (divergence !== undefined) {
+        const commitIndex = divergence.certified.head.commitIndex;
+        return reply.code(503).send({ status: 'diverged', commitIndex });
+      }
+      const { commitIndex, observer } = backend.status();
+      return { status: observer === true ? 'observer' : 'ok', replica: backend.replicaId, commitIndex };
+    });
+    server.get('/metrics', async (_request, reply) => {
+      reply.header('content-type', this.#registry.contentType);
+      return this.#registry.metrics();
+    });
+    server.get('/v1/openapi.json', () => openApi);
+  }
+
+  async #call(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const { backend, onCounted } = this.#options;
+    if (this.#openCalls >= limits.httpCallsMax) {
+      throw unavailable('overloaded', 'too many calls are open at this replica', 'Try another replica, or later.');
+    }
+    this.#openCalls += 1;
+    const gone = new AbortController();
+    // The caller hung up: nobody waits for the answer.
+    const onClose = (): void => {
+      if (!reply.raw.writableFinished) gone.abort();
+    };
+    reply.raw.once('close', onClose);
+    try {
+      const signal = AbortSignal.any([gone.signal, this.#stopped.signal]);
+      const { status, body } = await answerCall(backend, request.body, signal);
+      onCounted('http-call');
+      return reply.code(status).send(body);
+    } finally {
+      this.#openCalls -= 1;
+    }
+  }
+
+  /** `leaf` and `size`: the inclusion of a leaf; `from` and `to`: that a log of one size goes on from one of another. */
+  #proof(query: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+    const { backend } = this.#options;
+    const names = Object.keys(query).sort().join();
+    if (names === 'leaf,size') {
+      const leafIndex = wholeNumber(query, 'leaf');
+      const logSize = wholeNumber(query, 'size');
+      return { leafIndex, logSize, path: found(backend.inclusionPath(leafIndex, logSize)) };
+    }
+    if (names === 'from,to') {
+      const from = wholeNumber(query, 'from');
+      const to = wholeNumber(query, 'to');
+      return { from, to, path: found(backend.consistencyPath(from, to)) };
+    }
+    throw badRequest('give leaf and size, or from and to', 'For example /v1/proof?from=10&to=20.');
+  }
+
+  #fail(error: Error, reply: FastifyReply): void {
+    if (error instanceof HttpProblem) {
+      send(reply, error.problem);
+      return;
+    }
+    const { statusCode, code } = error as FastifyError;
+    if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+      this.#options.onCounted('http-malformed');
+      const hint = 'The routes and their bodies are in /v1/openapi.json.';
+      send(reply, { status: statusCode, code: codeOf(code), message: error.message.slice(0, 300), hint });
+      return;
+    }
+    this.#options.onMistake(error);
+    const message = 'a mistake of this replica';
+    send(reply, { status: 500, code: 'internal', message, hint: 'Its log says more. Ask another replica.' });
+  }
+}
+
+function send(reply: FastifyReply, { status, code, message, hint, retryAfterSeconds }: Problem): void {
+  if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds);
+  reply.code(status).send({ error: { code, message, hint } });
+}
+
+/** Fastify's `FST_ERR_CTP_BODY_TOO_LARGE` as `body-too-large`. */
+function codeOf(code: string | undefined): string {
+  const name = (code ?? '').replace(/^FST_ERR_(CTP_|)/, '').toLowerCase();
+  return name === '' ? 'bad-request' : name.replaceAll('_', '-');
+}
+
+function notYet(what: string): HttpProblem {
+  return unavailable('not-certified-yet', `there is no certified ${what} yet`, 'Ask again in a moment.');
+}
+
+function wholeNumber(query: Readonly<Record<string, unknown>>, name: string): number {
+  const text = query[name];
+  const number = typeof text === 'string' && /^(0|[1-9][0-9]{0,15})$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(number))
+    throw badRequest(`${name} is not a whole number`, 'Sizes and places count from 0.');
+  return number;
+}
+
+function found<T>(path: T | undefined): T {
+  if (path !== undefined) return path;
+  const hint = 'The newest certified size is in /v1/head.';
+  throw new HttpProblem({
+    status: 404,
+    code: 'no-such-proof',
+    message: 'the log of this replica is not so long',
+    hint,
+  });
+}
