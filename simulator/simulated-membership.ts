@@ -5,7 +5,9 @@
  * behind a member can have them.
  */
 import { sha256Of } from '../src/crypto/hash.ts';
+import { plainCurve } from '../src/crypto/testing/plain-curve.ts';
 import { type Membership, type OrderingParameters, quorumRule } from '../src/membership/membership.ts';
+import { encryptionKeyFor } from '../src/storage/encryption-key.ts';
 import { simulationStartMs } from './clock.ts';
 import { keyOf } from './keys.ts';
 
@@ -41,7 +43,7 @@ export function simulatedMembership(size: ClusterSize, parameters: OrderingParam
       replicaId: `r${index}`,
       signingKey: keyOf(`replica ${index}`).publicKey,
       linkKeyDigest: sha256Of([Buffer.from(`link ${index}`, 'utf8')]),
-      encryptionKey: simulatedSecrets(index).decryptionKey.toString(16).padStart(96, '0'),
+      encryptionKey: encryptionKeyFor(plainCurve, simulatedSecrets(index).decryptionKey),
       peerAddress: unused,
       clientAddress: unused,
       httpAddress: unused,
