@@ -8,6 +8,7 @@ export default defineConfig({
     alias: {
       'coterie/service': here('./src/execution/service.ts'),
       'coterie/client': here('./src/client/client.ts'),
+      'coterie/verify': here('./src/verify/verify.ts'),
       'coterie/services/kv': here('./services/kv/kv.ts'),
     },
   },

@@ -71,7 +71,7 @@ export function importsOf(text: string): readonly Import[] {
 
 const stages = ['ordering', 'execution', 'certification', 'keys', 'secrets', 'recovery'];
 const ground = ['membership', 'wire', 'crypto'];
-const pureRooms = [...stages, ...ground];
+const pureRooms = [...stages, ...ground, 'verify'];
 const belowReplica = [...pureRooms, 'transport', 'storage', 'platform'];
 
 /** Rooms of src/ that each room may import. */
@@ -79,13 +79,14 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   crypto: [],
   wire: ['crypto'],
   membership: ['wire', 'crypto'],
+  verify: ['wire', 'crypto'],
   ...Object.fromEntries(stages.map((stage) => [stage, ground])),
   transport: ['wire', 'crypto', 'platform'],
   storage: ['wire', 'crypto', 'platform'],
   platform: [],
   replica: belowReplica,
-  client: ['transport', 'membership', 'wire', 'crypto', 'platform'],
-  cli: [...ground, 'transport', 'storage', 'platform', 'replica', 'client', 'execution'],
+  client: ['verify', 'transport', 'membership', 'wire', 'crypto', 'platform'],
+  cli: [...ground, 'verify', 'transport', 'storage', 'platform', 'replica', 'client', 'execution'],
   dashboard: ['replica', 'client'],
 };
 /**
