@@ -1,0 +1,86 @@
+/**
+ * Threshold coin: the coin of an epoch that has a service key (docs/protocol/ordering.md §7).
+ *
+ * The coin of period w is the service's signature on epoch and w, hashed to a replica index. There is one such signature,
+ * so whoever combines it, from whichever shares, gets the same leader; and before f + 1 holders have signed, nobody can
+ * tell it from a random number.
+ * Cost: when 2f + 1 shares agree no pairing is computed, else one; culprits are looked for only when that one fails.
+ */
+import { blsSign } from '../crypto/bls.ts';
+import type { G2Point, PairingCurve } from '../crypto/curve.ts';
+import { digestBytes, sha256 } from '../crypto/hash.ts';
+import { combineShares, type SignatureShare } from '../crypto/threshold.ts';
+import { type Membership, uniformIndex } from '../membership/membership.ts';
+import type { Coin } from '../ordering/duty-source.ts';
+import { domains } from '../wire/domain.ts';
+import { Writer } from '../wire/writer.ts';
+import type { Transcript } from './transcript.ts';
+
+export interface ThresholdCoinOptions {
+  readonly curve: PairingCurve;
+  readonly membership: Membership;
+  readonly transcript: Transcript;
+  /** Asked each time: our share may come later than the transcript, and be taken from us. */
+  readonly keyShare: () => bigint | undefined;
+}
+
+/** What the service signs to toss the coin of a period. */
+export function coinMessage({ serviceId, epoch }: Pick<Transcript, 'serviceId' | 'epoch'>, period: number): Uint8Array {
+  return new Writer(80).fixed(domains.coin).digest(serviceId).u32(epoch).u64(period).finish();
+}
+
+export class ThresholdCoin implements Coin {
+  readonly #curve: PairingCurve;
+  readonly #transcript: Transcript;
+  readonly #n: number;
+  readonly #keyShare: () => bigint | undefined;
+  readonly #serviceKey: G2Point;
+  readonly #verificationKeys: readonly G2Point[];
+
+  constructor({ curve, membership, transcript, keyShare }: ThresholdCoinOptions) {
+    this.#curve = curve;
+    this.#transcript = transcript;
+    this.#n = membership.rule.n;
+    this.#keyShare = keyShare;
+    this.#serviceKey = pointOf(curve, transcript.serviceKey);
+    this.#verificationKeys = transcript.verificationKeys.map((key) => pointOf(curve, key));
+  }
+
+  share(period: number): Uint8Array | undefined {
+    const keyShare = this.#keyShare();
+    if (keyShare === undefined) return undefined;
+    return this.#curve.g1.encode(blsSign(this.#curve, keyShare, coinMessage(this.#transcript, period)));
+  }
+
+  open(
+    period: number,
+    shares: readonly { readonly author: number; readonly share: Uint8Array }[],
+  ): { readonly leader: number | undefined; readonly culprits: readonly number[] } {
+    const decoded: SignatureShare[] = [];
+    const culprits: number[] = [];
+    for (const { author, share } of shares) {
+      const point = this.#curve.g1.decode(share);
+      if (point === undefined) culprits.push(author);
+      else decoded.push({ holder: author, point });
+    }
+    const combined = combineShares({
+      curve: this.#curve,
+      threshold: this.#transcript.threshold,
+      message: coinMessage(this.#transcript, period),
+      shares: decoded,
+      serviceKey: this.#serviceKey,
+      verificationKeys: this.#verificationKeys,
+    });
+    culprits.push(...combined.culprits);
+    if (combined.signature === undefined) return { leader: undefined, culprits };
+    const digest = sha256(this.#curve.g1.encode(combined.signature));
+    return { leader: uniformIndex(digestBytes(digest), this.#n), culprits };
+  }
+}
+
+/** The transcript is ours, so its keys are points. */
+function pointOf({ g2 }: PairingCurve, encoded: Uint8Array): G2Point {
+  const point = g2.decode(encoded);
+  if (point === undefined) throw new Error('the transcript has a key that is no point');
+  return point;
+}
