@@ -17,6 +17,9 @@ const value = z.union([
   z.instanceof(Uint8Array).refine((bytes) => bytes.length <= 128 * 1024),
 ]);
 
+/** Whoever has a key may write here anyhow, and anybody can make one: signing would keep nobody out. */
+const anonymous = true;
+
 /** A page ends when its keys and values together pass this length; the next one goes on from there. */
 const pageLengthMax = 256 * 1024;
 
@@ -26,6 +29,7 @@ export const kv = defineService({
   operations: {
     /** Stores a value under a key. */
     put: update({
+      anonymous,
       input: z.object({ key, value }),
       apply({ state }, input) {
         state.put(input.key, input.value);
@@ -34,6 +38,7 @@ export const kv = defineService({
 
     /** The value of a key, null when there is none. */
     get: query({
+      anonymous,
       input: z.object({ key }),
       apply({ state }, input) {
         return state.get<KvValue>(input.key) ?? null;
@@ -42,6 +47,7 @@ export const kv = defineService({
 
     /** Removes a key; says whether it was there. */
     delete: update({
+      anonymous,
       input: z.object({ key }),
       apply({ state }, input) {
         return { deleted: state.delete(input.key) };
@@ -50,6 +56,7 @@ export const kv = defineService({
 
     /** Entries with a prefix, in the order of their keys, a page at a time: pass `next` as `after` to go on. */
     list: query({
+      anonymous,
       input: z.object({
         prefix: z.string().max(256).default(''),
         after: z.string().max(256).optional(),
@@ -71,6 +78,7 @@ export const kv = defineService({
 
     /** Stores a value if the key still has the expected one (null: if it is absent); `current` is what it has now. */
     cas: update({
+      anonymous,
       input: z.object({ key, expected: value.nullable(), value }),
       apply({ state }, input) {
         const current = state.get<KvValue>(input.key) ?? null;

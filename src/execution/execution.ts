@@ -19,7 +19,7 @@ import type { Operation, Request } from '../wire/request.ts';
 import { applyOperation, noGuard, type OperationGuard } from './operation.ts';
 import { ReplyBatch } from './reply-batch.ts';
 import { RequestLog } from './request-log.ts';
-import type { AnyService, ServiceOperation } from './service-definition.ts';
+import { type AnyService, anonymousClient, type ServiceOperation } from './service-definition.ts';
 import { type SessionName, Sessions, sessionNameOf } from './sessions.ts';
 import { StateStore } from './state.ts';
 
@@ -73,11 +73,14 @@ export interface ExecutionOptions {
   /** Agreed time between two due heads of the log, at least. */
   readonly headIntervalMs: number;
   readonly guard?: OperationGuard;
+  /** Public keys, as hex, under which replicas pass on what nobody signed. */
+  readonly anonymousClients?: ReadonlySet<string>;
 }
 
 export class Execution {
   readonly #operations: ReadonlyMap<string, ServiceOperation>;
   readonly #guard: OperationGuard;
+  readonly #anonymousClients: ReadonlySet<string>;
   readonly #state = new StateStore();
   readonly #sessions = new Sessions();
   readonly #log: RequestLog;
@@ -91,6 +94,7 @@ export class Execution {
     this.#operations = new Map(Object.entries(options.service.operations));
     this.#log = new RequestLog(options);
     this.#guard = options.guard ?? noGuard;
+    this.#anonymousClients = options.anonymousClients ?? new Set();
   }
 
   /** Index of the last commit applied; 0 before the first. */
@@ -206,12 +210,13 @@ export class Execution {
 
   #apply(operation: Operation, sizeMax: number, name: SessionName, request: Request, commit: Commit): Uint8Array {
     this.#operationCount += 1;
+    const client = this.#anonymousClients.has(name.client) ? anonymousClient : name.client;
     const applied = applyOperation({
       operation,
       definition: this.#operations.get(operation.name),
       state: this.#state,
       guard: this.#guard,
-      circumstances: { client: name.client, timeMs: commit.timestamp, commitIndex: commit.index },
+      circumstances: { client, timeMs: commit.timestamp, commitIndex: commit.index },
     });
     if (applied.diagnostic !== undefined) this.#note(operation, request, applied.diagnostic);
     if (applied.outcome.length > sizeMax) return tooLargeOutcome;

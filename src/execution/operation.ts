@@ -12,7 +12,7 @@ import { encodeOutcome, type Failure, failure, isServiceCode } from '../wire/out
 import type { Operation } from '../wire/request.ts';
 import { decodeValue, ValueSizeError } from '../wire/value.ts';
 import { OperationFailure, unencodable } from './failure.ts';
-import type { ServiceOperation, UpdateContext } from './service-definition.ts';
+import { anonymousClient, type ServiceOperation, type UpdateContext } from './service-definition.ts';
 import { type StateStore, Transaction, type Writes } from './state.ts';
 
 /**
@@ -60,6 +60,11 @@ export function applyOperation(task: {
   const { operation, definition, state, guard, circumstances } = task;
   if (definition === undefined) {
     return failed(failure('unknown-operation', `this service has no operation "${operation.name}"`));
+  }
+  if (circumstances.client === anonymousClient && definition.anonymous !== true) {
+    return failed(
+      failure('anonymous-refused', `"${operation.name}" must be called with a request that its client signed`),
+    );
   }
   const decoded = decodeValue(operation.input);
   if (!decoded.ok) return failed(failure('invalid-input', `not an encoded value: ${decoded.reason}`));

@@ -46,7 +46,7 @@ export interface State extends ReadonlyState {
 
 export interface QueryContext {
   readonly state: ReadonlyState;
-  /** Public key of the client who signed the request, 64 hex characters. */
+  /** Public key of the client who signed the request, 64 hex characters; `anonymous` when nobody signed it. */
   readonly client: string;
   /** Agreed time, milliseconds since 1970; it never falls, and is the same for all operations of one commit. */
   readonly timeMs: number;
@@ -70,12 +70,16 @@ export type Output = Value | undefined | void;
 export interface UpdateOperation<Schema extends StandardSchemaV1 = StandardSchemaV1, Out extends Output = Output> {
   readonly kind: 'update';
   readonly input: Schema;
+  /** May those call it who sign nothing? False when left out. */
+  readonly anonymous?: boolean | undefined;
   apply(context: UpdateContext, input: StandardSchemaV1.InferOutput<Schema>): Out;
 }
 
 export interface QueryOperation<Schema extends StandardSchemaV1 = StandardSchemaV1, Out extends Output = Output> {
   readonly kind: 'query';
   readonly input: Schema;
+  /** May those call it who sign nothing? False when left out. */
+  readonly anonymous?: boolean | undefined;
   apply(context: QueryContext, input: StandardSchemaV1.InferOutput<Schema>): Out;
 }
 
@@ -109,18 +113,23 @@ type Received<Out> = Out extends undefined | void ? null : Out;
 /** An operation that may change the state. */
 export function update<Schema extends StandardSchemaV1, Out extends Output>(operation: {
   readonly input: Schema;
+  readonly anonymous?: boolean | undefined;
   apply(context: UpdateContext, input: StandardSchemaV1.InferOutput<Schema>): Out;
 }): UpdateOperation<Schema, Out> {
-  return { kind: 'update', input: operation.input, apply: operation.apply };
+  return { kind: 'update', input: operation.input, anonymous: operation.anonymous, apply: operation.apply };
 }
 
 /** An operation that only reads. */
 export function query<Schema extends StandardSchemaV1, Out extends Output>(operation: {
   readonly input: Schema;
+  readonly anonymous?: boolean | undefined;
   apply(context: QueryContext, input: StandardSchemaV1.InferOutput<Schema>): Out;
 }): QueryOperation<Schema, Out> {
-  return { kind: 'query', input: operation.input, apply: operation.apply };
+  return { kind: 'query', input: operation.input, anonymous: operation.anonymous, apply: operation.apply };
 }
+
+/** What `context.client` is when nobody signed the request: a replica passed it on in its own name. */
+export const anonymousClient = 'anonymous';
 
 /** Names that would make the typed client behave oddly: awaiting an object with a `then` calls it. */
 const reservedNames: readonly string[] = ['then', 'constructor'];
@@ -147,6 +156,9 @@ function checkOperation(name: string, operation: ServiceOperation): void {
   if (reservedNames.includes(name)) throw new TypeError(`operation name "${name}" is reserved`);
   if (typeof operation.input?.['~standard']?.validate !== 'function') {
     throw new TypeError(`operation ${name}: input must be a Standard Schema, such as z.object({ … }) of zod`);
+  }
+  if (operation.anonymous !== undefined && typeof operation.anonymous !== 'boolean') {
+    throw new TypeError(`operation ${name}: anonymous must be true or false`);
   }
   const kindOfFunction = Object.prototype.toString.call(operation.apply);
   if (kindOfFunction !== '[object Function]') {

@@ -13,11 +13,17 @@ import { decodeOutcomes, type Outcome } from '../wire/outcome.ts';
 import { encodeRequest, type Request } from '../wire/request.ts';
 import { encodeValue } from '../wire/value.ts';
 import { type Applied, Execution } from './execution.ts';
-import type { AnyService, InputOf, OperationNameOf, OutputOf } from './service-definition.ts';
+import {
+  type AnyService,
+  anonymousClient,
+  type InputOf,
+  type OperationNameOf,
+  type OutputOf,
+} from './service-definition.ts';
 
 /** Who calls and when; what is left out stays as it was in the call before. */
 export interface TestCircumstances {
-  /** Public key as 64 hex characters. */
+  /** Public key as 64 hex characters, or `anonymous`. */
   readonly client?: string;
   /** Agreed time, milliseconds since 1970; it never falls. */
   readonly timeMs?: number;
@@ -56,10 +62,15 @@ export interface ServiceTest<Service extends AnyService> {
   readonly stateDigest: string;
 }
 
+/** Stands for the key under which a replica passes on what nobody signed. */
+const replicaKey = 'ff'.repeat(32);
+
 /** A service of which nothing has been called yet, with an empty state. */
 export function testService<Service extends AnyService>(service: Service): ServiceTest<Service> {
   const guard = installGuard();
-  const options = { service, guard, serviceId: sha256(Buffer.from('test')), epoch: 0, headIntervalMs: 1 };
+  const serviceId = sha256(Buffer.from('test'));
+  const anonymousClients = new Set([replicaKey]);
+  const options = { service, guard, serviceId, epoch: 0, headIntervalMs: 1, anonymousClients };
   const executions = [new Execution(options), new Execution(options)] as const;
   const [first, second] = executions;
   let client = '00'.repeat(32);
@@ -67,6 +78,7 @@ export function testService<Service extends AnyService>(service: Service): Servi
 
   const apply = (name: string, input: unknown, circumstances: TestCircumstances): TestOutcome<unknown> => {
     client = circumstances.client ?? client;
+    if (client === anonymousClient) client = replicaKey;
     if (!/^[0-9a-f]{64}$/.test(client)) throw new TypeError('client: a public key has 64 hex characters');
     if ((circumstances.timeMs ?? timeMs) < timeMs) throw new RangeError('timeMs: agreed time never falls');
     timeMs = circumstances.timeMs ?? timeMs;

@@ -19,6 +19,8 @@ export type Failure = Extract<Outcome, { readonly ok: false }>;
 export const systemCodes = [
   /** No such operation in this service. Not executed. */
   'unknown-operation',
+  /** Nobody signed the request, and the service wants this operation signed. Not executed. */
+  'anonymous-refused',
   /** The input is not a value, or does not fit the operation's schema. Nothing was changed. */
   'invalid-input',
   /** The operation's own code failed; the replica's log says why. Nothing was changed. */
