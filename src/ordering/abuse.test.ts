@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { sign, verify } from '../crypto/ed25519.ts';
-import { sha256 } from '../crypto/hash.ts';
+import { type Digest, sha256 } from '../crypto/hash.ts';
 import { genesisReference } from '../membership/membership.ts';
 import { type Block, type BlockContent, decodeBlock, encodeBlock, type Reference } from '../wire/block.ts';
 import { limits } from '../wire/limits.ts';
+import { noDuties } from './duty-source.ts';
 import { Ordering } from './ordering.ts';
 import { TestCluster, testKey, testMembership, testRequest } from './testing/test-cluster.ts';
 import { blockPreimage, type SignatureCheck, Verifier } from './validity.ts';
@@ -132,7 +133,8 @@ describe('requests of blocks that are dropped anyhow', () => {
       return verify(key, bytes, signature);
     };
     const verifier = new Verifier({ membership, check });
-    const replica = new Ordering({ membership, self: 0, verifier, sign: (d) => sign(testKey(0), blockPreimage(d)) });
+    const sign0 = (digest: Digest): Uint8Array => sign(testKey(0), blockPreimage(digest));
+    const replica = new Ordering({ membership, self: 0, verifier, sign: sign0, duties: noDuties });
     for (const { bytes } of blocks) {
       replica.step([{ kind: 'peer-message', from: 3, message: { kind: 'block', block: bytes } }], 1_000);
     }

@@ -4,33 +4,45 @@
  *
  * Owns: the position in the sequence of slots and what the last commit left behind. Everything in a commit is a function
  * of the agreed sequence and of the histories of its leaders, never of what happens to be stored here.
+ * Safety: each commit is handed to the duties before the slot after it is decided for good. The commit that gives them
+ * a coin ends one decision rule and begins another (§7), and must do so at the same slot on every replica, however many
+ * slots each of them decides at a time.
  */
 import type { Digest } from '../crypto/hash.ts';
-import { genesisCoin, type Membership } from '../membership/membership.ts';
+import type { Membership } from '../membership/membership.ts';
 import type { Reference } from '../wire/block.ts';
 import type { BlockDag } from './block-dag.ts';
+import type { Coins } from './coins.ts';
 import type { Commit, VerifiedBlock } from './commit.ts';
-import { type CommitterRules, decide, initialPosition, type Position } from './committer.ts';
+import { type CommitterRules, decide, initialPosition, type Position, positionAfter } from './committer.ts';
+import type { DutySource } from './duty-source.ts';
 import { commitDigest, commitTimestamp, horizonAfter, initialHorizon, linearize } from './linearizer.ts';
-import { lowestRoundFrom } from './slots.ts';
+import { lowestRoundFrom, periodFrom } from './slots.ts';
 
 export class CommitSequence {
   readonly #membership: Membership;
   readonly #dag: BlockDag;
   readonly #rules: CommitterRules;
-  /** Leaders of the periods whose coin is open and still of use. */
-  readonly #coins = new Map<number, number>();
-  #nextCoin = 1;
+  readonly #duties: DutySource;
+  readonly #coins: Coins;
   #position: Position = initialPosition;
   #horizon = initialHorizon;
   #index = 0;
   #timestamp: number;
   #digest: Digest;
 
-  constructor(options: { readonly membership: Membership; readonly dag: BlockDag }) {
+  constructor(options: {
+    readonly membership: Membership;
+    readonly dag: BlockDag;
+    /** Are given each commit, and say from which one on their coin counts. */
+    readonly duties: DutySource;
+    readonly coins: Coins;
+  }) {
     const { membership } = options;
     this.#membership = membership;
     this.#dag = options.dag;
+    this.#duties = options.duties;
+    this.#coins = options.coins;
     this.#rules = { rule: membership.rule, ...membership.parameters };
     this.#timestamp = membership.genesisTimestamp;
     this.#digest = membership.epochGenesis;
@@ -53,23 +65,29 @@ export class CommitSequence {
 
   /** Decides as far as the DAG allows; the commits that come of it, in order. */
   decide(): readonly Commit[] {
-    this.#openCoins();
-    const { decisions, position } = decide(this.#dag, this.#rules, this.#coins, this.#position);
-    this.#position = position;
     const commits: Commit[] = [];
-    for (const { block } of decisions) if (block !== null) commits.push(this.#commit(block));
+    while (this.#decideWithOneCoin(commits));
+    this.#coins.advance(periodFrom(this.#position.next, this.#rules));
     return commits;
   }
 
-  /** A coin opens when a quorum of blocks of round c + 3 exists, which is when a replica may enter round c + 4 (§7). */
-  #openCoins(): void {
-    const { parameters, epochGenesis, rule } = this.#membership;
-    const { period } = parameters;
-    while (this.#dag.highestQuorumRound >= this.#nextCoin * period + 3) {
-      this.#coins.set(this.#nextCoin, genesisCoin(epochGenesis, this.#nextCoin, rule.n));
-      this.#nextCoin += 1;
+  /**
+   * Decides while the coin stays the same; true when it did not: what was decided beyond that commit is no decision, and
+   * every slot after it must be decided anew.
+   */
+  #decideWithOneCoin(commits: Commit[]): boolean {
+    const { coin } = this.#duties;
+    const leaderOf = (period: number): number | undefined => this.#coins.leaderOf(period);
+    const { decisions } = decide(this.#dag, this.#rules, leaderOf, this.#position);
+    for (const decision of decisions) {
+      this.#position = positionAfter(this.#position, decision, this.#rules);
+      if (decision.block === null) continue;
+      const commit = this.#commit(decision.block);
+      commits.push(commit);
+      this.#duties.committed(commit);
+      if (this.#duties.coin !== coin) return true;
     }
-    for (const w of this.#coins.keys()) if (w * period < this.undecidedRound) this.#coins.delete(w);
+    return false;
   }
 
   #commit(leaderId: string): Commit {

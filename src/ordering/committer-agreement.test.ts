@@ -36,7 +36,7 @@ function randomWorld(seed: number, size: { n: number; f: number; k: number; roun
 }
 
 const decided = ({ dag, rules, coins }: World): readonly Decision[] =>
-  decide(dag, rules, coins, initialPosition).decisions;
+  decide(dag, rules, (w) => coins.get(w), initialPosition).decisions;
 
 /** The blocks of a few random ones' histories, and perhaps fewer coins: what some other replica may see. */
 function randomView(random: Random, { dag, rules, coins }: World): World {
@@ -93,14 +93,20 @@ describe.each(sizes)('committer on random DAGs of $n replicas', (size) => {
   it('goes on from every position with the rest of the same decisions, lower rounds pruned or not', () => {
     for (let seed = 1; seed <= size.dags / 5; seed++) {
       const { dag, rules, coins } = randomWorld(seed, size);
-      const { decisions, position } = decide(dag, rules, coins, initialPosition);
+      const { decisions, position } = decide(dag, rules, (w) => coins.get(w), initialPosition);
       expect(position).toEqual(positionAfter(decisions, rules));
       for (let done = 0; done <= decisions.length; done++) {
         const from = positionAfter(decisions.slice(0, done), rules);
         const rest = { decisions: decisions.slice(done), position };
-        expect(decide(dag, rules, coins, from), `seed ${seed}, after ${done}`).toEqual(rest);
+        expect(
+          decide(dag, rules, (w) => coins.get(w), from),
+          `seed ${seed}, after ${done}`,
+        ).toEqual(rest);
         const view = pruned(dag, lowestRoundFrom(from.next));
-        expect(decide(view, rules, coins, from), `seed ${seed}, after ${done}, pruned`).toEqual(rest);
+        expect(
+          decide(view, rules, (w) => coins.get(w), from),
+          `seed ${seed}, after ${done}, pruned`,
+        ).toEqual(rest);
       }
     }
   });

@@ -83,7 +83,7 @@ function* everyChoice<Item>(lists: readonly (readonly Item[])[]): Generator<read
   for (const item of first) for (const rest of everyChoice(others)) yield [item, ...rest];
 }
 
-const decided = (view: DagView): readonly Decision[] => decide(view, rules, new Map(), initialPosition).decisions;
+const decided = (view: DagView): readonly Decision[] => decide(view, rules, () => undefined, initialPosition).decisions;
 
 function agree(one: readonly Decision[], other: readonly Decision[]): boolean {
   const length = Math.min(one.length, other.length);

@@ -1,8 +1,8 @@
 /**
  * Committer: decides each slot of the sequence: commit, skip, void, or not yet.
  *
- * In: the DAG, read only, the coins that are open, and the position to go on from. Out: the longest decided run of slots
- * from there, and the position after it. Owns no state: calling it again changes nothing.
+ * In: the DAG, read only, a way to ask for the leader of a period, and the position to go on from. Out: the longest decided
+ * run of slots from there, and the position after it. Owns no state: calling it again changes nothing.
  * Safety: two correct replicas never decide one slot differently (docs/protocol/ordering.md, S5), because every count
  * is of authors, every vote a function of the voting block alone, and every anchor the same in every view.
  * Source: Mysticeti (2024) §4; the fallback slot is ours, see docs/protocol/ordering.md §6.
@@ -45,17 +45,20 @@ export interface Decision {
   readonly block: string | null;
 }
 
+/** The leader of a period; undefined while its coin is not open. Asked only when a decision needs it (§7). */
+export type LeaderOf = (period: number) => number | undefined;
+
 /**
- * Decides from a position on. `coins` gives the leader of each period whose coin is open.
+ * Decides from a position on.
  * The view must hold every block of its blocks' histories from the lowest round of `from.next` and the slots after it.
  */
 export function decide(
   view: DagView,
   rules: CommitterRules,
-  coins: ReadonlyMap<number, number>,
+  leaderOf: LeaderOf,
   from: Position,
 ): { readonly decisions: readonly Decision[]; readonly position: Position } {
-  const outcomes = new Outcomes(view, rules, coins);
+  const outcomes = new Outcomes(view, rules, leaderOf);
   const decisions: Decision[] = [];
   let { next, periodHasCommit } = from;
   for (;;) {
@@ -64,11 +67,20 @@ export function decide(
     const outcome: Outcome = isVoid ? { status: 'void' } : outcomes.of(next);
     if (outcome.status === 'undecided') break;
     const block = outcome.status === 'commit' ? outcome.leader : null;
-    decisions.push({ ...next, status: outcome.status, block });
-    periodHasCommit = next.kind === 'steady' && (periodHasCommit || outcome.status === 'commit');
-    next = slotAfter(next, rules);
+    const decision: Decision = { ...next, status: outcome.status, block };
+    decisions.push(decision);
+    ({ next, periodHasCommit } = positionAfter({ next, periodHasCommit }, decision, rules));
   }
   return { decisions, position: { next, periodHasCommit } };
+}
+
+/** Where to go on after the decision of the slot that stands next at a position. */
+export function positionAfter(position: Position, { status }: Decision, schedule: Schedule): Position {
+  const { next, periodHasCommit } = position;
+  return {
+    next: slotAfter(next, schedule),
+    periodHasCommit: next.kind === 'steady' && (periodHasCommit || status === 'commit'),
+  };
 }
 
 type Outcome =
@@ -91,14 +103,14 @@ interface Votes {
 class Outcomes {
   readonly #view: DagView;
   readonly #rules: CommitterRules;
-  readonly #coins: ReadonlyMap<number, number>;
+  readonly #leaderOf: LeaderOf;
   readonly #known = new Map<number, Outcome>();
   readonly #votesKnown = new Map<number, Votes>();
 
-  constructor(view: DagView, rules: CommitterRules, coins: ReadonlyMap<number, number>) {
+  constructor(view: DagView, rules: CommitterRules, leaderOf: LeaderOf) {
     this.#view = view;
     this.#rules = rules;
-    this.#coins = coins;
+    this.#leaderOf = leaderOf;
   }
 
   of(slot: Slot): Outcome {
@@ -190,8 +202,10 @@ class Outcomes {
 
   /** Undefined when the slot has no known leader yet, or no block can have voted. */
   #votes(slot: Slot): Votes | undefined {
+    // In this order: a coin that could decide nothing yet is not asked for.
+    if (this.#view.highestRound < voteRound(slot)) return undefined;
     const leaderAuthor = this.#leaderAuthor(slot);
-    if (leaderAuthor === undefined || this.#view.highestRound < voteRound(slot)) return undefined;
+    if (leaderAuthor === undefined) return undefined;
     const key = this.#key(slot);
     const votes = this.#votesKnown.get(key) ?? this.#countVotes(slot, leaderAuthor);
     this.#votesKnown.set(key, votes);
@@ -221,7 +235,7 @@ class Outcomes {
 
   #leaderAuthor(slot: Slot): number | undefined {
     if (slot.kind === 'steady') return steadyAuthor(slot, this.#rules.rule.n);
-    return this.#coins.get(periodOf(slot, this.#rules));
+    return this.#leaderOf(periodOf(slot, this.#rules));
   }
 
   /** A number for each slot, to be found by. */

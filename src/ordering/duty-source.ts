@@ -31,3 +31,11 @@ export interface Coin {
     shares: readonly { readonly author: number; readonly share: Uint8Array }[],
   ): { readonly leader: number | undefined; readonly culprits: readonly number[] };
 }
+
+/** Owes nothing and never has a coin: the genesis coin is used for ever. */
+export const noDuties: DutySource = {
+  committed: () => {},
+  owed: [],
+  hasWork: false,
+  coin: undefined,
+};

@@ -7,29 +7,27 @@
  * durable; the order of effects sees to that. Never two own blocks for one round, across restarts (§3.3).
  */
 import type { Digest } from '../crypto/hash.ts';
-import { genesisReference, type Membership } from '../membership/membership.ts';
+import { emptySet, genesisReference, type Membership, withReplica } from '../membership/membership.ts';
 import { decodeBlock, encodeBlock, type Reference } from '../wire/block.ts';
+import { dutyKinds } from '../wire/duty.ts';
 import { limits } from '../wire/limits.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
 import { Acceptance } from './acceptance.ts';
 import { BlockDag } from './block-dag.ts';
+import { Coins } from './coins.ts';
 import type { Commit, VerifiedBlock } from './commit.ts';
 import { CommitSequence } from './commit-sequence.ts';
+import type { DutySource } from './duty-source.ts';
 import type { Evidence, OrderingEffects, OrderingInput } from './effects.ts';
 import { Linger } from './linger.ts';
+import { OwedDuties } from './owed-duties.ts';
 import { chooseParents, markOwnHistory } from './parents.ts';
 import { PendingRequests } from './pending-requests.ts';
+import { Repetition, type Send, saying } from './repetition.ts';
 import type { Verifier } from './validity.ts';
 
-/** First wait before asking others to say again what may be lost; doubled up to the longest while nothing moves. */
-const stallMsMin = 200;
-const stallMsMax = 5_000;
-/** Wait for the answer to one catch-up before the next one is sent to another replica. */
-const catchUpMs = 40;
 /** A correct replica is this many rounds ahead of our quorum: gather first, propose afterwards. */
 const behindRoundsMax = 3;
-
-type Send = OrderingEffects['send'][number];
 
 export interface OrderingStatus {
   /** Our own last round. */
@@ -56,6 +54,10 @@ export class Ordering {
   readonly #acceptance: Acceptance;
   readonly #pending = new PendingRequests();
   readonly #linger: Linger;
+  readonly #repetition: Repetition;
+  readonly #duties: DutySource;
+  readonly #owed: OwedDuties;
+  readonly #coins: Coins;
   readonly #sequence: CommitSequence;
   readonly #latestRounds: number[];
 
@@ -68,17 +70,11 @@ export class Ordering {
   /** Accepted, uncommitted blocks that carry requests or duties. */
   #loadedBlocks = 0;
   #forwardedAtRound = -1;
+  /** Who has duties to say, and needs the round of its last block to be made by the others first. */
+  #calls = emptySet;
   #quorumRound = 0;
-  #isWaiting = false;
-  #stalledSinceMs = 0;
-  #stallMs = stallMsMin;
-  #turn = 0;
-  #catchUpAtMs = 0;
   #clockMs = 0;
   #isAskedForRounds = false;
-  /** Bytes of blocks that fetches of this step were answered with, by who asked. */
-  readonly #answeredSizeBytes = new Map<number, number>();
-  #askFromGap = true;
 
   // Effects of the step in hand.
   #persist: Uint8Array[] = [];
@@ -92,10 +88,12 @@ export class Ordering {
     /** Signs the digest of an own block: Ed25519 over `blockPreimage(digest)`. */
     readonly sign: (digest: Digest) => Uint8Array;
     readonly verifier: Verifier;
+    /** What this replica owes, and the coin. */
+    readonly duties: DutySource;
     /** The log was lost: propose nothing in this epoch. */
     readonly observer?: boolean;
   }) {
-    const { membership, self } = options;
+    const { membership, self, duties } = options;
     const { rule } = membership;
     this.#membership = membership;
     this.#self = self;
@@ -104,7 +102,11 @@ export class Ordering {
     this.#dag = new BlockDag(membership);
     this.#acceptance = new Acceptance({ rule, self, dag: this.#dag });
     this.#linger = new Linger({ n: rule.n, self });
-    this.#sequence = new CommitSequence({ membership, dag: this.#dag });
+    this.#repetition = new Repetition({ n: rule.n, self, dag: this.#dag, acceptance: this.#acceptance });
+    this.#duties = duties;
+    this.#owed = new OwedDuties(duties);
+    this.#coins = new Coins({ membership, duties });
+    this.#sequence = new CommitSequence({ membership, dag: this.#dag, duties, coins: this.#coins });
     this.#latestRounds = Array.from({ length: rule.n }, () => 0);
     this.#own = genesisReference(membership.epochGenesis, self);
     this.#observer = options.observer ?? false;
@@ -146,7 +148,6 @@ export class Ordering {
    */
   step(inputs: readonly OrderingInput[], nowMs: number, clockMs = nowMs): OrderingEffects {
     this.#clockMs = Math.max(0, Math.floor(clockMs));
-    this.#answeredSizeBytes.clear();
     // A quorum restored from the log has no time yet: waiting for the others begins now.
     this.#noteQuorum(nowMs);
     for (const input of inputs) this.#take(input, nowMs);
@@ -154,8 +155,9 @@ export class Ordering {
     while (this.#propose(nowMs)) this.#decide(nowMs);
     this.#forwardWhenBlocked();
     this.#persistWithoutProposal();
-    this.#askForMissing(nowMs);
-    return this.#takeEffects(this.#wakeAtMs(nowMs));
+    this.#repeat(nowMs);
+    const lingerEndsAtMs = this.#linger.endsAtMs(this.#dag.highestQuorumRound, nowMs);
+    return this.#takeEffects(this.#repetition.wakeAtMs(lingerEndsAtMs, nowMs));
   }
 
   /** What is accepted but not durable yet; for a clean stop. */
@@ -177,10 +179,8 @@ export class Ordering {
         this.#pending.add(input.request);
         return;
       case 'connected':
-        if (this.#ownBlock !== undefined) this.#sendBlock(input.peer, this.#ownBlock.bytes);
-        this.#acceptance.askAgain();
-        // What was asked in vain may be answered now. The time of the stall stays: a peer that comes and goes must not put it off.
-        this.#stallMs = stallMsMin;
+        if (this.#ownBlock !== undefined) this.#send.push(saying(input.peer, this.#ownBlock));
+        this.#repetition.connected();
         return;
       case 'peer-message':
         this.#takeMessage(input.from, input.message, nowMs);
@@ -193,9 +193,10 @@ export class Ordering {
         this.#takeBlock(from, message.block, nowMs);
         return;
       case 'fetch':
-        this.#answerFetch(from, message.references);
+        this.#send.push(...this.#repetition.answer(from, message.references));
         return;
       case 'requests':
+        if (message.requests.length === 0) this.#calls = withReplica(this.#calls, from);
         for (const bytes of message.requests) {
           const request = this.#verifier.verifyRequest(bytes);
           if (request.ok) this.#pending.add(request.value);
@@ -237,18 +238,6 @@ export class Ordering {
     else this.#noteAcceptedNow(this.#acceptance.offer(verdict.block, from, nowMs), nowMs);
   }
 
-  #answerFetch(from: number, references: readonly Reference[]): void {
-    let sizeBytes = this.#answeredSizeBytes.get(from) ?? 0;
-    for (const { digest } of references) {
-      const block = this.#dag.get(digest)?.block;
-      if (block === undefined) continue;
-      if (sizeBytes + block.bytes.length > limits.fetchReplySizeBytesMax) break;
-      sizeBytes += block.bytes.length;
-      this.#sendBlock(from, block.bytes);
-    }
-    this.#answeredSizeBytes.set(from, sizeBytes);
-  }
-
   #reject(rule: string, from: number, block?: { readonly author: number; readonly digest: Digest }): void {
     this.#evidence.push({ kind: 'rejection', rule, from, author: block?.author, digest: block?.digest });
   }
@@ -269,14 +258,17 @@ export class Ordering {
     if (block.round > (this.#latestRounds[block.author] ?? 0)) this.#latestRounds[block.author] = block.round;
     if (isLoaded(block)) this.#loadedBlocks += 1;
     this.#pending.carried(block);
+    this.#coins.accepted(block);
+    if (block.author === this.#self) this.#owed.carried(block);
   }
 
   #noteQuorum(nowMs: number): void {
     const round = this.#dag.highestQuorumRound;
     if (round === this.#quorumRound) return;
     this.#quorumRound = round;
+    this.#calls = emptySet;
     this.#linger.quorumReached(round, nowMs);
-    this.#progressed(nowMs);
+    this.#repetition.progressed(nowMs);
   }
 
   // ── deciding ──
@@ -287,7 +279,7 @@ export class Ordering {
       if (commits.length === 0) return;
       for (const commit of commits) {
         for (const block of commit.blocks) {
-          if (isLoaded(block)) this.#loadedBlocks -= 1;
+          this.#noteSettled(block);
           this.#pending.committed(block);
         }
         this.#commits.push(commit);
@@ -295,12 +287,18 @@ export class Ordering {
       const freed = this.#acceptance.advanceHorizon(this.#sequence.horizon);
       for (const { block, committed } of this.#dag.prune(this.#sequence.horizon + 1)) {
         if (block === undefined || committed) continue;
-        if (isLoaded(block)) this.#loadedBlocks -= 1;
+        this.#noteSettled(block);
         this.#pending.pruned(block);
       }
       this.#noteAcceptedNow(freed, nowMs);
       if (freed.length === 0) return;
     }
+  }
+
+  /** A block was committed, or pruned without that: nobody waits for it any more. */
+  #noteSettled(block: VerifiedBlock): void {
+    if (isLoaded(block)) this.#loadedBlocks -= 1;
+    if (block.author === this.#self) this.#owed.released(block);
   }
 
   // ── proposing ──
@@ -327,7 +325,9 @@ export class Ordering {
     const stalled = round - this.#sequence.undecidedRound > limits.stalledRoundsMax;
     const decodedRequests = stalled ? [] : this.#pending.batch();
     const requests = decodedRequests.map((request) => request.bytes);
-    const content = { epoch, round, author: this.#self, timestamp: this.#clockMs, parents, requests, duties: [] };
+    const shares = this.#coins.toSay(round);
+    const duties = [...shares, ...this.#owed.batch(limits.blockDutiesMax - shares.length)];
+    const content = { epoch, round, author: this.#self, timestamp: this.#clockMs, parents, requests, duties };
     this.#adopt(this.#verifier.verifyOwnBlock(encodeBlock(content, this.#sign), decodedRequests), nowMs);
     return true;
   }
@@ -339,38 +339,57 @@ export class Ordering {
     this.#noteAcceptedNow(accepted, nowMs);
     this.#becomeOwn(block);
     this.#moveUndurable();
-    this.#sendBlock('all', block.bytes);
-    this.#progressed(nowMs);
+    this.#send.push(saying('all', block));
+    this.#repetition.progressed(nowMs);
   }
 
   #becomeOwn(block: VerifiedBlock): void {
     this.#own = { round: block.round, author: block.author, digest: block.digest };
     this.#ownBlock = block;
+    this.#coins.said(block);
     const entry = this.#dag.get(block.digest);
     if (entry !== undefined) markOwnHistory(this.#dag, entry);
   }
 
   /** Is there anything to make a round for? (§3.1) */
   #hasWork(round: number): boolean {
+    const authors = this.#dag.authorsAt(round);
     return (
-      this.#pending.size > 0 || this.#loadedBlocks > 0 || this.#membership.rule.hasCorrect(this.#dag.authorsAt(round))
+      this.#pending.size > 0 ||
+      this.#loadedBlocks > 0 ||
+      this.#owesWaiting ||
+      this.#duties.hasWork ||
+      (this.#calls & authors) !== emptySet ||
+      this.#membership.rule.hasCorrect(authors)
     );
   }
 
-  /**
-   * We have requests but already used our block for the next round, and nobody else has a reason to make one: give them
-   * the reason.
-   */
-  #forwardWhenBlocked(): void {
-    if (this.#pending.size === 0 || this.#own.round <= this.#dag.highestQuorumRound) return;
-    if (this.#loadedBlocks > 0 || this.#forwardedAtRound === this.#own.round) return;
-    this.#forwardedAtRound = this.#own.round;
-    this.#forward();
+  /** An observer may owe something too, but has no block to say it in. */
+  get #owesWaiting(): boolean {
+    return !this.#observer && this.#owed.isWaiting;
   }
 
-  #forward(): void {
+  /**
+   * We have something to say but already used our block for the next round, and nobody else has a reason to make one:
+   * give them the reason.
+   */
+  #forwardWhenBlocked(): void {
+    if (this.#own.round <= this.#dag.highestQuorumRound) return;
+    if (this.#loadedBlocks > 0 || this.#forwardedAtRound === this.#own.round) return;
+    const reasons = this.#reasons();
+    if (reasons.length > 0) this.#forwardedAtRound = this.#own.round;
+    this.#send.push(...reasons);
+  }
+
+  /**
+   * What gives the others work: our requests, which they may put into their blocks as well. Our duties only we can say:
+   * without requests the message is a call for the one round that our last block stands in.
+   */
+  #reasons(): readonly Send[] {
     const requests = this.#pending.batch().map((request) => request.bytes);
-    if (requests.length > 0) this.#send.push({ to: 'all', message: { kind: 'requests', requests } });
+    const isCalling = this.#owesWaiting && this.#own.round > this.#dag.highestQuorumRound;
+    if (requests.length === 0 && !isCalling) return [];
+    return [{ to: 'all', message: { kind: 'requests', requests } }];
   }
 
   /** Without proposals of our own, accepted blocks still become durable now and then. */
@@ -386,84 +405,13 @@ export class Ordering {
     this.#undurableSizeBytes = 0;
   }
 
-  // ── what may be lost or missing ──
-
-  #progressed(nowMs: number): void {
-    this.#stalledSinceMs = nowMs;
-    this.#stallMs = stallMsMin;
-  }
-
-  #askForMissing(nowMs: number): void {
-    for (const { to, references } of this.#acceptance.fetches(nowMs)) {
-      this.#send.push({ to, message: { kind: 'fetch', references } });
-    }
-    if (this.#isFarBehind() && nowMs >= this.#catchUpAtMs) {
-      this.#catchUpAtMs = nowMs + catchUpMs;
-      this.#askForRounds();
-    }
-    const wasWaiting = this.#isWaiting;
-    // A block that everyone has pruned answers no fetch; only whole rounds out of a log bring it.
-    const isMissing = this.#acceptance.lowestMissingRound !== undefined;
-    this.#isWaiting = isMissing || this.#hasWork(this.#dag.highestQuorumRound + 1);
-    if (!this.#isWaiting || !wasWaiting) this.#progressed(nowMs);
-    if (nowMs < this.#stalledSinceMs + this.#stallMs) return;
-    this.#stalledSinceMs = nowMs;
-    this.#stallMs = Math.min(stallMsMax, this.#stallMs * 2);
-    if (this.#ownBlock !== undefined) this.#sendBlock('all', this.#ownBlock.bytes);
-    if (this.#loadedBlocks > 0) this.#passOn();
-    this.#forward();
-    this.#askForRounds();
-  }
-
-  /**
-   * Says the newest blocks of others: no block of ours cites them yet, and their author may have given them to us alone.
-   * What they carry is work for everybody.
-   */
-  #passOn(): void {
-    const { highestQuorumRound } = this.#dag;
-    for (const round of [highestQuorumRound, highestQuorumRound + 1]) {
-      if (round < this.#own.round) continue;
-      for (const { author, block } of this.#dag.at(round)) {
-        if (block !== undefined && author !== this.#self) this.#sendBlock('all', block.bytes);
-      }
-    }
-  }
-
-  #isFarBehind(): boolean {
-    return this.#acceptance.provenRound > this.#dag.highestQuorumRound + limits.catchUpRoundsMin;
-  }
-
-  /**
-   * Asks the next replica in turn for whole rounds: from where ours begin to have gaps, and every other time from where
-   * they end. An answer has a limit, and a gap may be a made-up parent that nobody can fill.
-   */
-  #askForRounds(): void {
-    const { n } = this.#membership.rule;
-    this.#turn = (this.#turn + 1) % n;
-    if (this.#turn === this.#self) this.#turn = (this.#turn + 1) % n;
-    const end = this.#dag.highestQuorumRound;
-    const from = this.#askFromGap ? Math.min(this.#acceptance.lowestMissingRound ?? end, end) : end;
-    this.#askFromGap = !this.#askFromGap;
-    const afterRound = Math.max(0, from - 1);
-    this.#send.push({ to: this.#turn, message: { kind: 'catch-up', afterRound } });
-  }
-
   // ── effects ──
 
-  #sendBlock(to: number | 'all', block: Uint8Array): void {
-    this.#send.push({ to, message: { kind: 'block', block } });
-  }
-
-  #wakeAtMs(nowMs: number): number | undefined {
-    const times: number[] = [];
-    if (this.#isWaiting) {
-      times.push(this.#stalledSinceMs + this.#stallMs);
-      const lingerEndsAtMs = this.#linger.endsAtMs(this.#dag.highestQuorumRound, nowMs);
-      if (lingerEndsAtMs > nowMs) times.push(lingerEndsAtMs);
-    }
-    if (this.#acceptance.nextFetchAtMs !== undefined) times.push(this.#acceptance.nextFetchAtMs);
-    if (this.#isFarBehind()) times.push(this.#catchUpAtMs);
-    return times.length === 0 ? undefined : Math.max(nowMs, Math.min(...times));
+  #repeat(nowMs: number): void {
+    const hasWork = this.#hasWork(this.#dag.highestQuorumRound + 1);
+    const hasLoadedBlocks = this.#loadedBlocks > 0;
+    const reasons = (): readonly Send[] => this.#reasons();
+    this.#send.push(...this.#repetition.due({ nowMs, hasWork, ownBlock: this.#ownBlock, hasLoadedBlocks, reasons }));
   }
 
   #takeEffects(wakeAtMs: number | undefined): OrderingEffects {
@@ -471,7 +419,7 @@ export class Ordering {
       persist: this.#persist,
       send: this.#send,
       commits: this.#commits,
-      evidence: this.#evidence,
+      evidence: [...this.#evidence, ...this.#coins.takeEvidence()],
       wakeAtMs,
     };
     this.#persist = [];
@@ -482,6 +430,7 @@ export class Ordering {
   }
 }
 
+/** Does a block carry anything that others make rounds for? A coin is needed for what else is there, or not at all. */
 function isLoaded(block: VerifiedBlock): boolean {
-  return block.requests.length > 0 || block.duties.length > 0;
+  return block.requests.length > 0 || block.duties.some(({ kind }) => kind !== dutyKinds.coinShare);
 }

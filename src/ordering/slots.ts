@@ -90,3 +90,14 @@ export function anchorAfter(slot: Slot, of: Slot, schedule: Schedule): Slot {
 export function lowestRoundFrom(next: Slot): number {
   return next.kind === 'steady' ? next.round : next.round - fallbackLead + 1;
 }
+
+/** The period of the first fallback slot that is `next` or stands after it in the sequence: earlier coins decide nothing more. */
+export function periodFrom(next: Slot, schedule: Schedule): number {
+  if (next.kind === 'fallback') return periodOf(next, schedule);
+  return Math.ceil((next.round + fallbackLead) / schedule.period);
+}
+
+/** The lowest round whose blocks may carry shares of the coin of a period: those of the round below can no longer change. */
+export function coinRound(period: number, schedule: Schedule): number {
+  return decisionRound({ kind: 'fallback', round: period * schedule.period, rank: 0 });
+}

@@ -5,7 +5,7 @@
  * With four replicas the steady leaders are b1 c2 d3 a4 b5 c6 d7 a8 b9 …; f = 1 and a quorum is 3.
  */
 import { quorumRule } from '../../membership/membership.ts';
-import type { CommitterRules, Decision, Position } from '../committer.ts';
+import type { CommitterRules, Decision, LeaderOf, Position } from '../committer.ts';
 import type { DagView } from '../dag.ts';
 import { drawDag, type TestDag } from './dag-language.ts';
 
@@ -15,7 +15,7 @@ export interface Decider {
   decide(
     view: DagView,
     rules: CommitterRules,
-    coins: ReadonlyMap<number, number>,
+    leaderOf: LeaderOf,
     from: Position,
   ): { readonly decisions: readonly Decision[]; readonly position: Position };
 }
@@ -60,9 +60,10 @@ export function runCase(decider: Decider, each: DecisionCase): readonly string[]
   const rules = rulesOf(each);
   const dag = drawDag(rules.rule.n, each.dag);
   const coins = new Map(Object.entries(each.coins ?? {}).map(([w, letter]) => [Number(w), letter.charCodeAt(0) - 97]));
+  const leaderOf = (period: number): number | undefined => coins.get(period);
   return [dag, dag.reversed()].flatMap((view) => [
-    describeDecisions(decider.decide(view, rules, coins, decider.initialPosition).decisions),
-    describeDecisions(decideRoundByRound(decider, view, rules, coins)),
+    describeDecisions(decider.decide(view, rules, leaderOf, decider.initialPosition).decisions),
+    describeDecisions(decideRoundByRound(decider, view, rules, leaderOf)),
   ]);
 }
 
@@ -71,12 +72,12 @@ export function decideRoundByRound(
   decider: Decider,
   dag: TestDag,
   rules: CommitterRules,
-  coins: ReadonlyMap<number, number>,
+  leaderOf: LeaderOf,
 ): readonly Decision[] {
   const decisions: Decision[] = [];
   let position = decider.initialPosition;
   for (let round = 1; round <= dag.highestRound; round++) {
-    const more = decider.decide(dag.upTo(round), rules, coins, position);
+    const more = decider.decide(dag.upTo(round), rules, leaderOf, position);
     decisions.push(...more.decisions);
     position = more.position;
   }

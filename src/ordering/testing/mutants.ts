@@ -328,10 +328,7 @@ export const furtherMutants: readonly Mutant[] = [
     mistake: 'a commit of any earlier period makes a fallback slot void',
     file: 'committer.ts',
     changes: [
-      [
-        "next.kind === 'steady' && (periodHasCommit || outcome.status === 'commit')",
-        "periodHasCommit || outcome.status === 'commit'",
-      ],
+      ["next.kind === 'steady' && (periodHasCommit || status === 'commit')", "periodHasCommit || status === 'commit'"],
     ],
     caughtBy: 'a commit before the previous fallback slot makes none void',
   },
@@ -340,8 +337,8 @@ export const furtherMutants: readonly Mutant[] = [
     file: 'committer.ts',
     changes: [
       [
-        "next.kind === 'steady' && (periodHasCommit || outcome.status === 'commit')",
-        "outcome.status === 'commit' || (next.kind === 'steady' && periodHasCommit)",
+        "next.kind === 'steady' && (periodHasCommit || status === 'commit')",
+        "status === 'commit' || (next.kind === 'steady' && periodHasCommit)",
       ],
     ],
     caughtBy: 'a commit of the fallback slot itself makes the next one not void',
@@ -349,7 +346,9 @@ export const furtherMutants: readonly Mutant[] = [
   {
     mistake: 'the commit of the period forgotten between calls',
     file: 'committer.ts',
-    changes: [['position: { next, periodHasCommit }', 'position: { next, periodHasCommit: false }']],
+    changes: [
+      ['decisions, position: { next, periodHasCommit }', 'decisions, position: { next, periodHasCommit: false }'],
+    ],
     caughtBy: 'a void fallback slot still serves as an anchor',
   },
   {

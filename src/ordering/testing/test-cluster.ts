@@ -9,6 +9,7 @@ import { decodePeerMessage, encodePeerMessage, type PeerMessage } from '../../wi
 import { encodeRequest, type Request, requestPreimage } from '../../wire/request.ts';
 import { encodeValue } from '../../wire/value.ts';
 import type { Commit } from '../commit.ts';
+import { type DutySource, noDuties } from '../duty-source.ts';
 import type { Evidence, OrderingInput } from '../effects.ts';
 import { Ordering } from '../ordering.ts';
 import { blockPreimage, Verifier } from '../validity.ts';
@@ -65,6 +66,7 @@ interface InFlight {
 
 export class TestCluster {
   readonly membership: Membership;
+  readonly #dutiesOf: (index: number) => DutySource;
   readonly replicas: (Ordering | undefined)[];
   /** What each replica wrote to its log, as encoded blocks. */
   readonly logs: Uint8Array[][];
@@ -76,8 +78,16 @@ export class TestCluster {
   nowMs = 10_000;
   sentCount = 0;
 
-  constructor(options: { n: number; f: number; k?: number; ranks?: number }) {
+  /** `duties` makes a new source each time a replica starts. */
+  constructor(options: {
+    n: number;
+    f: number;
+    k?: number;
+    ranks?: number;
+    duties?: (index: number, membership: Membership) => DutySource;
+  }) {
     this.membership = testMembership(options);
+    this.#dutiesOf = (index) => options.duties?.(index, this.membership) ?? noDuties;
     const each = <T>(make: (index: number) => T): T[] => Array.from({ length: options.n }, (_, index) => make(index));
     this.logs = each(() => []);
     this.commits = each(() => []);
@@ -163,6 +173,12 @@ export class TestCluster {
   #make(index: number): Ordering {
     const { membership } = this;
     const verifier = new Verifier({ membership });
-    return new Ordering({ membership, self: index, verifier, sign: (d) => sign(testKey(index), blockPreimage(d)) });
+    return new Ordering({
+      membership,
+      self: index,
+      verifier,
+      sign: (digest) => sign(testKey(index), blockPreimage(digest)),
+      duties: this.#dutiesOf(index),
+    });
   }
 }
