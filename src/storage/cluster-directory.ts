@@ -1,20 +1,25 @@
 /**
  * Cluster directory: all replicas' homes on one machine, with what a client needs.
  *
- *   genesis.json · replicas/<replicaId>/ (homes) · client/identity.json
+ *   genesis.json · replicas/<replicaId>/ (homes) · client/identity.json · service-key
+ *
+ * Safety: a service key that is there is never replaced by another: who trusts the file trusts the first key it had.
  */
 import { join, resolve } from 'node:path';
 import type { Digest } from '../crypto/hash.ts';
 import { type FileSystem, systemFiles } from '../platform/files.ts';
+import { serviceKeySizeBytes } from '../wire/duty.ts';
 import { type Genesis, serviceIdOf } from '../wire/genesis.ts';
 import { homePaths, readGenesis } from './home.ts';
 import { HomeError, homeErrorOf } from './home-error.ts';
+import { malformed, readText, writeNewText } from './whole-file.ts';
 
 export const clusterPaths = {
   genesis: 'genesis.json',
   replicas: 'replicas',
   client: 'client',
   identity: join('client', 'identity.json'),
+  serviceKey: 'service-key',
 } as const;
 
 export interface ClusterDirectory {
@@ -66,4 +71,52 @@ export async function readClusterDirectory(path: string, files: FileSystem = sys
   } catch (error) {
     throw homeErrorOf(error, directory, 'reading');
   }
+}
+
+const serviceKeyPattern = new RegExp(`^[0-9a-f]{${2 * serviceKeySizeBytes}}$`);
+
+/** The service key that a cluster directory holds for people and clients, 192 hex characters; undefined when none yet. */
+export async function readServiceKey(directory: string, files: FileSystem = systemFiles): Promise<string | undefined> {
+  const path = join(directory, clusterPaths.serviceKey);
+  try {
+    if ((await files.describe(path)) === undefined) return undefined;
+    const text = (await readText(files, path)).trimEnd();
+    if (!serviceKeyPattern.test(text)) throw malformed(path, 'it must be 192 lower-case hex characters');
+    return text;
+  } catch (error) {
+    throw homeErrorOf(error, path, 'reading');
+  }
+}
+
+/** Records the service key, whole or not at all; `service-key-mismatch` when there is another one. */
+export async function recordServiceKey(
+  directory: string,
+  serviceKey: string,
+  files: FileSystem = systemFiles,
+): Promise<void> {
+  const path = join(directory, clusterPaths.serviceKey);
+  const before = await readServiceKey(directory, files);
+  if (before === serviceKey) return;
+  if (before !== undefined) {
+    throw new HomeError(
+      'service-key-mismatch',
+      `${path} holds the service key ${shortKey(before)}, but the replicas report ${shortKey(serviceKey)}.`,
+      'Nothing was replaced. A service keeps its key for ever: find out whose key each is before you trust either.',
+    );
+  }
+  const building = `${path}.new`;
+  try {
+    // What an earlier attempt that was cut short has left.
+    if ((await files.describe(building)) !== undefined) await files.remove(building);
+    await writeNewText(files, building, `${serviceKey}\n`);
+    await files.rename(building, path);
+    await files.fsyncDirectory(directory);
+  } catch (error) {
+    throw homeErrorOf(error, path, 'writing');
+  }
+}
+
+/** The beginning of a service key, enough to tell two apart. */
+function shortKey(serviceKey: string): string {
+  return `${serviceKey.slice(0, 16)}…`;
 }

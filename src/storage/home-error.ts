@@ -33,6 +33,8 @@ export type HomeErrorCode =
   /** The parts of a home belong to different clusters or replicas. */
   | 'genesis-mismatch'
   | 'key-mismatch'
+  /** A cluster directory holds another service key than its replicas report. */
+  | 'service-key-mismatch'
   /** The log of a replica that had one is gone. */
   | 'log-lost'
   /** There is something where a new thing was to be made. */

@@ -2,18 +2,19 @@
  * Homes and cluster directories as people leave them: right ones open, and each wrong one is told by its code, with a
  * hint and without any part of a key.
  */
-import { chmod, cp, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createCluster } from '../replica/create-cluster.ts';
 import { formatGenesis, parseGenesis, serviceIdOf } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
-import { readClusterDirectory } from './cluster-directory.ts';
+import { readClusterDirectory, readServiceKey, recordServiceKey } from './cluster-directory.ts';
 import { encryptionKeyFor, loadCurve } from './encryption-key.ts';
 import { type Home, openHome } from './home.ts';
 import { HomeError, type HomeErrorCode } from './home-error.ts';
 import { createIdentity, readIdentity } from './identity.ts';
+import { FaultyFiles } from './testing/faulty-files.ts';
 
 /** Each holds 32 bytes as hex. */
 const secretFiles = ['keys/signing.seed', 'keys/encryption.key', 'keys/dealing.seed', 'keys/sealing.key'];
@@ -276,6 +277,47 @@ describe('a cluster directory', () => {
     expect(error.hint).toContain(cluster);
     await writeFile(join(cluster, 'genesis.json'), '{}');
     await refusal(readClusterDirectory(cluster), 'file-malformed');
+  });
+});
+
+describe('the service key of a cluster directory', () => {
+  const key = 'ab'.repeat(96);
+
+  it('is not there at first, then recorded once, and never replaced', async () => {
+    expect(await readServiceKey(cluster)).toBeUndefined();
+    await recordServiceKey(cluster, key);
+    expect(await readFile(join(cluster, 'service-key'), 'utf8')).toBe(`${key}\n`);
+    await recordServiceKey(cluster, key);
+    const error = await refusal(recordServiceKey(cluster, 'cd'.repeat(96)), 'service-key-mismatch');
+    expect(error.message).toContain('abababababababab…');
+    expect(error.message).toContain('cdcdcdcdcdcdcdcd…');
+    expect(await readServiceKey(cluster)).toBe(key);
+    expect((await readdir(cluster)).sort()).toEqual(['client', 'genesis.json', 'replicas', 'service-key']);
+  });
+
+  it.each(['', 'ab', 'AB'.repeat(96), `${key} ${key}`, `0x${key.slice(2)}`])('is refused as %j', async (text) => {
+    await writeFile(join(cluster, 'service-key'), text);
+    await refusal(readServiceKey(cluster), 'file-malformed');
+    await refusal(recordServiceKey(cluster, key), 'file-malformed');
+  });
+
+  it('is there whole or not at all after a crash at any step, and can then be recorded', async () => {
+    for (let step = 1; ; step++) {
+      const files = new FaultyFiles({ kind: 'crash', step });
+      await files.mkdir('/c').catch(() => {});
+      const isDone = await recordServiceKey('/c', key, files).then(
+        () => true,
+        () => false,
+      );
+      for (const unsynced of [{ kind: 'drop' }, { kind: 'keep' }] as const) {
+        const survivor = files.restart(unsynced);
+        if ((await survivor.describe('/c')) === undefined) continue;
+        expect([undefined, key]).toContain(await readServiceKey('/c', survivor));
+        await recordServiceKey('/c', key, survivor);
+        expect(await readServiceKey('/c', survivor)).toBe(key);
+      }
+      if (isDone) break;
+    }
   });
 });
 
