@@ -4,6 +4,8 @@
  * Out: for each measurement operations/s, latency, CPU and memory by process; for faults a time line of throughput. All
  * of a run is one after another on one cluster per fault, so that numbers of one run compare.
  */
+import { describeHeadCost, type HeadCost, measureHeadCosts } from './head-cost.ts';
+import { type KeyGenerationTime, measureKeyGeneration } from './key-generation.ts';
 import { type LoadOptions, runLoad } from './load.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { ProcessCluster } from './process-cluster.ts';
@@ -27,6 +29,7 @@ export interface Measurement {
   readonly callers: number;
   readonly identities: 'shared' | 'separate';
   readonly valueSizeBytes: number;
+  readonly reply: 'quick' | 'certified';
   readonly seconds: number;
   readonly operations: number;
   readonly failures: number;
@@ -59,6 +62,8 @@ export interface BenchResults {
   readonly machine: Machine;
   readonly measurements: readonly Measurement[];
   readonly faults: readonly FaultMeasurement[];
+  readonly headCosts: readonly HeadCost[];
+  readonly keyGenerations: readonly KeyGenerationTime[];
 }
 
 /** Runs all measurements; `report` is told each result as a line for people. */
@@ -75,7 +80,7 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
     const cluster = await startWarmCluster(options);
     try {
       report(
-        `${'measurement'.padEnd(34)}${'ops/s'.padStart(9)}${'p50 ms'.padStart(9)}${'p99 ms'.padStart(9)}  CPU s/1000 ops`,
+        `${'measurement'.padEnd(40)}${'ops/s'.padStart(9)}${'p50 ms'.padStart(9)}${'p99 ms'.padStart(9)}  CPU s/1000 ops`,
       );
       for (const { name, load } of loads) {
         const measured = await measure(cluster, name, { ...load, seconds });
@@ -99,7 +104,18 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
     );
     report(`  per quarter second: ${measured.quarters.join(' ')} (fault at ${measured.faultAtQuarter})`);
   }
-  return { at: machine.at, machine, measurements, faults };
+  const headCosts = wanted('head cost') ? measureHeadCosts() : [];
+  for (const cost of headCosts) report(describeHeadCost(cost));
+  const keyGenerations: KeyGenerationTime[] = [];
+  for (const replicas of [4, 7, 13]) {
+    if (!wanted(`key generation ${replicas}`)) continue;
+    const time = await measureKeyGeneration(replicas);
+    keyGenerations.push(time);
+    report(
+      `key generation, n = ${replicas}, f = ${time.f}: every replica has the key ${time.ms.toFixed(0)} ms after all were up`,
+    );
+  }
+  return { at: machine.at, machine, measurements, faults, headCosts, keyGenerations };
 }
 
 function loadsOf(
@@ -109,10 +125,13 @@ function loadsOf(
   const sizes = options.valueSizes ?? (options.quick ? [16] : [16, 1024]);
   return sizes.flatMap((valueSizeBytes) =>
     callersList.flatMap((callers) =>
-      (callers === 1 ? (['shared'] as const) : (['shared', 'separate'] as const)).map((identities) => ({
-        name: `${callers} callers ${identities} ${valueSizeBytes} B`,
-        load: { callers, identities, valueSizeBytes },
-      })),
+      (callers === 1 ? (['shared'] as const) : (['shared', 'separate'] as const)).flatMap((identities) =>
+        // Side by side, so that they compare; separate identities are bound by their signatures either way.
+        (identities === 'shared' ? (['quick', 'certified'] as const) : (['quick'] as const)).map((reply) => ({
+          name: `${callers} callers ${identities} ${valueSizeBytes} B ${reply}`,
+          load: { callers, identities, valueSizeBytes, reply },
+        })),
+      ),
     ),
   );
 }
@@ -156,6 +175,7 @@ async function measureFault(
       callers,
       identities: 'shared',
       valueSizeBytes: 16,
+      reply: 'quick',
       seconds: beforeSeconds + afterSeconds,
     };
     const result = await runLoad(cluster.clusterDirectory, load, {
@@ -188,10 +208,12 @@ async function measureFault(
  */
 async function startWarmCluster({ ranks, quick }: BenchOptions): Promise<ProcessCluster> {
   const cluster = await ProcessCluster.start({ stderr: 'inherit', ...(ranks === undefined ? {} : { ranks }) });
-  const seconds = quick ? 2 : 8;
+  const seconds = quick ? 1 : 5;
   for (const identities of ['separate', 'shared'] as const) {
-    const load = { callers: 100, identities, valueSizeBytes: 16, seconds };
-    await runLoad(cluster.clusterDirectory, load, { onMeasuring: () => undefined });
+    for (const reply of ['quick', 'certified'] as const) {
+      const load = { callers: 100, identities, valueSizeBytes: 16, reply, seconds };
+      await runLoad(cluster.clusterDirectory, load, { onMeasuring: () => undefined });
+    }
   }
   return cluster;
 }
@@ -212,7 +234,7 @@ function lineOf(measured: Measurement): string {
   const resident = Object.entries(measured.residentMegabytes).map(([name, value]) => `${name} ${value.toFixed(0)}`);
   const failed = measured.failures === 0 ? '' : `  ${measured.failures} FAILED`;
   return (
-    measured.name.padEnd(34) +
+    measured.name.padEnd(40) +
     measured.operationsPerSecond.toFixed(0).padStart(9) +
     measured.p50Ms.toFixed(2).padStart(9) +
     measured.p99Ms.toFixed(2).padStart(9) +

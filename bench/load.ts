@@ -3,7 +3,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Client, connect } from 'coterie/client';
+import { askStatus, type Client, connect } from 'coterie/client';
 import { kv } from 'coterie/services/kv';
 
 export interface LoadOptions {
@@ -11,6 +11,8 @@ export interface LoadOptions {
   /** All callers on one client, or each on a client of its own with its own key. */
   readonly identities: 'shared' | 'separate';
   readonly valueSizeBytes: number;
+  /** What counts as the end of a call: a result that replicas report alike, or one with a proof. */
+  readonly reply: 'quick' | 'certified';
   readonly seconds: number;
 }
 
@@ -31,9 +33,10 @@ export async function runLoad(
   { onMeasuring }: { readonly onMeasuring: () => void },
 ): Promise<LoadResult> {
   const genesis = await readFile(join(clusterDirectory, 'genesis.json'), 'utf8');
+  const serviceKey = options.reply === 'quick' ? undefined : await serviceKeyOf(genesis);
   const clientCount = options.identities === 'shared' ? 1 : options.callers;
   const clients: Client[] = [];
-  for (let i = 0; i < clientCount; i++) clients.push(await connect({ genesis, deadlineMs: 30_000 }));
+  for (let i = 0; i < clientCount; i++) clients.push(await connect({ genesis, serviceKey, deadlineMs: 30_000 }));
   const value = 'v'.repeat(options.valueSizeBytes);
   const latencies: number[] = [];
   const quarters: number[] = Array.from({ length: options.seconds * 4 }, () => 0);
@@ -41,7 +44,8 @@ export async function runLoad(
   const startMs = performance.now() + warmUpMs;
   const endMs = startMs + options.seconds * 1_000;
   const call = async (caller: number): Promise<void> => {
-    const store = clients[caller % clients.length]?.of(kv);
+    const client = clients[caller % clients.length];
+    const store = options.reply === 'quick' ? client?.of(kv) : client?.certified(kv);
     for (let turn = 0; ; turn++) {
       const beganMs = performance.now();
       if (beganMs >= endMs) return;
@@ -69,4 +73,13 @@ export async function runLoad(
     percentileMs: (percent) =>
       sorted[Math.min(sorted.length - 1, Math.floor((sorted.length * percent) / 100))] ?? Number.NaN,
   };
+}
+
+/** The service key, as one replica of a benchmark's own cluster says it, when there is one. */
+export async function serviceKeyOf(genesis: string, replicaIndex = 0): Promise<string> {
+  for (;;) {
+    const status = (await askStatus({ genesis, replicaIndex, deadlineMs: 5_000 })) as { readonly serviceKey?: string };
+    if (typeof status.serviceKey === 'string') return status.serviceKey;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }

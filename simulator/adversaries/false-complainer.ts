@@ -1,6 +1,5 @@
 /**
- * False complainer: opens all that is dealt to it with a key that is not its own, and so complains of everybody; its own
- * part of key generation is worth nothing.
+ * False complainer: opens all that is dealt to it wrongly, and so complains of everybody, itself included.
  */
 import { type AdversaryMaker, asIs } from './adversary.ts';
 
@@ -8,8 +7,13 @@ export const falseComplainer: AdversaryMaker = () => ({
   name: 'false-complainer',
   outgoing: asIs,
   tamper: (options) => {
-    const { keySecrets } = options;
-    if (keySecrets === undefined) return options;
-    return { ...options, keySecrets: { ...keySecrets, decryptionKey: keySecrets.decryptionKey + 1n } };
+    const { curve, keySecrets } = options;
+    const { g1 } = curve;
+    const multiply: typeof g1.multiply = (point, scalar) => {
+      const product = g1.multiply(point, scalar);
+      const isOpening = scalar === keySecrets?.decryptionKey && !g1.equals(point, g1.generator);
+      return isOpening ? g1.add(product, g1.generator) : product;
+    };
+    return { ...options, curve: { ...curve, g1: { ...g1, multiply } } };
   },
 });

@@ -21,6 +21,7 @@ import type { OperationGuard } from '../execution/operation.ts';
 import { ReplyBatch } from '../execution/reply-batch.ts';
 import type { AnyService } from '../execution/service-definition.ts';
 import type { KeyProgress, KeySecrets } from '../keys/key-generation.ts';
+import type { Transcript } from '../keys/transcript.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { Commit } from '../ordering/commit.ts';
 import type { DutySource } from '../ordering/duty-source.ts';
@@ -139,6 +140,15 @@ export class ReplicaMachine {
   get serviceKey(): string | undefined {
     const key = this.#key.transcript?.serviceKey;
     return key === undefined ? undefined : Buffer.from(key).toString('hex');
+  }
+
+  /** Who dealt, who qualified, and every replica's verification key, from the commit on with which there is a key. */
+  get transcript(): Transcript | undefined {
+    return this.#key.transcript;
+  }
+
+  get hasKeyShare(): boolean {
+    return this.#key.share !== undefined;
   }
 
   /** Proofs from the log; undefined when it has no such leaf or size. */

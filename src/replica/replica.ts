@@ -8,8 +8,10 @@
  */
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { mclCurve } from '../crypto/curve-mcl.ts';
 import { sign } from '../crypto/ed25519.ts';
 import type { AnyService } from '../execution/service-definition.ts';
+import type { KeyProgress } from '../keys/key-generation.ts';
 import { firstMembership } from '../membership/genesis.ts';
 import { containsReplica, type Membership } from '../membership/membership.ts';
 import { blockPreimage } from '../ordering/validity.ts';
@@ -19,6 +21,7 @@ import { randomBytes } from '../platform/random.ts';
 import type { BlockLog } from '../storage/block-log.ts';
 import { EvidenceFiles } from '../storage/evidence-files.ts';
 import { type Home, homePaths, openHome } from '../storage/home.ts';
+import { KeyStore } from '../storage/key-store.ts';
 import { malformed } from '../storage/whole-file.ts';
 import { ClientListener } from '../transport/client-listener.ts';
 import { PeerLinks } from '../transport/peer-links.ts';
@@ -31,6 +34,9 @@ import { Counters } from './counters.ts';
 import type { ReplicaEffects } from './effects.ts';
 import { EventLoop, type InputSource } from './event-loop.ts';
 import { EvidenceLog } from './evidence-log.ts';
+import type { HttpBackend } from './http/backend.ts';
+import { HttpCalls, isHttpLink } from './http/calls.ts';
+import { HttpInterface } from './http/http-interface.ts';
 import { ReplicaMachine } from './machine.ts';
 import { RoundIndex } from './round-index.ts';
 
@@ -56,6 +62,18 @@ export interface ReplicaStatus {
   readonly connected: readonly string[];
   /** It proposes nothing in this epoch, because its log was lost. */
   readonly observer: boolean;
+  /** `generating` until there is a service key, `ready` when this replica has its share of it, else `without-share`. */
+  readonly keyState: 'generating' | 'without-share' | 'ready';
+  readonly keyProgress: KeyProgress;
+  /** 192 hex characters. */
+  readonly serviceKey?: string;
+  readonly hasKeyShare: boolean;
+  /** Leaves in its log, and how many of them a certified head covers. */
+  readonly logSize: number;
+  readonly certifiedLogSize: number;
+  readonly certifiedCommitIndex: number;
+  /** Its log differs from a certified head: it signs nothing any more. */
+  readonly diverged: boolean;
   readonly uptimeMs: number;
   readonly pid: number;
   readonly residentBytes: number;
@@ -85,9 +103,11 @@ export async function startReplica(options: {
   const home = await openHome(options.home);
   try {
     const membership = membershipOf(home);
+    const keyStore = new KeyStore(home);
+    const sealedShare = await readSealedShare(keyStore, options.logger);
     const log = await home.openLog({ asObserver: home.isLogLost });
     try {
-      const replica = new Replica({ ...options, home, membership, log });
+      const replica = new Replica({ ...options, home, membership, log, keyStore, sealedShare });
       await replica.start();
       return replica;
     } catch (error) {
@@ -111,6 +131,7 @@ class Replica implements RunningReplica {
   readonly #home: Home;
   readonly #membership: Membership;
   readonly #log: BlockLog;
+  readonly #keyStore: KeyStore;
   readonly #logger: Logger;
   readonly #onReplay: ((progress: { readonly blocks: number; readonly commitIndex: number }) => void) | undefined;
   readonly #machine: ReplicaMachine;
@@ -121,16 +142,22 @@ class Replica implements RunningReplica {
   readonly #peers: PeerLinks;
   readonly #clients: ClientPort;
   readonly #listener: ClientListener;
+  readonly #httpCalls: HttpCalls;
+  readonly #http: HttpInterface;
   readonly #connected = new Set<number>();
   readonly #startedAtMs = monotonicMs();
   #end: (reason: unknown) => void = () => undefined;
   #stopping: Promise<void> | undefined;
   #operations = 0;
+  #saidKey = false;
+  #saidDiverged = false;
 
   constructor(options: {
     readonly home: Home;
     readonly membership: Membership;
     readonly log: BlockLog;
+    readonly keyStore: KeyStore;
+    readonly sealedShare: bigint | undefined;
     readonly service: AnyService;
     readonly logger: Logger;
     readonly onReplay?: (progress: { readonly blocks: number; readonly commitIndex: number }) => void;
@@ -140,6 +167,7 @@ class Replica implements RunningReplica {
     this.#home = home;
     this.#membership = membership;
     this.#log = log;
+    this.#keyStore = options.keyStore;
     this.#logger = options.logger.child({ replica: home.replicaId });
     this.#onReplay = options.onReplay;
     const evidenceFiles = new EvidenceFiles(home.directory);
@@ -160,6 +188,9 @@ class Replica implements RunningReplica {
       membership,
       self,
       service,
+      curve: mclCurve,
+      keySecrets: { decryptionKey: home.decryptionKey, seed: home.dealingSeed },
+      sealedShare: options.sealedShare,
       guard: installGuard(),
       observer: home.isLogLost,
       sign: (digest) => sign(home.signingKey, blockPreimage(digest)),
@@ -178,8 +209,13 @@ class Replica implements RunningReplica {
         roundIndex: this.#roundIndex,
         send,
         broadcast: (frame) => this.#peers.broadcast(frame),
-        reply: (reply) => this.#clients.reply(reply),
-        refuse: (refusal) => this.#clients.refuse(refusal),
+        reply: (reply) => {
+          this.#clients.reply(reply);
+          this.#httpCalls.reply(reply);
+        },
+        certified: (answer) => (isHttpLink(answer.link) ? this.#httpCalls : this.#clients).certified(answer),
+        seal: (keyShare) => this.#seal(keyShare),
+        refuse: (refusal) => (isHttpLink(refusal.link) ? this.#httpCalls : this.#clients).refuse(refusal),
         serve: (to, afterRound) => void catchUp.serve(to, afterRound),
       },
       observe: (effects) => this.#observe(effects),
@@ -222,6 +258,19 @@ class Replica implements RunningReplica {
       onLink: (link) => this.#clients.add(link),
       onCounted: (event) => this.#counters.count(`client-link ${event}`),
     });
+    this.#httpCalls = new HttpCalls({
+      serviceId: membership.serviceId,
+      signingKey: home.signingKey,
+      randomBytes,
+      commitIndex: () => this.#machine.commitIndex,
+      onInput: (input) => this.#loop.push(input),
+    });
+    this.#http = new HttpInterface({
+      ...(membership.members[self] as (typeof membership.members)[number]).httpAddress,
+      backend: this.#httpBackend(),
+      onCounted: (event) => this.#counters.count(event),
+      onMistake: (error) => this.#logger.error({ err: error }, 'a mistake in answering by HTTP'),
+    });
   }
 
   get replicaId(): string {
@@ -234,8 +283,9 @@ class Replica implements RunningReplica {
     try {
       await this.#listener.listen();
       await this.#peers.listen();
+      await this.#http.listen();
     } catch (error) {
-      await Promise.all([this.#listener.close(), this.#peers.close()]);
+      await Promise.all([this.#listener.close(), this.#peers.close(), this.#http.close()]);
       throw error;
     }
     if (this.#home.isLogLost) {
@@ -249,6 +299,7 @@ class Replica implements RunningReplica {
     const machine = this.#machine.status;
     const { replicaId, replicaIndex, service } = this.#home;
     const membership = this.#membership;
+    const { serviceKey, certifiedHead } = this.#machine;
     const suspected = membership.members.filter((_, index) => containsReplica(machine.suspected, index));
     return {
       replicaId,
@@ -265,6 +316,14 @@ class Replica implements RunningReplica {
       suspected: suspected.map((member) => member.replicaId),
       connected: [...this.#connected].sort((a, b) => a - b).map((index) => this.#idOf(index)),
       observer: machine.observer,
+      keyState: serviceKey === undefined ? 'generating' : this.#machine.hasKeyShare ? 'ready' : 'without-share',
+      keyProgress: machine.key,
+      ...(serviceKey === undefined ? {} : { serviceKey }),
+      hasKeyShare: this.#machine.hasKeyShare,
+      logSize: machine.logSize,
+      certifiedLogSize: certifiedHead?.head.logSize ?? 0,
+      certifiedCommitIndex: certifiedHead?.head.commitIndex ?? 0,
+      diverged: this.#machine.divergence !== undefined,
       uptimeMs: Math.round(monotonicMs() - this.#startedAtMs),
       pid: process.pid,
       residentBytes: process.memoryUsage.rss(),
@@ -306,12 +365,57 @@ class Replica implements RunningReplica {
     this.#operations = operations;
     for (const evidence of effects.evidence) this.#evidence.add(evidence);
     for (const refusal of effects.refusals) this.#counters.count(`request-refused ${refusal.code}`);
+    this.#sayWhatChanged();
     for (const diagnostic of effects.diagnostics) this.#logger.warn(diagnostic, 'an operation of the service failed');
+  }
+
+  /** The two turns in a replica's life that its operator must hear of. */
+  #sayWhatChanged(): void {
+    const { serviceKey, divergence } = this.#machine;
+    if (serviceKey !== undefined && !this.#saidKey) {
+      this.#saidKey = true;
+      this.#logger.info({ serviceKey }, 'the service key is there');
+    }
+    if (divergence === undefined || this.#saidDiverged) return;
+    this.#saidDiverged = true;
+    this.#counters.count('diverged');
+    const { own, certified } = divergence;
+    this.#logger.error({ own, certified: certified.head }, 'this replica has diverged from what is certified: it signs nothing any more');
+  }
+
+  #seal(keyShare: bigint): void {
+    const { transcript } = this.#machine;
+    if (transcript === undefined) throw new Error('invariant: a key share without a transcript');
+    this.#keyStore.save(keyShare, transcript).then(
+      () => this.#logger.info('the key share is sealed'),
+      (error: unknown) => this.#logger.error({ err: error }, 'the key share could not be sealed; it can be had from the log'),
+    );
+  }
+
+  #httpBackend(): HttpBackend {
+    const machine = this.#machine;
+    const { prover } = machine;
+    return {
+      replicaId: this.#home.replicaId,
+      serviceId: this.#membership.serviceId,
+      get serviceKey() {
+        return machine.serviceKey;
+      },
+      submit: (request, options) => this.#httpCalls.submit(request, options),
+      submitAnonymous: (operation, input, options) => this.#httpCalls.submitAnonymous(operation, input, options),
+      certifiedHead: () => machine.certifiedHead,
+      inclusionPath: (leafIndex, logSize) => prover.inclusionPath(leafIndex, logSize),
+      consistencyPath: (from, to) => prover.consistencyPath(from, to),
+      certifiedMembership: () => machine.certifiedMembership,
+      divergence: () => machine.divergence,
+      status: () => this.status() as unknown as Readonly<Record<string, Value>>,
+    };
   }
 
   /** Reads from a source no more, or again. Its frames wait in the network meanwhile, and everybody else is served. */
   #press(source: InputSource, isHigh: boolean): void {
     this.#counters.count(`pressure-${isHigh ? 'high' : 'low'} ${source.kind}`);
+    // What came by HTTP is bounded where it comes in.
     if (source.kind === 'client') this.#clients.pause(source.link, isHigh);
     else if (isHigh) this.#peers.pause(source.peer);
     else this.#peers.resume(source.peer);
@@ -331,7 +435,7 @@ class Replica implements RunningReplica {
     } catch (error) {
       ending = error;
     }
-    await Promise.all([this.#peers.close(), this.#listener.close()]);
+    await Promise.all([this.#peers.close(), this.#listener.close(), this.#http.close()]);
     try {
       await this.#log.close();
     } catch (error) {

@@ -29,6 +29,11 @@ export interface SubmitOptions {
   readonly signal: AbortSignal;
 }
 
+/** Does this number stand for a call by HTTP, and not for a client's link? */
+export function isHttpLink(link: number): boolean {
+  return link < 0;
+}
+
 export class HttpCalls {
   readonly #serviceId: Digest;
   readonly #signingKey: SigningKey;
