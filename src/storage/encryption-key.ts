@@ -18,7 +18,7 @@ export interface EncryptionPair {
 }
 
 export async function loadCurve(): Promise<PairingCurve> {
-  return (await import('../crypto/curve-noble.ts')).nobleCurve;
+  return (await import('../crypto/curve-mcl.ts')).mclCurve;
 }
 
 /** A fresh pair; 16 bytes more than the order has make every key equally likely. */
