@@ -244,6 +244,6 @@ export class KeyGeneration {
   /** What f + 1 others have opened of a faulty dealer's polynomial says what ours must have been. */
   #interpolated({ openings }: DealingState): bigint | undefined {
     if (openings.length < this.#qualification.threshold) return undefined;
-    return interpolateAt(this.#curve, openings, coordinateOf(this.#self));
+    return interpolateAt(openings, BigInt(coordinateOf(this.#self)), this.#curve.order);
   }
 }
