@@ -18,8 +18,18 @@ const effects: ReplicaEffects = {
   ],
   serve: [{ to: 1, afterRound: 7 }],
   replies: [
-    { client: 'c', sessionNonce: 'n', requestDigest: digest, number: 1, commitIndex: 1, result: new Uint8Array(1) },
+    {
+      client: 'c',
+      sessionNonce: 'n',
+      requestDigest: digest,
+      number: 1,
+      commitIndex: 1,
+      result: new Uint8Array(1),
+      leafIndex: 0,
+    },
   ],
+  seal: 5n,
+  certified: [{ link: 6, message: { kind: 'head', certifiedHead: undefined, consistentWith: 0, consistencyPath: [] } }],
   refusals: [{ link: 4, requestDigest: digest, code: 'overloaded', reason: 'full' }],
   evidence: [],
   diagnostics: [],
@@ -48,12 +58,14 @@ function recorder(options: { readonly sync?: () => Promise<void>; readonly dieAt
     broadcast: () => note('broadcast'),
     refuse: ({ link }) => note(`refuse ${link}`),
     reply: ({ client }) => note(`reply ${client}`),
+    certified: ({ link }) => note(`certified ${link}`),
+    seal: () => note('seal'),
     serve: (to) => note(`serve ${to}`),
   };
   return { events, ports, roundIndex };
 }
 
-const inOrder = ['durable', 'broadcast', 'send 2', 'refuse 4', 'reply c', 'serve 1'];
+const inOrder = ['durable', 'seal', 'broadcast', 'send 2', 'refuse 4', 'reply c', 'certified 6', 'serve 1'];
 
 describe('effects become real', () => {
   it('in one order: durable, sent, answered', async () => {

@@ -380,7 +380,10 @@ class Replica implements RunningReplica {
     this.#saidDiverged = true;
     this.#counters.count('diverged');
     const { own, certified } = divergence;
-    this.#logger.error({ own, certified: certified.head }, 'this replica has diverged from what is certified: it signs nothing any more');
+    this.#logger.error(
+      { own, certified: certified.head },
+      'this replica has diverged from what is certified: it signs nothing any more',
+    );
   }
 
   #seal(keyShare: bigint): void {
@@ -388,7 +391,8 @@ class Replica implements RunningReplica {
     if (transcript === undefined) throw new Error('invariant: a key share without a transcript');
     this.#keyStore.save(keyShare, transcript).then(
       () => this.#logger.info('the key share is sealed'),
-      (error: unknown) => this.#logger.error({ err: error }, 'the key share could not be sealed; it can be had from the log'),
+      (error: unknown) =>
+        this.#logger.error({ err: error }, 'the key share could not be sealed; it can be had from the log'),
     );
   }
 

@@ -13,8 +13,9 @@ import { equivocator } from '../../simulator/adversaries/equivocator.ts';
 import { garbageSender } from '../../simulator/adversaries/garbage-sender.ts';
 import { lyingReplier } from '../../simulator/adversaries/lying-replier.ts';
 import { Prng } from '../../simulator/prng.ts';
+import { mclCurve } from '../../src/crypto/curve-mcl.ts';
 import { sign } from '../../src/crypto/ed25519.ts';
-import { type Digest, sha256 } from '../../src/crypto/hash.ts';
+import { type Digest, sha256, sha256Of } from '../../src/crypto/hash.ts';
 import { firstMembership } from '../../src/membership/genesis.ts';
 import { blockPreimage } from '../../src/ordering/validity.ts';
 import { randomBytes } from '../../src/platform/random.ts';
@@ -51,8 +52,16 @@ const forger: Adversary = equivocator(accomplice);
 const litterer: Adversary = garbageSender(accomplice);
 const liar: Adversary = lyingReplier(accomplice);
 
+const lie = encodeOutcomes([{ ok: true, value: 'a lie' }]);
 const roundIndex = new RoundIndex();
-const machine = new ReplicaMachine({ membership, self, service: kv, sign: signBlock });
+const machine = new ReplicaMachine({
+  membership,
+  self,
+  service: kv,
+  sign: signBlock,
+  curve: mclCurve,
+  keySecrets: { decryptionKey: home.decryptionKey, seed: home.dealingSeed },
+});
 machine.restore((await log.read(0, Number.MAX_SAFE_INTEGER)).map(({ bytes }) => bytes));
 
 function sendAll(outgoing: readonly Outgoing[]): void {
@@ -75,6 +84,10 @@ const loop = new EventLoop({
       for (const to of others) sendForged(to, frame);
     },
     reply: (reply) => clients.reply(liar.reply?.(reply) ?? reply),
+    // Its proofs are of another result.
+    certified: ({ link, message }) =>
+      clients.certified({ link, message: message.kind === 'head' ? message : { ...message, result: lie } }),
+    seal: () => {},
     refuse: (refusal) => clients.refuse(refusal),
     serve: (to, afterRound) => catchUp.serve(to, afterRound),
   },
@@ -114,10 +127,16 @@ const clients = new ClientPort({
   // So far in the future that no replica knows a session born then.
   commitIndex: () => machine.commitIndex + 1_000_000,
   status: () => ({ replicaId: home.replicaId, commitIndex: 999_999, stateDigest: 'f'.repeat(64) }),
-  onRequest: (link, request) => {
+  onInput: (input) => {
+    if (input.kind !== 'client-request') {
+      loop.push(input);
+      return;
+    }
+    const { link, request, certifyFrom } = input;
     requests += 1;
     lieAbout(request);
-    if (requests % requestsPerRefusal !== 0) loop.push({ kind: 'client-request', link, request });
+    if (certifyFrom !== undefined && requests % 2 === 0) certifyLie(link, request);
+    if (requests % requestsPerRefusal !== 0) loop.push(input);
     else clients.refuse({ link, requestDigest: sha256(request), code: 'bad-signature', reason: 'so I say' });
   },
   onCounted: () => {},
@@ -135,6 +154,32 @@ function lieAbout(bytes: Uint8Array): void {
     number,
     commitIndex: machine.commitIndex + 1,
     result: encodeOutcomes(operations.map(() => ({ ok: true, value: 'a lie' }))),
+    leafIndex: 0,
+  });
+}
+
+/** A proof of a log that has this one request in it, signed by nobody. */
+function certifyLie(link: number, bytes: Uint8Array): void {
+  const decoded = decodeRequest(bytes);
+  if (!decoded.ok) return;
+  const { digest: requestDigest, number } = decoded.value;
+  const commitIndex = machine.commitIndex + 1;
+  const entry = Buffer.concat([Buffer.from(requestDigest, 'hex'), Buffer.from(sha256(lie), 'hex'), Buffer.alloc(8)]);
+  entry.writeUInt32BE(commitIndex, 68);
+  const head = {
+    serviceId: membership.serviceId,
+    epoch: 0,
+    commitIndex,
+    logSize: 1,
+    logRoot: sha256Of([Uint8Array.of(0), entry]),
+    stateDigest: requestDigest,
+    timestamp: 0,
+  };
+  const certifiedHead = { head, signature: machine.certifiedHead?.signature ?? prng.bytes(48) };
+  const proof = { leafIndex: 0, inclusionPath: [], certifiedHead, consistentWith: 0, consistencyPath: [] };
+  clients.certified({
+    link,
+    message: { kind: 'certified', requestDigest, number, commitIndex, result: lie, ...proof },
   });
 }
 
