@@ -20,7 +20,7 @@ export const noblePrimitives: VerifyPrimitives = {
     const key = decodePoint(G2.Point, serviceKey, 96);
     const point = decodePoint(G1.Point, signature, 48);
     if (key === undefined || point === undefined) return false;
-    return shortSignatures.verify(point, shortSignatures.hash(message, suite), key);
+    return shortSignatures.verify(point, shortSignatures.hash(Uint8Array.from(message), suite), key);
   },
   verifyClientSignature(client, message, signature) {
     if (client.length !== 32 || signature.length !== 64) return false;
@@ -55,7 +55,8 @@ function decodePoint<Point extends Decoded>(
 ): Point | undefined {
   if (bytes.length !== sizeBytes) return undefined;
   try {
-    const point = group.fromBytes(bytes);
+    // Of a plain Uint8Array: the library knows no other kind.
+    const point = group.fromBytes(Uint8Array.from(bytes));
     point.assertValidity();
     const encoded = point.toBytes(true);
     return point.is0() || !encoded.every((byte, i) => byte === bytes[i]) ? undefined : point;
@@ -67,7 +68,7 @@ function decodePoint<Point extends Decoded>(
 /** The point that these bytes are the canonical encoding of, unless it is of small order. */
 function decodeEdwards(bytes: Uint8Array): InstanceType<typeof ed25519.Point> | undefined {
   try {
-    const point = ed25519.Point.fromBytes(bytes);
+    const point = ed25519.Point.fromBytes(Uint8Array.from(bytes));
     return point.isSmallOrder() ? undefined : point;
   } catch {
     return undefined;
