@@ -8,8 +8,8 @@ import {
   isDiscreteLogProof,
   proveDiscreteLog,
 } from './discrete-log-proof.ts';
-import { sha256 } from './hash.ts';
-import { invert, modulo } from './scalar.ts';
+import { digestBytes, sha256 } from './hash.ts';
+import { invert, modulo, scalarFromHash } from './scalar.ts';
 import { plainCurve as curve } from './testing/plain-curve.ts';
 import { withOneBitChanged } from './testing/sharing-group.ts';
 
@@ -120,6 +120,20 @@ test('two points with different logarithms are not proven equal, by either of th
       }
     }),
   );
+});
+
+test('a point chosen to fit a challenge is refused: it is hashed into the challenge', () => {
+  // Somebody's point of unknown logarithm serves as the commitment to the nonce, and the point is solved for. Were bases
+  // and points not hashed, this would prove to know the logarithm of a mangled point of somebody else.
+  const foreign = at(987654321n);
+  const label = utf8('test');
+  const statement = sha256(utf8('a'));
+  const challenge = scalarFromHash(curve, [label, digestBytes(statement), g1.encode(foreign)]);
+  const response = 55n;
+  const point = g1.multiply(g1.add(at(response), g1.multiply(foreign, -1n)), invert(challenge, order));
+  const pairs = [{ base: at(1n), point }];
+  expect(g1.equals(g1.add(at(response), g1.multiply(point, -challenge)), foreign)).toBe(true);
+  expect(isDiscreteLogProof({ group: g1, field: curve, label, statement, pairs }, { challenge, response })).toBe(false);
 });
 
 test('bytes of another length are no proof', () => {
