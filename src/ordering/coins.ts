@@ -91,7 +91,7 @@ export class Coins {
     for (const author of culprits) {
       held.shares.delete(author);
       held.culprits = withReplica(held.culprits, author);
-      this.#evidence.push({ kind: 'rejection', rule: 'coin share', from: author, author, digest: undefined });
+      this.#evidence.push({ kind: 'rejection', rule: 'coin share: wrong', from: author, author, digest: undefined });
     }
     return leader;
   }
