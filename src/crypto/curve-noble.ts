@@ -37,7 +37,8 @@ function groupOf<Field, Point extends object>(
       outside(points.reduce((sum, point, index) => sum.add(multiply(point, scalars[index] as bigint)), family.ZERO)),
     equals: (a, b) => inside(a).equals(inside(b)),
     isZero: (point) => inside(point).is0(),
-    encode: (point) => inside(point).toBytes(true),
+    // Noble encodes zero in one of its projective forms only.
+    encode: (point) => (inside(point).is0() ? family.ZERO : inside(point)).toBytes(true),
     decode(bytes) {
       if (bytes.length !== sizeBytes) return undefined;
       try {
