@@ -14,6 +14,7 @@ export interface ClusterReplica {
   readonly replicaId: string;
   readonly peerAddress: string;
   readonly clientAddress: string;
+  readonly httpAddress: string;
   /** Its home, when it is in this directory: a replica may live on another machine. */
   readonly home: string | undefined;
 }
@@ -45,10 +46,11 @@ export async function openCluster(directory: string): Promise<Cluster> {
     );
   }
   const { name, service, f, k } = genesis;
-  const replicas = genesis.replicas.map(({ replicaId, peerAddress, clientAddress }) => ({
+  const replicas = genesis.replicas.map(({ replicaId, peerAddress, clientAddress, httpAddress }) => ({
     replicaId,
     peerAddress: formatAddress(peerAddress),
     clientAddress: formatAddress(clientAddress),
+    httpAddress: formatAddress(httpAddress),
     home: homes.find((home) => home.replicaId === replicaId)?.directory,
   }));
   const quorumSize = smallestQuorum(membership.value.rule);

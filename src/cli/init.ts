@@ -11,6 +11,7 @@ export interface InitOptions {
   readonly service: string;
   readonly host: string;
   readonly basePort?: number;
+  readonly headInterval?: number;
 }
 
 export function defineInit(program: Command, context: CommandContext): void {
@@ -25,8 +26,13 @@ export function defineInit(program: Command, context: CommandContext): void {
     .option('--host <host>', 'address that the replicas listen on', '127.0.0.1')
     .option(
       '--base-port <port>',
-      'first of two ports for each replica (default: the first that are free)',
+      'first of three ports for each replica: +0 replicas, +100 clients, +200 HTTP (default: the first that are free)',
       wholeNumber(1, 65_535),
+    )
+    .option(
+      '--head-interval <ms>',
+      'least time between two heads that the service signs (default: 10)',
+      wholeNumber(1, 60_000),
     )
     .action(async (directory: string | undefined, options: InitOptions) => {
       const { runInit } = await import('./run-init.ts');
@@ -35,7 +41,7 @@ export function defineInit(program: Command, context: CommandContext): void {
   addHelp(addJsonOption(command), {
     examples: [
       'coterie init',
-      'coterie init /srv/ledger --replicas 7 --service ./ledger.js --base-port 7600',
+      'coterie init /srv/ledger --replicas 7 --service ./ledger.js --base-port 8400',
       'coterie init six --replicas 6 --f 1 --k 1',
     ],
     exitCodes: { 4: 'the directory exists already or cannot be written' },

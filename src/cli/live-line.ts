@@ -6,24 +6,29 @@ import type { Terminal } from './terminal.ts';
 import { fitLine } from './up-view.ts';
 
 const redrawIntervalMs = 500;
-const plainIntervalMs = 60_000;
+const plainIntervalMsUsual = 60_000;
 
 export class LiveLine {
   readonly #terminal: Terminal;
   readonly #describe: () => string;
   #timer: NodeJS.Timeout | undefined;
+  readonly #plainIntervalMs: number;
   #written = '';
 
-  /** `describe` makes the text of the line. */
-  constructor(terminal: Terminal, describe: () => string) {
+  /** `describe` makes the text of the line. `plainIntervalMs`: how often it is looked at where nobody watches. */
+  constructor(terminal: Terminal, describe: () => string, plainIntervalMs = plainIntervalMsUsual) {
     this.#terminal = terminal;
     this.#describe = describe;
+    this.#plainIntervalMs = plainIntervalMs;
   }
 
   start(): void {
     if (this.#terminal.json) return;
     this.#draw();
-    this.#timer = setInterval(() => this.#draw(), this.#terminal.isInteractive ? redrawIntervalMs : plainIntervalMs);
+    this.#timer = setInterval(
+      () => this.#draw(),
+      this.#terminal.isInteractive ? redrawIntervalMs : this.#plainIntervalMs,
+    );
   }
 
   /** Writes a sentence above the line. */

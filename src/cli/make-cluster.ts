@@ -3,7 +3,7 @@
  */
 import { createServer } from 'node:net';
 import { dirname, isAbsolute, relative, resolve } from 'node:path';
-import { createCluster, defaultFirstPort } from '../replica/create-cluster.ts';
+import { clientPortOffset, createCluster, defaultFirstPort, httpPortOffset } from '../replica/create-cluster.ts';
 import { isServicePath, loadService } from './load-service.ts';
 
 export interface ClusterRequest {
@@ -15,10 +15,11 @@ export interface ClusterRequest {
   readonly name?: string | undefined;
   readonly host: string;
   readonly basePort?: number | undefined;
+  readonly headIntervalMs?: number | undefined;
 }
 
 /** Clusters on one machine are this far apart; a cluster uses less. */
-const portStep = 200;
+const portStep = 300;
 const portAttemptsMax = 50;
 
 export async function makeCluster(request: ClusterRequest): Promise<void> {
@@ -44,7 +45,11 @@ async function settleService({ service, directory }: ClusterRequest): Promise<st
 async function freeBasePort(host: string, replicas: number): Promise<number> {
   for (let attempt = 0; attempt < portAttemptsMax; attempt++) {
     const first = defaultFirstPort + attempt * portStep;
-    const ports = Array.from({ length: replicas }, (_, i) => [first + i, first + 100 + i]).flat();
+    const ports = Array.from({ length: replicas }, (_, i) => [
+      first + i,
+      first + clientPortOffset + i,
+      first + httpPortOffset + i,
+    ]).flat();
     const areFree = await Promise.all(ports.map((port) => isFree(host, port)));
     if (areFree.every((free) => free)) return first;
   }

@@ -51,6 +51,7 @@ const commands = [
   'up',
   'replica',
   'status',
+  'service-key',
   'kv put',
   'kv get',
   'kv delete',
@@ -138,6 +139,7 @@ describe('a directory that is not a cluster', () => {
     [['kv', 'get', 'key', '--cluster', 'nowhere']],
     [['status', '--cluster', 'nowhere']],
     [['up', 'nowhere']],
+    [['service-key', 'nowhere']],
     [['replica', '--home', 'nowhere/r0']],
   ])('that is missing: %j', async (parameters) => {
     const { exitCode, stderr } = await coterie(parameters);
@@ -174,10 +176,11 @@ describe('init', () => {
   it('makes a cluster once, and says what it made', async () => {
     const made = await coterie(['init', 'seven', '--replicas', '7', '--base-port', '17800', '--json']);
     expect(made).toMatchObject({ exitCode: 0, stderr: '' });
-    const document = JSON.parse(made.stdout) as { replicas: { clientAddress: string }[] };
+    const document = JSON.parse(made.stdout) as { replicas: { clientAddress: string; httpAddress: string }[] };
     expect(document).toMatchObject({ service: 'kv', f: 2, k: 0, quorum: 5 });
     expect(document.replicas).toHaveLength(7);
     expect(new Set(document.replicas.map(({ clientAddress }) => clientAddress)).size).toBe(7);
+    expect(document.replicas[6]?.httpAddress).toBe('127.0.0.1:18006');
     const again = await coterie(['init', 'seven']);
     expect(again.exitCode).toBe(4);
     expect(again.stderr).toContain('seven');
@@ -193,6 +196,25 @@ describe('init', () => {
     const { exitCode, stderr } = await coterie(['init', 'own', '--service', './missing.js']);
     expect(exitCode).toBe(4);
     expect(stderr).toContain('missing.js');
+  });
+});
+
+describe('service-key', () => {
+  it('prints the key that the directory keeps, and says when there is none', async () => {
+    await coterie(['init', 'keyed', '--base-port', '18300']);
+    const none = await coterie(['service-key', 'keyed', '--timeout', '1']);
+    expect(none).toMatchObject({ exitCode: 3, stdout: '' });
+    expect(none.stderr).toMatch(/no replica answered[\s\S]*coterie up/);
+    const key = 'ab'.repeat(96);
+    writeFileSync(join(directory, 'keyed', 'service-key'), `${key}\n`);
+    expect(await coterie(['service-key', 'keyed'])).toMatchObject({ exitCode: 0, stdout: `${key}\n`, stderr: '' });
+    const document = await coterie(['service-key', 'keyed', '--json']);
+    expect(JSON.parse(document.stdout)).toEqual({ serviceKey: key, from: 'file' });
+    writeFileSync(join(directory, 'keyed', 'service-key'), 'half');
+    expect(await coterie(['service-key', 'keyed'])).toMatchObject({
+      exitCode: 4,
+      stderr: expect.stringMatching(/service-key is malformed/),
+    });
   });
 });
 

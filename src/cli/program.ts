@@ -12,6 +12,7 @@ import { defineInit } from './init.ts';
 import { defineKv } from './kv.ts';
 import { packageVersion } from './package-version.ts';
 import { defineReplica } from './replica.ts';
+import { defineServiceKey } from './service-key.ts';
 import { defineSimulate } from './simulate.ts';
 import { defineStatus } from './status.ts';
 import type { Terminal } from './terminal.ts';
@@ -87,6 +88,7 @@ export function buildProgram(context: CommandContext): Command {
     defineUp,
     defineReplica,
     defineStatus,
+    defineServiceKey,
     defineKv,
     defineCall,
     defineBench,

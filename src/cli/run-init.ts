@@ -17,7 +17,8 @@ export async function runInit(
 ): Promise<void> {
   const { terminal, environment } = context;
   const directory = clusterDirectory(option, environment);
-  await makeCluster({ directory, ...options });
+  const { headInterval: headIntervalMs, ...rest } = options;
+  await makeCluster({ directory, ...rest, headIntervalMs });
   const cluster = await openCluster(directory);
   const { name, service, serviceId, f, k, quorumSize: quorum, replicas } = cluster;
   if (terminal.json) {
@@ -40,9 +41,9 @@ export async function runInit(
   terminal.line(`Made ${name} in ${directory} · service ${service} · ${serviceId}`);
   terminal.line(`${replicas.length} replicas, of which ${f} may be hostile${inRecovery}; ${quorum} are a quorum.`);
   terminal.line();
-  const titles = ['replica', 'clients', 'replicas', 'home'].map((title) => ({ title }));
-  const rows = replicas.map(({ replicaId, clientAddress, peerAddress, home = '' }) => {
-    return [replicaId, clientAddress, peerAddress, shownPath(home)];
+  const titles = ['replica', 'clients', 'replicas', 'http', 'home'].map((title) => ({ title }));
+  const rows = replicas.map(({ replicaId, clientAddress, peerAddress, httpAddress, home = '' }) => {
+    return [replicaId, clientAddress, peerAddress, httpAddress, shownPath(home)];
   });
   for (const line of formatTable(titles, rows, (text) => terminal.style('dim', text))) terminal.line(line);
   terminal.line();

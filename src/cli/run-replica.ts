@@ -10,7 +10,7 @@ import { type CliError, exitCodes, toCliError } from './cli-error.ts';
 import type { CommandContext } from './command.ts';
 import { serviceOfHome } from './home-service.ts';
 import type { ReplicaOptions } from './replica.ts';
-import { type FromReplica, isStop } from './supervision-message.ts';
+import { type FromReplica, isStop, reportOf } from './supervision-message.ts';
 
 const statusIntervalMs = 1_000;
 /** A stop that takes longer than this has gone wrong; the log makes an abrupt end safe. */
@@ -93,10 +93,7 @@ class StopRequest {
 /** Tells `up` that the replica is ready and how it is; nothing when it was not started by `up`. */
 function reportStatus(replica: RunningReplica): NodeJS.Timeout | undefined {
   if (!process.connected) return undefined;
-  const status = () => {
-    const { round, commitIndex, requestsPerSecond, suspected } = replica.status();
-    return { round, commitIndex, requestsPerSecond, suspected };
-  };
+  const status = () => reportOf(replica.status());
   void tell({ kind: 'ready', status: status() });
   let isOnItsWay = false;
   return setInterval(() => {

@@ -6,7 +6,7 @@ import { exitCodes, toCliError } from './cli-error.ts';
 import { askAllStatuses, type Cluster, openCluster } from './cluster.ts';
 import { type CommandContext, clusterDirectory } from './command.ts';
 import type { StatusOptions } from './status.ts';
-import { type ClusterStatus, disagreeing, formatStatus, type ReplicaAnswer, statusRow } from './status-view.ts';
+import { agree, type ClusterStatus, formatStatus, type ReplicaAnswer, statusRow } from './status-view.ts';
 
 const watchIntervalMs = 1_000;
 
@@ -49,7 +49,7 @@ async function askAll(cluster: Cluster, timeoutMs: number): Promise<ClusterStatu
     reachable,
     quorum: cluster.quorumSize,
     hasQuorum: reachable >= cluster.quorumSize,
-    agreed: disagreeing(replicas).length === 0,
+    agreed: agree(replicas),
   };
 }
 

@@ -2,19 +2,24 @@
  * Run up: starts the supervisor for a cluster directory, shows it, and stops it on Ctrl-C, SIGTERM or SIGHUP.
  */
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { clusterPaths, recordServiceKey } from '../storage/cluster-directory.ts';
 import { CliError, exitCodes } from './cli-error.ts';
 import { type Cluster, type ClusterReplica, openCluster } from './cluster.ts';
 import { type CommandContext, clusterDirectory, defaultClusterDirectory } from './command.ts';
 import { programName, shownPath } from './how-called.ts';
+import { KeyWatch } from './key-watch.ts';
 import { LiveLine } from './live-line.ts';
 import { Supervisor } from './supervisor.ts';
 import type { Terminal } from './terminal.ts';
 import type { UpOptions } from './up.ts';
-import { formatReplicas, formatStatusLine, suggestedCommands, summarize } from './up-view.ts';
+import { formatKey, formatReplicas, formatStatusLine, suggestedCommands, summarize } from './up-view.ts';
 
 const readyTimeoutMs = 60_000;
+/** How long the cluster is not shown for the sake of the service key, which takes about a second. */
+const keyPatienceMs = 15_000;
+const keyProgressIntervalMs = 1_000;
 const stopPatienceMs = 10_000;
 
 export async function runUp(option: string | undefined, options: UpOptions, context: CommandContext): Promise<void> {
@@ -27,9 +32,19 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
   }
   const cluster = await openCluster(directory);
   const local = localReplicas(cluster);
-  const live = new LiveLine(terminal, () =>
-    formatStatusLine(summarize(supervisor.states, cluster.f, performance.now())),
-  );
+  const live = new LiveLine(terminal, () => {
+    const line = formatStatusLine(summarize(supervisor.states, cluster.f, performance.now()));
+    return keyWatch.progress === undefined ? line : `${line} · ${keyWatch.progress}`;
+  });
+  let isShown = false;
+  const keyWatch = new KeyWatch({
+    needed: Math.min(cluster.f + 1, local.length),
+    record: (serviceKey) => recordServiceKey(cluster.directory, serviceKey),
+    onKey: (serviceKey) => {
+      if (isShown) live.say(`The service key: ${serviceKey}`);
+    },
+    onAlarm: (sentence) => live.say(terminal.style('red', `ALARM: ${sentence}`)),
+  });
   const supervisor: Supervisor = new Supervisor({
     replicas: local,
     // Where some replicas live elsewhere, those that are here must do.
@@ -38,6 +53,7 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
     readyTimeoutMs,
     stopPatienceMs,
     onEvent: ({ sentence }) => live.say(sentence),
+    onStatus: () => keyWatch.update(local.map(({ replicaId }, i) => ({ replicaId, state: supervisor.states[i]! }))),
   });
   const stopping = new AbortController();
   let signals = 0;
@@ -55,14 +71,26 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
     await supervisor.stop();
     throw error;
   }
+  await awaitKey(keyWatch, stopping.signal, terminal);
   if (!stopping.signal.aborted) {
-    if (terminal.json) terminal.document(describeCluster(cluster, local, supervisor));
-    else showCluster(cluster, local, supervisor, terminal);
+    const { serviceKey } = keyWatch;
+    isShown = true;
+    if (terminal.json) terminal.document(describeCluster(cluster, local, supervisor, serviceKey));
+    else showCluster({ cluster, local, supervisor, serviceKey, terminal });
     live.start();
     await aborted(stopping.signal);
     live.stop();
   }
   await stopAll(cluster, supervisor, terminal);
+}
+
+/** Shows how the service key is made until it is there, somebody wants to stop, or it takes too long. */
+async function awaitKey(keyWatch: KeyWatch, stopping: AbortSignal, terminal: Terminal): Promise<void> {
+  if (keyWatch.progress === undefined) return keyWatch.settled(stopping);
+  const line = new LiveLine(terminal, () => keyWatch.progress ?? 'The service key is made.', keyProgressIntervalMs);
+  line.start();
+  await keyWatch.settled(AbortSignal.any([stopping, AbortSignal.timeout(keyPatienceMs)]));
+  line.stop();
 }
 
 /** The command line of one replica: this program again. */
@@ -84,36 +112,58 @@ function localReplicas(cluster: Cluster): readonly LocalReplica[] {
   });
 }
 
-function describeCluster(cluster: Cluster, local: readonly LocalReplica[], { states, pids }: Supervisor): unknown {
+function describeCluster(
+  cluster: Cluster,
+  local: readonly LocalReplica[],
+  { states, pids }: Supervisor,
+  serviceKey: string | undefined,
+): unknown {
   return {
     name: cluster.name,
     service: cluster.service,
     serviceId: cluster.serviceId,
+    serviceKey: serviceKey ?? null,
     directory: resolve(cluster.directory),
-    replicas: local.map(({ replicaId, clientAddress, peerAddress, home }, i) => {
-      return { replica: replicaId, state: states[i]?.kind, pid: pids[i], clientAddress, peerAddress, home };
+    replicas: local.map(({ replicaId, clientAddress, peerAddress, httpAddress, home }, i) => {
+      return {
+        replica: replicaId,
+        state: states[i]?.kind,
+        pid: pids[i],
+        clientAddress,
+        peerAddress,
+        httpAddress,
+        home,
+      };
     }),
   };
 }
 
-function showCluster(
-  cluster: Cluster,
-  local: readonly LocalReplica[],
-  { states }: Supervisor,
-  terminal: Terminal,
-): void {
+function showCluster(view: {
+  readonly cluster: Cluster;
+  readonly local: readonly LocalReplica[];
+  readonly supervisor: Supervisor;
+  readonly serviceKey: string | undefined;
+  readonly terminal: Terminal;
+}): void {
+  const { cluster, local, serviceKey, terminal } = view;
+  const { states } = view.supervisor;
   const shown = local.map((replica, i) => ({ ...replica, home: shownPath(replica.home), state: states[i]! }));
   const ready = states.filter(({ kind }) => kind === 'ready').length;
+  const keyPath = join(resolve(cluster.directory), clusterPaths.serviceKey);
   const commands = suggestedCommands({
     program: programName({ script: process.argv[1] ?? 'coterie', directory: process.cwd() }),
     clusterOption: cluster.directory === defaultClusterDirectory ? '' : `--cluster ${cluster.directory}`,
     service: cluster.service,
+    keyPath: shownPath(keyPath),
+    httpAddress: local[0]!.httpAddress,
   });
   const lines = [
     '',
     `${terminal.style('bold', cluster.name)} · service ${cluster.service} · ${cluster.serviceId}`,
     '',
     ...formatReplicas(shown, terminal),
+    '',
+    ...formatKey(serviceKey, shownPath(keyPath)),
     '',
     `${terminal.style('green', 'Ready')}: ${ready} of ${states.length} replicas. Try, in another terminal:`,
     '',

@@ -9,6 +9,10 @@ import { type Cell, formatTable } from './table.ts';
 import { printable, type Terminal } from './terminal.ts';
 import { formatRate } from './up-view.ts';
 
+const stateShownLength = 12;
+/** A hostile replica may say anything. */
+const keyStateShownLength = 16;
+
 /** One replica: its answer, or why there is none. */
 export interface ReplicaAnswer {
   readonly replicaIndex: number;
@@ -29,6 +33,16 @@ export interface StatusRow {
   readonly round: number | null;
   readonly commitIndex: number | null;
   readonly stateDigest: string | null;
+  /** Leaves in its log. */
+  readonly logSize: number | null;
+  /** Of the newest certified head it has; 0 when it has none. */
+  readonly certifiedCommitIndex: number | null;
+  /** Its log differs from a certified head: it signs nothing any more. */
+  readonly diverged: boolean | null;
+  /** `generating`, `without-share` or `ready`. */
+  readonly keyState: string | null;
+  /** 192 hex characters, once there is one. */
+  readonly serviceKey: string | null;
   readonly requestsPerSecond: number | null;
   readonly suspected: readonly string[] | null;
   /** It lost its log: it follows and answers, and signs nothing in this epoch. */
@@ -47,7 +61,10 @@ export interface ClusterStatus {
   readonly reachable: number;
   readonly quorum: number;
   readonly hasQuorum: boolean;
-  /** False when two replicas show different states at one commit index: one of them lies or is broken. */
+  /**
+   * False when two replicas show different states at one commit index or different service keys, or one says that it
+   * has diverged: one of them lies or is broken.
+   */
   readonly agreed: boolean;
 }
 
@@ -63,6 +80,11 @@ export function statusRow({ replicaId, replicaIndex, clientAddress, answer }: Re
     round: numberIn(status, 'round'),
     commitIndex: numberIn(status, 'commitIndex'),
     stateDigest: textIn(status, 'stateDigest'),
+    logSize: numberIn(status, 'logSize'),
+    certifiedCommitIndex: numberIn(status, 'certifiedCommitIndex'),
+    diverged: truthIn(status, 'diverged'),
+    keyState: textIn(status, 'keyState'),
+    serviceKey: keyIn(status),
     requestsPerSecond: numberIn(status, 'requestsPerSecond'),
     suspected: textsIn(status, 'suspected'),
     observer: truthIn(status, 'observer'),
@@ -89,19 +111,47 @@ export function disagreeing(rows: readonly StatusRow[]): readonly StatusRow[] {
   );
 }
 
+/** Replicas that say they have diverged from what the service certified. */
+export function diverged(rows: readonly StatusRow[]): readonly StatusRow[] {
+  return rows.filter((row) => row.diverged === true);
+}
+
+/** Replicas whose service key is not the one that most replicas report; all of them on a tie. */
+export function withOtherKey(rows: readonly StatusRow[]): readonly StatusRow[] {
+  const holders = (key: string): number => rows.filter(({ serviceKey }) => serviceKey === key).length;
+  return rows.filter(
+    ({ serviceKey }) =>
+      serviceKey !== null &&
+      rows.some(
+        (other) =>
+          other.serviceKey !== null &&
+          other.serviceKey !== serviceKey &&
+          holders(other.serviceKey) >= holders(serviceKey),
+      ),
+  );
+}
+
+/** Do the replicas, as far as they say, agree? */
+export function agree(rows: readonly StatusRow[]): boolean {
+  return disagreeing(rows).length + withOtherKey(rows).length + diverged(rows).length === 0;
+}
+
 /** The lines of the table, with what is remarkable below it. */
 export function formatStatus(report: ClusterStatus, terminal: Terminal): readonly string[] {
   const differing = new Set(disagreeing(report.replicas).map(({ replica }) => replica));
   const rows = report.replicas.map((row): (Cell | string)[] => {
     if (!row.reachable) return [row.replica, { text: 'no', paint: (text) => terminal.style('red', text) }];
-    const digest = printable(row.stateDigest?.slice(0, 12) ?? '?');
+    const digest = printable(row.stateDigest?.slice(0, stateShownLength) ?? '?');
     return [
       row.replica,
       { text: 'yes', paint: (text) => terminal.style('green', text) },
       shown(row.epoch),
       shown(row.round),
       shown(row.commitIndex),
+      row.certifiedCommitIndex === 0 ? 'none' : shown(row.certifiedCommitIndex),
+      shown(row.logSize),
       differing.has(row.replica) ? { text: digest, paint: (text) => terminal.style('red', text) } : digest,
+      keyCell(row, terminal),
       row.requestsPerSecond === null ? '?' : formatRate(row.requestsPerSecond),
       row.suspected === null ? '?' : printable(row.suspected.join(' ')) || 'none',
     ];
@@ -115,10 +165,19 @@ export function formatStatus(report: ClusterStatus, terminal: Terminal): readonl
   for (const { replica, observer } of report.replicas) {
     if (observer === true) out.push(`${replica} is an observer: its log was lost, and it signs nothing in this epoch`);
   }
-  if (!report.agreed) {
-    out.push(terminal.style('red', `different states at one commit index: ${[...differing].join(', ')}`));
+  const complain = (sentence: string): number => out.push(terminal.style('red', sentence));
+  for (const { replica } of diverged(report.replicas)) {
+    complain(`${replica} says that its log differs from what the service certified; it signs nothing any more`);
   }
+  const others = withOtherKey(report.replicas).map(({ replica }) => replica);
+  if (others.length > 0) complain(`different service keys: ${others.join(', ')}`);
+  if (differing.size > 0) complain(`different states at one commit index: ${[...differing].join(', ')}`);
   return out;
+}
+
+function keyCell({ diverged: hasDiverged, keyState }: StatusRow, terminal: Terminal): Cell | string {
+  if (hasDiverged === true) return { text: 'diverged', paint: (text) => terminal.style('red', text) };
+  return keyState === null ? '?' : printable(keyState.slice(0, keyStateShownLength));
 }
 
 const columns = [
@@ -127,7 +186,10 @@ const columns = [
   { title: 'epoch', align: 'right' },
   { title: 'round', align: 'right' },
   { title: 'commit', align: 'right' },
+  { title: 'certified', align: 'right' },
+  { title: 'log', align: 'right' },
   { title: 'state' },
+  { title: 'key' },
   { title: 'requests/s', align: 'right' },
   { title: 'suspected' },
 ] as const;
@@ -147,6 +209,12 @@ function numberIn(status: Value, name: string): number | null {
 function textIn(status: Value, name: string): string | null {
   const value = member(status, name);
   return typeof value === 'string' ? value : null;
+}
+
+/** The service key that a status reports. */
+export function keyIn(status: Value): string | null {
+  const key = textIn(status, 'serviceKey');
+  return key !== null && /^[0-9a-f]{192}$/.test(key) ? key : null;
 }
 
 function truthIn(status: Value, name: string): boolean | null {

@@ -13,7 +13,7 @@ export interface StatusOptions {
 export function defineStatus(program: Command, context: CommandContext): void {
   const command = program
     .command('status')
-    .description('Ask every replica for its status: reachable, epoch, round, commit index, state digest, load.')
+    .description('Ask every replica for its status: reachable, epoch, round, commits, log, state digest, key, load.')
     .option('--watch', 'ask again every second until Ctrl-C')
     .action(async (options: StatusOptions) => {
       const { runStatus } = await import('./run-status.ts');
@@ -23,7 +23,7 @@ export function defineStatus(program: Command, context: CommandContext): void {
     examples: ['coterie status', 'coterie status --json', 'coterie status --watch --cluster /srv/ledger'],
     exitCodes: {
       0: 'enough replicas are reachable and show the same state',
-      1: 'replicas show different states at the same commit index',
+      1: 'replicas show different states at the same commit index, or different service keys, or one has diverged',
       3: 'fewer replicas than a quorum are reachable',
     },
   });

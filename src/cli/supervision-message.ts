@@ -2,11 +2,24 @@
  * What `up` and the replica processes it started say to each other over their IPC channel. The channel is also the
  * life line: when it closes, the other side is gone, however it ended.
  */
+import type { ReplicaStatus } from '../replica/replica.ts';
 
 export interface FailureReport {
   readonly code: string;
   readonly message: string;
   readonly hint?: string | undefined;
+}
+
+/** How far the service key is, as one replica sees it. */
+export interface KeyReport {
+  /** `waiting`: nobody has dealt yet. `ready`: there is a key. */
+  readonly phase: 'waiting' | 'generating' | 'ready';
+  /** Dealings that came, those that are qualified, and how many of these make the key. */
+  readonly dealt: number;
+  readonly qualified: number;
+  readonly needed: number;
+  /** 192 hex characters. */
+  readonly serviceKey?: string | undefined;
 }
 
 /** What a replica says of itself; what `up` shows. Fields are those of a replica's status (docs/operations/cli.md). */
@@ -15,6 +28,19 @@ export interface StatusReport {
   readonly commitIndex: number;
   readonly requestsPerSecond: number;
   readonly suspected: readonly string[];
+  readonly key?: KeyReport | undefined;
+  /** The newest certified head it has; zeros when there is none. */
+  readonly certified?: { readonly commitIndex: number; readonly logSize: number } | undefined;
+}
+
+/** What `up` is told of a replica's status. */
+export function reportOf(status: ReplicaStatus): StatusReport {
+  const { round, commitIndex, requestsPerSecond, suspected, serviceKey } = status;
+  const { dealt, qualified, needed } = status.keyProgress;
+  const phase = serviceKey !== undefined ? 'ready' : dealt > 0 ? 'generating' : 'waiting';
+  const certified = { commitIndex: status.certifiedCommitIndex, logSize: status.certifiedLogSize };
+  const key = { phase, dealt, qualified, needed, serviceKey } as const;
+  return { round, commitIndex, requestsPerSecond, suspected, key, certified };
 }
 
 export type FromReplica =

@@ -36,15 +36,17 @@ function supervise(scripts: readonly string[], stopPatienceMs = 5_000) {
     return { replicaId: `r${i}`, home };
   });
   for (const { home } of replicas) mkdirSync(home);
-  const supervisor = new Supervisor({
+  const reports: number[] = [];
+  const supervisor: Supervisor = new Supervisor({
     replicas,
     quorumSize: Math.ceil((2 * scripts.length + 1) / 3),
     command: (home) => [process.execPath, `${home}.cjs`],
     readyTimeoutMs: 20_000,
     stopPatienceMs,
     onEvent: (event) => events.push(event),
+    onStatus: () => reports.push(supervisor.states.filter(({ kind }) => kind === 'ready').length),
   });
-  return { supervisor, events };
+  return { supervisor, events, reports };
 }
 
 const never = new AbortController().signal;
@@ -73,8 +75,9 @@ async function failureOf(start: Promise<void>): Promise<CliError> {
 
 describe('a supervisor', () => {
   it('starts all, starts a killed one again, and stops all', async () => {
-    const { supervisor, events } = supervise([wellBehaved, wellBehaved, wellBehaved, wellBehaved]);
+    const { supervisor, events, reports } = supervise([wellBehaved, wellBehaved, wellBehaved, wellBehaved]);
     await supervisor.start(never);
+    expect(reports).toEqual([1, 2, 3, 4]);
     const before = supervisor.pids.map((pid) => pid as number);
     process.kill(before[1] as number, 'SIGKILL');
     await until(() => events.some(({ kind }) => kind === 'back'));

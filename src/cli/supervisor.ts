@@ -22,6 +22,8 @@ export interface SupervisorOptions {
   readonly stopPatienceMs: number;
   /** Something happened to a replica after the start: a sentence for people. */
   onEvent(event: SupervisionEvent): void;
+  /** A replica said how it is: `states` has it. */
+  onStatus(): void;
 }
 
 export interface SupervisionEvent {
@@ -59,7 +61,7 @@ export class Supervisor {
         restartDelayMsMax: limits.restartDelayMsMax,
         steadyAfterMs: limits.restartSteadyAfterMs,
         onReady: () => this.#whenReady(replicaId),
-        onStatus: () => {},
+        onStatus: () => options.onStatus(),
         onEnd: (end) => this.#whenEnded(replicaId, end),
       });
     });
@@ -108,6 +110,7 @@ export class Supervisor {
 
   #whenReady(replicaId: string): void {
     this.#lastFailures.delete(replicaId);
+    this.#options.onStatus();
     this.#onChange();
     if (this.#hasStarted) this.#options.onEvent({ kind: 'back', replicaId, sentence: `${replicaId} is back` });
   }

@@ -9,6 +9,7 @@ export interface ShownReplica {
   readonly replicaId: string;
   readonly peerAddress: string;
   readonly clientAddress: string;
+  readonly httpAddress: string;
   readonly home: string;
   readonly state: ReplicaState;
 }
@@ -22,19 +23,29 @@ export function isSilent(state: ReplicaState, nowMs: number): boolean {
 
 /** The table of replicas. */
 export function formatReplicas(replicas: readonly ShownReplica[], terminal: Terminal): readonly string[] {
-  const rows = replicas.map(({ replicaId, state, clientAddress, peerAddress, home }): (Cell | string)[] => [
-    replicaId,
-    { text: stateWord(state), paint: (text) => terminal.style(state.kind === 'ready' ? 'green' : 'yellow', text) },
-    clientAddress,
-    peerAddress,
-    home,
-  ]);
-  const titles = ['replica', 'state', 'clients', 'replicas', 'home'].map((title) => ({ title }));
+  const rows = replicas.map(
+    ({ replicaId, state, clientAddress, peerAddress, httpAddress, home }): (Cell | string)[] => [
+      replicaId,
+      { text: stateWord(state), paint: (text) => terminal.style(state.kind === 'ready' ? 'green' : 'yellow', text) },
+      clientAddress,
+      peerAddress,
+      httpAddress,
+      home,
+    ],
+  );
+  const titles = ['replica', 'state', 'clients', 'replicas', 'http', 'home'].map((title) => ({ title }));
   return formatTable(titles, rows, (text) => terminal.style('dim', text));
 }
 
 function stateWord(state: ReplicaState): string {
   return state.kind === 'waiting' ? 'failed' : state.kind;
+}
+
+/** The service key, or that it is not there yet. */
+export function formatKey(serviceKey: string | undefined, keyPath: string): readonly string[] {
+  if (serviceKey === undefined)
+    return [`The service key is not made yet. It will be shown here and kept in ${keyPath}.`];
+  return [`The service key, all that a client has to trust (it is in ${keyPath}):`, `  ${serviceKey}`];
 }
 
 export interface StatusLine {
@@ -43,16 +54,18 @@ export interface StatusLine {
   readonly total: number;
   readonly round: number;
   readonly commitIndex: number;
+  /** Of the newest certified head. */
+  readonly certified: number;
   readonly requestsPerSecond: number;
   readonly suspected: readonly string[];
 }
 
 /**
- * Sums up what the replicas say. The highest round and commit index are shown, and as suspected who is suspected by
+ * Sums up what the replicas say. The highest round, commit index and certified head are shown, and as suspected who is suspected by
  * more than `f` of the others: so many cannot all be faulty.
  */
 export function summarize(states: readonly ReplicaState[], f: number, nowMs: number): StatusLine {
-  const summary = { ready: 0, silent: 0, round: 0, commitIndex: 0, requestsPerSecond: 0 };
+  const summary = { ready: 0, silent: 0, round: 0, commitIndex: 0, certified: 0, requestsPerSecond: 0 };
   const suspicions = new Map<string, number>();
   for (const state of states) {
     if (state.kind !== 'ready') continue;
@@ -63,6 +76,7 @@ export function summarize(states: readonly ReplicaState[], f: number, nowMs: num
     summary.ready += 1;
     summary.round = Math.max(summary.round, state.status.round);
     summary.commitIndex = Math.max(summary.commitIndex, state.status.commitIndex);
+    summary.certified = Math.max(summary.certified, state.status.certified?.commitIndex ?? 0);
     summary.requestsPerSecond = Math.max(summary.requestsPerSecond, state.status.requestsPerSecond);
     for (const replicaId of state.status.suspected) suspicions.set(replicaId, (suspicions.get(replicaId) ?? 0) + 1);
   }
@@ -70,12 +84,13 @@ export function summarize(states: readonly ReplicaState[], f: number, nowMs: num
   return { ...summary, total: states.length, suspected: suspected.sort() };
 }
 
-/** One line: replicas up, round, commit index, requests a second, suspected. */
+/** One line: replicas up, round, commit index, certified commit, requests a second, suspected. */
 export function formatStatusLine(line: StatusLine): string {
   const parts = [
     `${line.ready}/${line.total} replicas${line.silent > 0 ? ` (${line.silent} silent)` : ''}`,
     `round ${line.round}`,
     `commit ${line.commitIndex}`,
+    `certified ${line.certified === 0 ? 'none' : line.certified}`,
     `${formatRate(line.requestsPerSecond)} requests/s`,
     `suspected: ${line.suspected.length === 0 ? 'none' : line.suspected.join(', ')}`,
   ];
@@ -98,11 +113,26 @@ export interface HowToCall {
   /** The option that names the cluster, or nothing for the default one. */
   readonly clusterOption: string;
   readonly service: string;
+  /** Where the service key is, as the user would type it. */
+  readonly keyPath: string;
+  /** Of a replica. */
+  readonly httpAddress: string;
 }
 
-/** Three commands to try next. */
-export function suggestedCommands({ program, clusterOption, service }: HowToCall): readonly string[] {
+/** Commands to try next. */
+export function suggestedCommands(call: HowToCall): readonly string[] {
+  const { program, clusterOption, service, keyPath, httpAddress } = call;
   const line = (words: string): string => [program, words, clusterOption].filter((part) => part !== '').join(' ');
-  if (service === 'kv') return [line('kv put greeting hello'), line('kv get greeting'), line('status')];
-  return [line('status'), line("call OPERATION '{}'"), line('status --watch')];
+  if (service !== 'kv') {
+    return [line('status'), line("call OPERATION '{}'"), `curl -s http://${httpAddress}/v1/head`];
+  }
+  const body = '{"operation":"get","input":{"key":"greeting"}}';
+  return [
+    line('kv put greeting hello'),
+    line('kv get greeting'),
+    line('kv get greeting --certified reply.json'),
+    `${program} verify reply.json --service-key $(cat ${keyPath})`,
+    `curl -s http://${httpAddress}/v1/call -H content-type:application/json -d '${body}'`,
+    line('status'),
+  ];
 }

@@ -4,11 +4,11 @@
 import { describe, expect, it } from 'vitest';
 import type { Value } from '../wire/value.ts';
 import { formatProgress, formatSeconds } from './progress-bar.ts';
-import { disagreeing, formatStatus, type ReplicaAnswer, statusRow } from './status-view.ts';
+import { agree, disagreeing, formatStatus, type ReplicaAnswer, statusRow, withOtherKey } from './status-view.ts';
 import type { ReplicaState } from './supervised-replica.ts';
 import { formatTable } from './table.ts';
 import { Terminal } from './terminal.ts';
-import { fitLine, formatStatusLine, suggestedCommands, summarize } from './up-view.ts';
+import { fitLine, formatKey, formatStatusLine, suggestedCommands, summarize } from './up-view.ts';
 
 const nowhere = { write: () => true };
 const terminal = new Terminal({ json: false, stdout: nowhere, stderr: nowhere, environment: {} });
@@ -43,8 +43,16 @@ describe('the status line of up', () => {
   it('counts replicas, and names as suspected whom more than f suspect', () => {
     const states = [ready(0, ['d']), ready(0, ['d', 'a']), ready(0, ['d']), { kind: 'starting' as const }];
     expect(formatStatusLine(summarize(states, 1, 0))).toBe(
-      '3/4 replicas · round 7 · commit 5 · 1,234 requests/s · suspected: d',
+      '3/4 replicas · round 7 · commit 5 · certified none · 1,234 requests/s · suspected: d',
     );
+  });
+
+  it('shows the newest certified head of any', () => {
+    const heads = [3, 5, 4].map((commitIndex) => {
+      const state = ready(0) as Extract<ReplicaState, { readonly kind: 'ready' }>;
+      return { ...state, status: { ...state.status, certified: { commitIndex, logSize: 9 } } };
+    });
+    expect(formatStatusLine(summarize(heads, 1, 0))).toContain('commit 5 · certified 5 ·');
   });
 
   it('does not count a replica that fell silent', () => {
@@ -58,13 +66,25 @@ describe('the status line of up', () => {
   });
 
   it('suggests commands that fit the service', () => {
-    const call = { program: 'npx coterie', clusterOption: '--cluster x', service: 'kv' };
+    const place = { keyPath: 'x/service-key', httpAddress: '127.0.0.1:7600' };
+    const call = { program: 'npx coterie', clusterOption: '--cluster x', service: 'kv', ...place };
     expect(suggestedCommands(call)).toEqual([
       'npx coterie kv put greeting hello --cluster x',
       'npx coterie kv get greeting --cluster x',
+      'npx coterie kv get greeting --certified reply.json --cluster x',
+      'npx coterie verify reply.json --service-key $(cat x/service-key)',
+      `curl -s http://127.0.0.1:7600/v1/call -H content-type:application/json -d '{"operation":"get","input":{"key":"greeting"}}'`,
       'npx coterie status --cluster x',
     ]);
     expect(suggestedCommands({ ...call, service: './ledger.js' }).join()).not.toContain('kv');
+  });
+
+  it('has the service key above it, or says where it will be', () => {
+    expect(formatKey('ab'.repeat(96), 'x/service-key')).toEqual([
+      expect.stringContaining('x/service-key'),
+      `  ${'ab'.repeat(96)}`,
+    ]);
+    expect(formatKey(undefined, 'x/service-key').join()).toMatch(/not made yet.*x\/service-key/);
   });
 });
 
@@ -80,11 +100,16 @@ describe('the status of a cluster', () => {
     requestsPerSecond: 0,
     suspected: ['r3'],
     uptimeMs: 5,
+    logSize: 40,
+    certifiedCommitIndex: 8,
+    keyState: 'ready',
+    serviceKey: 'cd'.repeat(96),
+    diverged: false,
   };
   const report = (rows: readonly ReplicaAnswer[]) => {
     const replicas = rows.map(statusRow);
     const reachable = replicas.filter((row) => row.reachable).length;
-    const agreed = disagreeing(replicas).length === 0;
+    const agreed = agree(replicas);
     const head = { cluster: '.', name: 'ledger', service: 'kv', serviceId: 'ff', quorum: 3, hasQuorum: reachable >= 3 };
     return { ...head, replicas, reachable, agreed };
   };
@@ -100,10 +125,10 @@ describe('the status of a cluster', () => {
     expect(lines).toEqual([
       'ledger · service kv · ff',
       '',
-      'replica  reachable  epoch  round  commit  state         requests/s  suspected',
-      'r0       yes            0     12       9  abababababab           0  r3',
-      'r1       yes            0     12       9  abababababab           0  r3',
-      'r2       yes            0     11       9  abababababab           0  r3',
+      'replica  reachable  epoch  round  commit  certified  log  state         key    requests/s  suspected',
+      'r0       yes            0     12       9          8   40  abababababab  ready           0  r3',
+      'r1       yes            0     12       9          8   40  abababababab  ready           0  r3',
+      'r2       yes            0     11       9          8   40  abababababab  ready           0  r3',
       'r3       no',
       '',
       '3 of 4 replicas reachable, 3 needed',
@@ -125,13 +150,41 @@ describe('the status of a cluster', () => {
     expect(lines.at(-1)).toBe('different states at one commit index: r2');
   });
 
+  it('names one that has diverged, and shows so in place of the state of its key', () => {
+    const said4 = [said(0, good), said(1, { ...good, diverged: true })];
+    const lines = formatStatus(report(said4), terminal);
+    expect(report(said4).agreed).toBe(false);
+    expect(lines[4]).toMatch(/^r1 .* diverged /);
+    expect(lines.at(-1)).toMatch(/^r1 says that its log differs from what the service certified/);
+  });
+
+  it('names one that reports another service key, and not one that has none yet', () => {
+    const young = { ...good, keyState: 'generating', serviceKey: null, certifiedCommitIndex: 0 };
+    const said4 = [said(0, good), said(1, good), said(2, { ...good, serviceKey: 'ef'.repeat(96) }), said(3, young)];
+    expect(withOtherKey(said4.map(statusRow)).map(({ replica }) => replica)).toEqual(['r2']);
+    const lines = formatStatus(report(said4), terminal);
+    expect(lines.at(-1)).toBe('different service keys: r2');
+    expect(lines[6]).toMatch(/^r3 .* none +40 +abababababab +generating /);
+    expect(report([said(0, good), said(3, young)]).agreed).toBe(true);
+  });
+
   it('takes nonsense and terminal codes from a hostile replica', () => {
-    for (const status of [null, [], 'x', { round: 'x', suspected: [1], stateDigest: 7 }, { epoch: -1 }]) {
+    for (const status of [
+      null,
+      [],
+      'x',
+      { round: 'x', suspected: [1], stateDigest: 7, logSize: -1, diverged: 'x', serviceKey: 'x' },
+      { epoch: -1 },
+    ]) {
       const row = statusRow(said(0, status));
       expect(row).toMatchObject({ reachable: true, round: null, stateDigest: null, suspected: null, epoch: null });
+      expect(row).toMatchObject({ logSize: null, diverged: null, serviceKey: null });
       expect(formatStatus(report([said(0, status)]), terminal)[3]).toMatch(/^r0 {7}yes/);
     }
-    const nasty = formatStatus(report([said(0, { ...good, stateDigest: '\x1b[2J', suspected: ['\x07'] })]), terminal);
+    const nasty = formatStatus(
+      report([said(0, { ...good, stateDigest: '\x1b[2J', keyState: '\x1b[2J', suspected: ['\x07'] })]),
+      terminal,
+    );
     // biome-ignore lint/suspicious/noControlCharactersInRegex: their absence is what is shown.
     expect(nasty.join('')).not.toMatch(/[\x00-\x1f]/);
   });
