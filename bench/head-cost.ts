@@ -2,12 +2,12 @@
  * Head cost: what the signature of one head costs in CPU time, part by part: each replica's share, making the signature out of
  * shares, and checking it. The same code as in a replica and in a client, one part after another in this process.
  */
-import { blsPublicKey, blsVerify } from '../src/crypto/bls.ts';
+import { blsPublicKey, blsSign, blsVerify } from '../src/crypto/bls.ts';
 import type { PairingCurve } from '../src/crypto/curve.ts';
 import { mclCurve } from '../src/crypto/curve-mcl.ts';
 import { nobleCurve } from '../src/crypto/curve-noble.ts';
 import { evaluatePolynomial } from '../src/crypto/polynomial.ts';
-import { combineShares, signShare } from '../src/crypto/threshold.ts';
+import { combineShares } from '../src/crypto/threshold.ts';
 import { largestF } from '../src/membership/genesis.ts';
 
 export interface HeadCost {
@@ -37,7 +37,7 @@ function measureHeadCost(curve: PairingCurve, replicas: number): HeadCost {
   );
   const serviceKey = blsPublicKey(curve, polynomial[0] as bigint);
   const verificationKeys = keyShares.map((share) => blsPublicKey(curve, share));
-  const points = keyShares.map((share) => signShare(curve, share, message));
+  const points = keyShares.map((share) => blsSign(curve, share, message));
   const encoded = points.map((point) => curve.g1.encode(point));
   const combine = () => {
     const shares = encoded.slice(0, 2 * f + 1).map((bytes, holder) => {
@@ -54,7 +54,7 @@ function measureHeadCost(curve: PairingCurve, replicas: number): HeadCost {
   return {
     curve: curve.name,
     replicas,
-    shareMs: timeMs(() => signShare(curve, keyShares[0] as bigint, message)),
+    shareMs: timeMs(() => blsSign(curve, keyShares[0] as bigint, message)),
     combineMs: timeMs(combine),
     verifyMs: timeMs(() => blsVerify(curve, serviceKey, message, signature)),
   };

@@ -36,6 +36,8 @@ export interface ProcessClusterOptions {
   readonly k?: number;
   readonly ranks?: number;
   readonly service?: string;
+  /** False: make it and start nothing. */
+  readonly started?: boolean;
   /** Where the replicas' stderr goes; by default nowhere; `kept`: into files, to be read with `saidBy`. */
   readonly stderr?: 'inherit' | 'ignore' | 'kept';
 }
@@ -55,7 +57,7 @@ export class ProcessCluster {
 
   /** Makes a cluster in a temporary directory and starts all its replicas. */
   static async start(options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
-    const { replicas = 4, f, k, ranks, service = 'kv', stderr = 'ignore' } = options;
+    const { replicas = 4, f, k, ranks, service = 'kv', started = true, stderr = 'ignore' } = options;
     const cluster = new ProcessCluster(await mkdtemp(join(tmpdir(), 'coterie-')), stderr);
     await createCluster({
       directory: cluster.clusterDirectory,
@@ -66,6 +68,8 @@ export class ProcessCluster {
       basePort: await freePort(),
       parameters: ranks === undefined ? {} : { ranks },
     });
+    cluster.#children.push(...Array.from({ length: replicas }, () => undefined));
+    if (!started) return cluster;
     for (let index = 0; index < replicas; index++) cluster.restart(index);
     try {
       for (let index = 0; index < replicas; index++) await cluster.ready(index);
@@ -96,6 +100,12 @@ export class ProcessCluster {
   /** The text of the genesis, as clients take it. */
   genesis(): Promise<string> {
     return readFile(join(this.clusterDirectory, 'genesis.json'), 'utf8');
+  }
+
+  /** Where a replica answers HTTP. */
+  async urlOf(index: number): Promise<string> {
+    const { replicas } = JSON.parse(await this.genesis()) as { replicas: readonly { readonly httpAddress: string }[] };
+    return `http://${replicas[index]?.httpAddress}`;
   }
 
   homeOf(index: number): string {

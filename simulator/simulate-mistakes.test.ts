@@ -6,7 +6,6 @@ import { describe, expect, it } from 'vitest';
 import { kv } from '../services/kv/kv.ts';
 import { sizeOfSet } from '../src/membership/membership.ts';
 import type { ReplicaEffects } from '../src/replica/effects.ts';
-import { ReplicaMachine } from '../src/replica/machine.ts';
 import { encodeOutcomes } from '../src/wire/outcome.ts';
 import { describeResult } from './report.ts';
 import { calm, calmLinks, noFaults, type Scenario } from './scenarios/scenario.ts';
@@ -29,35 +28,41 @@ async function caught(
   return result;
 }
 
+/** A machine in front of another one: the same but for what the object says after it. */
+function inFrontOf(machine: Machine): Machine {
+  return {
+    get status() {
+      return machine.status;
+    },
+    get certifiedHead() {
+      return machine.certifiedHead;
+    },
+    get serviceKey() {
+      return machine.serviceKey;
+    },
+    restore: (blocks) => machine.restore(blocks),
+    step: (inputs, nowMs, clockMs) => machine.step(inputs, nowMs, clockMs),
+  };
+}
+
 /** The production machine with its effects changed on the way out. */
 function changed(
   options: MachineOptions,
   change: (effects: ReplicaEffects, machine: Machine) => ReplicaEffects,
 ): Machine {
   const machine = productionMachine(options);
-  return {
-    get status() {
-      return machine.status;
-    },
-    restore: (blocks) => machine.restore(blocks),
-    step: (inputs, nowMs, clockMs) => change(machine.step(inputs, nowMs, clockMs), machine),
-  };
+  return Object.assign(inFrontOf(machine), {
+    step: (...parameters: Parameters<Machine['step']>) => change(machine.step(...parameters), machine),
+  });
 }
 
 const checkersOf = (result: SimulationResult): readonly string[] => result.violations.map(({ checker }) => checker);
 
 describe('mistakes with what must survive', () => {
   it('a replica that forgets its log and does not become an observer', async () => {
-    const result = await caught((options) => {
-      const machine = productionMachine(options);
-      return {
-        get status() {
-          return machine.status;
-        },
-        restore: () => {},
-        step: (inputs, nowMs, clockMs) => machine.step(inputs, nowMs, clockMs),
-      };
-    });
+    const result = await caught((options) =>
+      Object.assign(inFrontOf(productionMachine(options)), { restore: () => {} }),
+    );
     expect(result.verdict, describeResult(result)).toBe('diverged');
     expect(result.firstDivergence?.checker).toBe('evidence');
   });
@@ -108,10 +113,8 @@ describe('mistakes with execution', () => {
       ...kv,
       operations: { ...kv.operations, delete: { ...kv.operations.delete, apply: () => ({ deleted: true }) }, put },
     };
-    const result = await caught(({ membership, self, sign, check, observer }) =>
-      self === 1
-        ? new ReplicaMachine({ membership, self, sign, check, service: other })
-        : productionMachine({ membership, self, sign, check, observer }),
+    const result = await caught((options) =>
+      productionMachine(options.self === 1 ? { ...options, service: other } : options),
     );
     expect(result.verdict, describeResult(result)).toBe('diverged');
     expect(['execution', 'state']).toContain(result.firstDivergence?.checker);

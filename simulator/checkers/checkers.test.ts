@@ -88,7 +88,8 @@ function commitOf(index: number, ...requests: readonly Request[]): Commit {
 }
 
 function replyTo({ digest: requestDigest, number }: Request, commitIndex: number, ...outcomes: readonly Outcome[]) {
-  return { client: '', sessionNonce: '', requestDigest, number, commitIndex, result: encodeOutcomes(outcomes) };
+  const result = encodeOutcomes(outcomes);
+  return { client: '', sessionNonce: '', requestDigest, number, commitIndex, result, leafIndex: 0 };
 }
 
 const value = (held: string | null): Outcome => ({ ok: true, value: held });

@@ -29,6 +29,20 @@ export async function statusOf(cluster: ProcessCluster, replicaIndex: number): P
   }
 }
 
+/** The service key, when all these replicas report one; rejects when two report different ones. */
+export async function serviceKeyOf(
+  cluster: ProcessCluster,
+  replicas: readonly number[] = [...Array(cluster.size).keys()],
+): Promise<string> {
+  return until('every replica has the service key', async () => {
+    const statuses = await Promise.all(replicas.map((index) => statusOf(cluster, index)));
+    const keys = statuses.map((status) => status?.serviceKey);
+    const known = new Set(keys.filter((key) => key !== undefined));
+    if (known.size > 1) throw new Error(`different service keys: ${[...known].join(', ')}`);
+    return keys.includes(undefined) ? undefined : keys[0];
+  });
+}
+
 /** How often something was counted under a name that matches. */
 export function counted(status: ReplicaStatus, name: RegExp): number {
   let total = 0;
