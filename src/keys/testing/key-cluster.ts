@@ -92,6 +92,8 @@ export interface ClusterOptions {
   readonly faulty?: ReadonlyMap<number, Faulty>;
   /** Duties that the sequencer holds back until there is a transcript, as long as anything else is to be had. */
   readonly isHeldBack?: (posted: Posted) => boolean;
+  /** 6 unless said otherwise. */
+  readonly dutiesPerCommitMax?: number;
   /** Called after each commit; `restart` replaces a replica by one that was given the commits again. */
   readonly afterCommit?: (cluster: KeyCluster) => void;
 }
@@ -190,11 +192,11 @@ export class KeyCluster {
   }
 
   #pick(): readonly Posted[] {
-    const { isHeldBack = () => false } = this.#options;
+    const { isHeldBack = () => false, dutiesPerCommitMax = 6 } = this.#options;
     const hasTranscript = this.machines.some(({ transcript }) => transcript !== undefined);
     const free = this.#waiting.filter((posted) => hasTranscript || !isHeldBack(posted));
     const candidates = shuffled(this.#random, free.length > 0 ? free : this.#waiting);
-    const picked = candidates.slice(0, 1 + below(this.#random, Math.min(6, candidates.length)));
+    const picked = candidates.slice(0, 1 + below(this.#random, Math.min(dutiesPerCommitMax, candidates.length)));
     const mood = this.#random();
     // Some stay and are committed again; who is faulty may lose what it said, others then say it again.
     this.#waiting = this.#waiting.filter((posted) => !picked.includes(posted) || this.#random() < 0.05);
