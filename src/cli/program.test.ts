@@ -58,6 +58,7 @@ const commands = [
   'kv list',
   'kv cas',
   'call',
+  'verify',
   'bench',
   'simulate',
   'debug decide',

@@ -17,6 +17,7 @@ import { defineSimulate } from './simulate.ts';
 import { defineStatus } from './status.ts';
 import type { Terminal } from './terminal.ts';
 import { defineUp } from './up.ts';
+import { defineVerify } from './verify.ts';
 
 /** Does the command line ask for JSON? `bench --json FILE` writes a file and keeps its text. */
 export function wantsJson(parameters: readonly string[]): boolean {
@@ -91,6 +92,7 @@ export function buildProgram(context: CommandContext): Command {
     defineServiceKey,
     defineKv,
     defineCall,
+    defineVerify,
     defineBench,
     defineSimulate,
     defineDebug,

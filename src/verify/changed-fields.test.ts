@@ -197,20 +197,20 @@ describe.each([
 
 describe('fields that are not there, and fields that should not be', () => {
   test.each([
-    ...Object.keys(reply).map((name) => ['reply', replyDocument, name, 'document'] as const),
-    ...Object.keys(head).map((name) => ['head', headDocument, name, 'document'] as const),
-    ...Object.keys(membership).map((name) => ['membership', membershipJson, name, 'document'] as const),
-    ...Object.keys(head.head).map((name) => ['head', headDocument, `head.${name}`, 'head'] as const),
-  ])('%s without %s', (_, document, path, code) => {
+    ...Object.keys(reply).map((name) => ['reply', name, replyDocument, 'document'] as const),
+    ...Object.keys(head).map((name) => ['head', name, headDocument, 'document'] as const),
+    ...Object.keys(membership).map((name) => ['membership', name, membershipJson, 'document'] as const),
+    ...Object.keys(head.head).map((name) => ['head', `head.${name}`, headDocument, 'head'] as const),
+  ])('%s without %s', (_, path, document, code) => {
     expect(codesOf(withoutMember(document, path))).toEqual([code]);
   });
 
   test.each([
-    ['reply', replyDocument, 'note', 'document'],
-    ['head', headDocument, 'toString', 'document'],
-    ['membership', membershipJson, '', 'document'],
-    ['head', headDocument, 'head.note', 'head'],
-  ] as const)('%s with %s', (_, document, path, code) => {
+    ['reply', 'note', replyDocument, 'document'],
+    ['head', 'toString', headDocument, 'document'],
+    ['membership', '', membershipJson, 'document'],
+    ['head', 'head.note', headDocument, 'head'],
+  ] as const)('%s with %s', (_, path, document, code) => {
     expect(codesOf(withMember(document, path, 'x'))).toEqual([code]);
   });
 
