@@ -8,7 +8,7 @@ import { agree, disagreeing, formatStatus, type ReplicaAnswer, statusRow, withOt
 import type { ReplicaState } from './supervised-replica.ts';
 import { formatTable } from './table.ts';
 import { Terminal } from './terminal.ts';
-import { fitLine, formatKey, formatStatusLine, suggestedCommands, summarize } from './up-view.ts';
+import { fitLine, formatKey, formatReplicas, formatStatusLine, suggestedCommands, summarize } from './up-view.ts';
 
 const nowhere = { write: () => true };
 const terminal = new Terminal({ json: false, stdout: nowhere, stderr: nowhere, environment: {} });
@@ -63,6 +63,15 @@ describe('the status line of up', () => {
   it('is cut to the width of the terminal', () => {
     expect(fitLine('0123456789', 20)).toBe('0123456789');
     expect(fitLine('0123456789', 8)).toBe('012345…');
+  });
+
+  it('stands below the addresses of each replica', () => {
+    const addresses = { clientAddress: 'host:2', peerAddress: 'host:1', httpAddress: 'host:3' };
+    const shown = { replicaId: 'r0', ...addresses, home: 'c/r0', state: ready(0) };
+    expect(formatReplicas([shown], terminal)).toEqual([
+      'replica  state  clients  replicas  http    home',
+      'r0       ready  host:2   host:1    host:3  c/r0',
+    ]);
   });
 
   it('suggests commands that fit the service', () => {

@@ -39,6 +39,7 @@ describe('the first membership', () => {
         serviceId,
         epochGenesis: serviceId,
         genesisTimestamp: genesis.created,
+        headIntervalMs: 10,
         parameters: defaultParameters,
         rule: { n: 6, f: 1, k: 1 },
       },

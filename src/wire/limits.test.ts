@@ -1,8 +1,10 @@
 /** The bounds of everything that is decoded: what is at the limit is taken, one more is refused. */
 import { describe, expect, test } from 'vitest';
+import type { PublicKeyText } from '../crypto/ed25519.ts';
 import type { Digest } from '../crypto/hash.ts';
 import { type BlockContent, decodeBlock, encodeBlock } from './block.ts';
 import { decodeReplicaToClient, encodeReplicaToClient, type ReplicaToClient } from './client-message.ts';
+import { formatGenesis, genesisVersion } from './genesis.ts';
 import { limits } from './limits.ts';
 import { decodeMembershipStatement, encodeMembershipStatement, type StatedReplica } from './membership-statement.ts';
 import { decodeOutcomes, encodeOutcomes } from './outcome.ts';
@@ -155,6 +157,15 @@ describe('limits fit into each other', () => {
   test('the membership statement of the largest cluster is a statement, and fits a frame to a peer', () => {
     expect(encodeStatement(times(limits.replicasMax, replica)).length).toBeLessThan(limits.statementSizeBytesMax);
     expect(limits.statementSizeBytesMax + 1024).toBeLessThan(limits.frameSizeBytesMax);
+  });
+
+  test('the genesis of the largest cluster fits the file that holds it', () => {
+    const texts = { version: genesisVersion, name: 'n'.repeat(64), service: 's'.repeat(256) } as const;
+    const numbers = { created: Number.MAX_SAFE_INTEGER, f: 10, k: 0, headIntervalMs: 60_000 };
+    const parameters = { period: 1_024, ranks: 31, pruneDepth: 65_536 };
+    const members = times(limits.replicasMax, { ...replica, signingKey: replica.signingKey as PublicKeyText });
+    const genesis = formatGenesis({ ...texts, ...numbers, parameters, replicas: members });
+    expect(genesis.length).toBeLessThan(limits.homeFileSizeBytesMax);
   });
 
   test('the largest state value fits a result and a request', () => {
