@@ -8,12 +8,8 @@
  * Trust: an attacker who controls one replica's machine can keep silent, equivocate and lie to clients; the others'
  * machines agree all the same, and clients ask for f + 1 equal results.
  */
-import {
-  Certification,
-  type CertificationEffects,
-  type CertificationInput,
-  type CertificationStatus,
-} from '../certification/certification.ts';
+import { Certification } from '../certification/certification.ts';
+import type { CertificationEffects, CertificationInput, CertificationStatus } from '../certification/effects.ts';
 import type { PairingCurve } from '../crypto/curve.ts';
 import type { Digest } from '../crypto/hash.ts';
 import { type Diagnostic, Execution, type Reply } from '../execution/execution.ts';

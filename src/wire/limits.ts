@@ -141,6 +141,24 @@ export const limits = {
   /** Proofs of equivocation kept in a home, of at most two blocks each. More: counted, not kept: one is proof enough. */
   evidenceFilesMax: 16,
 
+  /** Last due heads kept to hold those of others against. Older: covered by a newer one. */
+  dueHeadsMax: 256,
+  /** Shares of heads kept of one replica. More: that of its oldest commit is dropped; a newer head covers it. */
+  headSharesPerReplicaMax: 256,
+  /** Heads signed in one step, and said again on a new link, newest first. The others are covered by these. */
+  headsSignedPerStepMax: 8,
+  /** Wait until a head is certified for which nobody waits: then the newest one, with one signature for all. */
+  certifyLazyMs: 100,
+  /** Wait for the shares with which no pairing is needed, while somebody waits and there are enough for one. */
+  certifyPairingAfterMs: 5,
+  /** Wait before a share is said again while its statement is not certified; doubled each time, up to the second number. */
+  shareRetryDelayMsMin: 500,
+  shareRetryDelayMsMax: 5_000,
+  /** Time between two certificates told to one replica that seems to lack them. */
+  certificateRestMs: 200,
+  /** Time for which no share or certificate of a replica is looked at after one that is not valid, which costs pairings. */
+  faultySharesRestMs: 60_000,
+
   /** Requests of which a proof is waited for at one replica. More: refused with `not-certifying`. */
   certifiedWishesMax: 16_384,
   /** Bytes of results that wait there for a certified head. More: as above. */
@@ -171,6 +189,13 @@ export const limits = {
   clientResultsKeptMax: 32,
   /** Largest result kept for that. Larger: not kept. */
   clientResultKeptSizeBytesMax: 64 * KiB,
+
+  /** Certified heads a client remembers as signed, and as of its log. More: the oldest are checked and proven again. */
+  clientHeadsKeptMax: 256,
+  /** Certified heads not yet proven to be of the log of the others. More: the oldest counts for nothing. */
+  clientHeadsUnprovenMax: 32,
+  /** The answer to a client that asks for the membership. Larger: not read. */
+  clientMembershipSizeBytesMax: 256 * KiB,
 
   // ── command line ──
 
