@@ -53,6 +53,7 @@ export function combineShares(task: {
   const shares = oneOfEach(task.shares, verificationKeys.length);
   if (shares.length < threshold) return { signature: undefined, culprits: [] };
 
+  // Holders next to each other make for small numbers.
   const redundant = shares.slice(0, 2 * threshold - 1).sort((a, b) => a.holder - b.holder);
   const hasParity = redundant.length === 2 * threshold - 1 && threshold <= parityThresholdMax;
   if (hasParity && areOnOnePolynomial(curve, threshold, redundant)) {
