@@ -379,11 +379,9 @@ class Replica implements RunningReplica {
     if (divergence === undefined || this.#saidDiverged) return;
     this.#saidDiverged = true;
     this.#counters.count('diverged');
-    const { own, certified } = divergence;
-    this.#logger.error(
-      { own, certified: certified.head },
-      'this replica has diverged from what is certified: it signs nothing any more',
-    );
+    const { own, digest, certified } = divergence;
+    const what = 'this replica has diverged from what is certified: it signs nothing any more';
+    this.#logger.error({ own, certified: certified?.head ?? digest }, what);
   }
 
   #seal(keyShare: bigint): void {

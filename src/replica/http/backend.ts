@@ -1,9 +1,9 @@
 /**
  * HTTP backend: what the HTTP interface asks of its replica. Nothing here knows of HTTP.
  */
+import type { Divergence } from '../../certification/effects.ts';
 import type { Digest } from '../../crypto/hash.ts';
 import type { CertifiedHead } from '../../wire/client-message.ts';
-import type { Head } from '../../wire/head.ts';
 import type { Value } from '../../wire/value.ts';
 
 /** What became of a request at this replica. */
@@ -45,8 +45,8 @@ export interface HttpBackend {
   inclusionPath(leafIndex: number, logSize: number): readonly Digest[] | undefined;
   consistencyPath(from: number, to: number): readonly Digest[] | undefined;
   certifiedMembership(): { readonly encoded: Uint8Array; readonly signature: Uint8Array } | undefined;
-  /** Both heads of a commit at which this replica differs from the service. */
-  divergence(): { readonly own: Head; readonly certified: CertifiedHead } | undefined;
+  /** How this replica differs from the service. */
+  divergence(): Divergence | undefined;
   /** The replica's status; its own word, no secret. */
   status(): Readonly<Record<string, Value>>;
 }

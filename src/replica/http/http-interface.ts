@@ -107,7 +107,7 @@ export class HttpInterface {
     server.get('/healthz', (_request, reply) => {
       const divergence = backend.divergence();
       if (divergence !== undefined) {
-        const commitIndex = divergence.certified.head.commitIndex;
+        const { commitIndex } = divergence.own;
         return reply.code(503).send({ status: 'diverged', commitIndex });
       }
       const { commitIndex, observer } = backend.status();
