@@ -156,11 +156,19 @@ describe('the exports', () => {
       'coterie/package.json',
       'coterie/service',
       'coterie/services/kv',
+      'coterie/verify',
     ]);
     expect(await importAll(specifiers)).toMatchObject({
       'coterie/service': ['TestCallError', 'defineService', 'query', 'testService', 'update'],
       'coterie/client': expect.arrayContaining(['CoterieError', 'askStatus', 'connect']),
       'coterie/services/kv': ['kv'],
+      'coterie/verify': [
+        'verifyCertifiedHead',
+        'verifyCertifiedMembership',
+        'verifyCertifiedReply',
+        'verifyConsistency',
+        'verifyDocument',
+      ],
       'coterie/package.json': ['default'],
     });
   });

@@ -1,5 +1,5 @@
 /**
- * Read value: the canonical encoding of one value (docs/protocol/encoding.md), as `wire/value.ts` reads it.
+ * Read value: the canonical encoding of one value, as `wire/value.ts` reads it.
  */
 import { limits } from '../wire/limits.ts';
 import { SlotBudget } from '../wire/slot-budget.ts';
