@@ -21,6 +21,7 @@ import { randomBytes } from '../platform/random.ts';
 import type { BlockLog } from '../storage/block-log.ts';
 import { EvidenceFiles } from '../storage/evidence-files.ts';
 import { type Home, homePaths, openHome } from '../storage/home.ts';
+import { HomeError } from '../storage/home-error.ts';
 import { KeyStore } from '../storage/key-store.ts';
 import { malformed } from '../storage/whole-file.ts';
 import { ClientListener } from '../transport/client-listener.ts';
@@ -103,7 +104,8 @@ export async function startReplica(options: {
   const home = await openHome(options.home);
   try {
     const membership = membershipOf(home);
-    const keyStore = new KeyStore(home);
+    const { sealedSharePath: path, sealingKey, serviceId } = home;
+    const keyStore = new KeyStore({ path, sealingKey, serviceId, epoch: membership.epoch });
     const sealedShare = await readSealedShare(keyStore, options.logger);
     const log = await home.openLog({ asObserver: home.isLogLost });
     try {
@@ -124,6 +126,17 @@ function membershipOf(home: Home): Membership {
   const membership = firstMembership(home.genesis);
   if (!membership.ok) throw malformed(join(home.directory, homePaths.genesis), membership.reason);
   return membership.value;
+}
+
+/** What is sealed in the home. One that cannot be opened is told of and made anew: the log has all it takes. */
+async function readSealedShare(keyStore: KeyStore, logger: Logger): Promise<bigint | undefined> {
+  try {
+    return (await keyStore.read())?.keyShare;
+  } catch (error) {
+    if (!(error instanceof HomeError)) throw error;
+    logger.warn({ err: error }, 'the sealed key share cannot be opened; it is made again from the log');
+    return undefined;
+  }
 }
 
 class Replica implements RunningReplica {
@@ -387,7 +400,8 @@ class Replica implements RunningReplica {
   #seal(keyShare: bigint): void {
     const { transcript } = this.#machine;
     if (transcript === undefined) throw new Error('invariant: a key share without a transcript');
-    this.#keyStore.save(keyShare, transcript).then(
+    const verificationKey = transcript.verificationKeys[this.#home.replicaIndex] as Uint8Array;
+    this.#keyStore.write({ keyShare, verificationKey }).then(
       () => this.#logger.info('the key share is sealed'),
       (error: unknown) =>
         this.#logger.error({ err: error }, 'the key share could not be sealed; it can be had from the log'),
