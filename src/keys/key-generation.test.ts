@@ -104,6 +104,28 @@ describe.each(sizes)('n = $n, f = $f, k = $k', (size) => {
     outcomes(of);
   });
 
+  it('ends with one key when f replicas do different things and a correct one is slow', () => {
+    const all: readonly Faulty[] = [
+      faulty.silent,
+      faulty.dealsWronglyTo(({ self }) => notSelf(size, self).slice(0, size.f)),
+      faulty.dealsTwice,
+      faulty.dealsLate,
+      faulty.copiesEphemeral,
+      faulty.complainsFalsely,
+      faulty.complainsWithLies,
+      faulty.opensLies,
+      faulty.babbles,
+    ];
+    for (let seed = 1; seed <= 2 * runs; seed++) {
+      const random = seeded(seed);
+      const chosen = faultyOf(size, seed, faulty.silent);
+      const mixed = new Map([...chosen.keys()].map((index) => [index, shuffled(random, all)[0] as Faulty]));
+      const slow = [...Array(size.n).keys()].find((index) => !mixed.has(index));
+      const isHeldBack = ({ author }: { readonly author: number }): boolean => author === slow;
+      checkOutcome(new KeyCluster({ size, seed, faulty: mixed, isHeldBack }).run());
+    }
+  });
+
   it('gives their share to those who complain only after the dealing was qualified, though f open lies', () => {
     let waited = 0;
     for (const seed of [1, 2, 3, 4]) {
