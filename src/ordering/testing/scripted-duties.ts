@@ -62,7 +62,8 @@ export class ScriptedDuties implements DutySource {
   readonly #coin: TestCoin;
   #owed: Duty[] = [];
   commits: Commit[] = [];
-  hasWork = false;
+  /** There is work until it has so many commits. */
+  workUntil = 0;
 
   constructor(options: {
     readonly self: number;
@@ -83,6 +84,10 @@ export class ScriptedDuties implements DutySource {
 
   get coin(): Coin | undefined {
     return this.commits.length >= this.#coinFrom ? this.#coin : undefined;
+  }
+
+  get hasWork(): boolean {
+    return this.commits.length < this.workUntil;
   }
 
   owe(duty: Duty): void {
