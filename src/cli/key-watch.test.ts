@@ -95,6 +95,7 @@ describe('a key watch', () => {
     await watch.settled(never);
     expect({ keys, alarms }).toEqual({ keys: [keyA], alarms: [] });
     expect(watch.serviceKey).toBe(keyA);
+    expect(watch.isInDoubt).toBe(false);
     expect(watch.progress).toBeUndefined();
     expect(await readFile(join(directory, 'service-key'), 'utf8')).toBe(`${keyA}\n`);
   });
@@ -134,5 +135,6 @@ describe('a key watch', () => {
     expect(alarms[0]).toMatch(/service-key holds the service key bbbb.* report aaaa.*Nothing was replaced/);
     expect(await readServiceKey(directory)).toBe(keyB);
     expect(watch.serviceKey).toBeUndefined();
+    expect(watch.isInDoubt).toBe(true);
   });
 });

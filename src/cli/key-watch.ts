@@ -87,6 +87,11 @@ export class KeyWatch {
     return this.#serviceKey;
   }
 
+  /** There was an alarm: no key is to be shown as the service's. */
+  get isInDoubt(): boolean {
+    return this.#alarms.size > 0;
+  }
+
   /** A line while the key is being made; undefined when it is known, disputed or never spoken of. */
   get progress(): string | undefined {
     const finding = this.#finding;

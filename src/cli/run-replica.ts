@@ -12,7 +12,9 @@ import { serviceOfHome } from './home-service.ts';
 import type { ReplicaOptions } from './replica.ts';
 import { type FromReplica, isStop, reportOf } from './supervision-message.ts';
 
-const statusIntervalMs = 1_000;
+/** How often `up` is told while somebody waits for the service key, and of how many times one is enough afterwards. */
+const statusIntervalMs = 200;
+const steadyTicks = 5;
 /** A stop that takes longer than this has gone wrong; the log makes an abrupt end safe. */
 const stopPatienceMs = 9_000;
 
@@ -94,13 +96,19 @@ class StopRequest {
 function reportStatus(replica: RunningReplica): NodeJS.Timeout | undefined {
   if (!process.connected) return undefined;
   const status = () => reportOf(replica.status());
-  void tell({ kind: 'ready', status: status() });
+  const first = status();
+  void tell({ kind: 'ready', status: first });
   let isOnItsWay = false;
+  let hasKey = first.key?.serviceKey !== undefined;
+  let ticks = 0;
   return setInterval(() => {
+    ticks += 1;
     // When `up` is frozen, statuses must not pile up here.
-    if (isOnItsWay) return;
+    if (isOnItsWay || (hasKey && ticks % steadyTicks !== 0)) return;
     isOnItsWay = true;
-    void tell({ kind: 'status', status: status() }).then(() => {
+    const report = status();
+    hasKey = report.key?.serviceKey !== undefined;
+    void tell({ kind: 'status', status: report }).then(() => {
       isOnItsWay = false;
     });
   }, statusIntervalMs);

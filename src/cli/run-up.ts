@@ -73,10 +73,9 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
   }
   await awaitKey(keyWatch, stopping.signal, terminal);
   if (!stopping.signal.aborted) {
-    const { serviceKey } = keyWatch;
     isShown = true;
-    if (terminal.json) terminal.document(describeCluster(cluster, local, supervisor, serviceKey));
-    else showCluster({ cluster, local, supervisor, serviceKey, terminal });
+    if (terminal.json) terminal.document(describeCluster(cluster, local, supervisor, keyWatch.serviceKey));
+    else showCluster({ cluster, local, supervisor, keyWatch, terminal });
     live.start();
     await aborted(stopping.signal);
     live.stop();
@@ -142,10 +141,10 @@ function showCluster(view: {
   readonly cluster: Cluster;
   readonly local: readonly LocalReplica[];
   readonly supervisor: Supervisor;
-  readonly serviceKey: string | undefined;
+  readonly keyWatch: KeyWatch;
   readonly terminal: Terminal;
 }): void {
-  const { cluster, local, serviceKey, terminal } = view;
+  const { cluster, local, keyWatch, terminal } = view;
   const { states } = view.supervisor;
   const shown = local.map((replica, i) => ({ ...replica, home: shownPath(replica.home), state: states[i]! }));
   const ready = states.filter(({ kind }) => kind === 'ready').length;
@@ -163,7 +162,7 @@ function showCluster(view: {
     '',
     ...formatReplicas(shown, terminal),
     '',
-    ...formatKey(serviceKey, shownPath(keyPath)),
+    ...formatKey(keyWatch, shownPath(keyPath)),
     '',
     `${terminal.style('green', 'Ready')}: ${ready} of ${states.length} replicas. Try, in another terminal:`,
     '',

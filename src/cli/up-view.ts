@@ -41,8 +41,12 @@ function stateWord(state: ReplicaState): string {
   return state.kind === 'waiting' ? 'failed' : state.kind;
 }
 
-/** The service key, or that it is not there yet. */
-export function formatKey(serviceKey: string | undefined, keyPath: string): readonly string[] {
+/** The service key, or why there is none to show. */
+export function formatKey(
+  { serviceKey, isInDoubt }: { readonly serviceKey: string | undefined; readonly isInDoubt: boolean },
+  keyPath: string,
+): readonly string[] {
+  if (isInDoubt) return ['The service key is in doubt: see the alarm.'];
   if (serviceKey === undefined)
     return [`The service key is not made yet. It will be shown here and kept in ${keyPath}.`];
   return [`The service key, all that a client has to trust (it is in ${keyPath}):`, `  ${serviceKey}`];

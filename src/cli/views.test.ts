@@ -89,11 +89,14 @@ describe('the status line of up', () => {
   });
 
   it('has the service key above it, or says where it will be', () => {
-    expect(formatKey('ab'.repeat(96), 'x/service-key')).toEqual([
+    const made = { serviceKey: 'ab'.repeat(96), isInDoubt: false };
+    expect(formatKey(made, 'x/service-key')).toEqual([
       expect.stringContaining('x/service-key'),
       `  ${'ab'.repeat(96)}`,
     ]);
-    expect(formatKey(undefined, 'x/service-key').join()).toMatch(/not made yet.*x\/service-key/);
+    const young = { serviceKey: undefined, isInDoubt: false };
+    expect(formatKey(young, 'x/service-key').join()).toMatch(/not made yet.*x\/service-key/);
+    expect(formatKey({ ...made, isInDoubt: true }, 'x/service-key').join()).not.toContain('abab');
   });
 });
 
