@@ -206,6 +206,7 @@ export class HeadCertification {
     let newest: DueHead | undefined;
     let ripe: DueHead | undefined;
     let free: DueHead | undefined;
+    let wakeAtMs = Number.POSITIVE_INFINITY;
     for (const due of this.#dues.newestAbove(this.#certifiedUpTo)) {
       const count = this.#countOf(due);
       if (count < threshold) continue;
@@ -214,7 +215,7 @@ export class HeadCertification {
       if (wanted !== undefined && due.head.logSize >= wanted) {
         const ripeAtMs = due.enoughAtMs + limits.certifyPairingAfterMs;
         if (nowMs >= ripeAtMs) ripe ??= due;
-        else outbox.wakeAt(ripeAtMs);
+        else wakeAtMs = Math.min(wakeAtMs, ripeAtMs);
       }
       if (count < 2 * threshold - 1) continue;
       free = due;
@@ -226,7 +227,7 @@ export class HeadCertification {
     if (ripe !== undefined) return ripe;
     const lazyUntilMs = this.#enoughSinceMs + limits.certifyLazyMs;
     if (nowMs >= lazyUntilMs) return free ?? newest;
-    outbox.wakeAt(lazyUntilMs);
+    outbox.wakeAt(Math.min(wakeAtMs, lazyUntilMs));
     return undefined;
   }
 

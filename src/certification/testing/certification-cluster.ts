@@ -19,8 +19,9 @@ import { stateMembership, statementMessage } from '../statement.ts';
 
 const keyOf = (index: number): SigningKey => signingKeyFromSeed(new Uint8Array(32).fill(index + 1));
 
+const serviceId = sha256(Buffer.from('certified service'));
+
 export function testMembership(n: number, f: number): Membership {
-  const serviceId = sha256(Buffer.from('certified service'));
   const nowhere = { host: '127.0.0.1', port: 1 };
   return {
     epoch: 0,
@@ -94,7 +95,7 @@ export class TestKeys {
 export function headOf(commitIndex: number, history = 'right'): Head {
   const digestOf = (what: string): Digest => sha256(Buffer.from(`${what} ${commitIndex} ${history}`));
   return {
-    serviceId: testMembership(4, 1).serviceId,
+    serviceId,
     epoch: 0,
     commitIndex,
     logSize: commitIndex * 3,
