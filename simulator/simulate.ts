@@ -160,7 +160,7 @@ function behind(cluster: Cluster): readonly number[] {
 function uncertified(cluster: Cluster): readonly number[] {
   return [...cluster.correct].filter((index) => {
     const machine = cluster.replicas[index]?.machine;
-    if (machine?.certifiedHead === undefined) return true;
+    if (machine?.certifiedHead === undefined || !machine.status.certification.isMembershipCertified) return true;
     return machine.certifiedHead.head.logSize < machine.status.logSize;
   });
 }

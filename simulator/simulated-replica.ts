@@ -50,6 +50,7 @@ export interface MachineOptions {
   /** What its disk has sealed. */
   readonly sealedShare: bigint | undefined;
   readonly service: AnyService;
+  readonly names: { readonly name: string; readonly service: string };
 }
 
 export function productionMachine(options: MachineOptions): Machine {
@@ -224,6 +225,7 @@ export class SimulatedReplica {
       keySecrets: simulatedSecrets(this.index),
       sealedShare: this.disk.sealedShare,
       service: kv,
+      names: { name: 'simulation', service: kv.name },
     };
     const machine = this.#makeMachine(this.adversary?.tamper?.(options) ?? options);
     const roundIndex = new RoundIndex();

@@ -20,10 +20,15 @@ interface Seen {
   readonly author: number;
 }
 
+export interface LeaderScheduler extends NetworkAdversary {
+  /** Looks at a frame that somebody else schedules: how far its sender is, it must know all the same. */
+  notice(passage: Passage): void;
+}
+
 export function leaderScheduler(options: {
   readonly membership: Membership;
   readonly lasting: boolean;
-}): NetworkAdversary {
+}): LeaderScheduler {
   const { membership, lasting } = options;
   const { n, f } = membership.rule;
   const { ranks } = membership.parameters;
@@ -50,20 +55,25 @@ export function leaderScheduler(options: {
   /** The leader itself and the f replicas after it. */
   const isChosen = (author: number, to: number): boolean => (to - author + n) % n <= f;
 
+  const notice = ({ from, frame }: Passage): void => {
+    const seen = seenIn(frame);
+    if (!active || seen === undefined || seen.author !== from || seen.round <= (rounds[from] as number)) return;
+    rounds[from] = seen.round;
+    const due = keptBack.filter((kept) => kept.passage.to === from && kept.seen.round < seen.round);
+    keptBack = keptBack.filter((kept) => !due.includes(kept));
+    for (const kept of due) deliver(kept.passage, kept.passage.delayMs);
+  };
+
   return {
     name: 'leader-scheduler',
+    notice,
     attach(way) {
       deliver = way;
     },
     schedule(passage) {
       const seen = seenIn(passage.frame);
       if (!active || seen === undefined) return passage.delayMs;
-      if (seen.author === passage.from && seen.round > (rounds[passage.from] as number)) {
-        rounds[passage.from] = seen.round;
-        const due = keptBack.filter((kept) => kept.passage.to === passage.from && kept.seen.round < seen.round);
-        keptBack = keptBack.filter((kept) => !due.includes(kept));
-        for (const kept of due) deliver(kept.passage, kept.passage.delayMs);
-      }
+      notice(passage);
       const roundOfReceiver = rounds[passage.to] as number;
       if (isSteadyLeader(seen) && !isChosen(seen.author, passage.to) && roundOfReceiver <= seen.round) {
         keptBack.push({ passage, seen });

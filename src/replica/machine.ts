@@ -10,6 +10,7 @@
  */
 import { Certification } from '../certification/certification.ts';
 import type { CertificationEffects, CertificationInput, CertificationStatus } from '../certification/effects.ts';
+import { stateMembership } from '../certification/statement.ts';
 import type { PairingCurve } from '../crypto/curve.ts';
 import type { Digest } from '../crypto/hash.ts';
 import { type Diagnostic, Execution, type Reply } from '../execution/execution.ts';
@@ -26,6 +27,7 @@ import { Ordering, type OrderingStatus } from '../ordering/ordering.ts';
 import { type SignatureCheck, Verifier } from '../ordering/validity.ts';
 import type { CertifiedHead, RefusalCode } from '../wire/client-message.ts';
 import type { Head } from '../wire/head.ts';
+import { encodeMembershipStatement } from '../wire/membership-statement.ts';
 import { decodePeerMessage } from '../wire/peer-message.ts';
 import { decodeRequest, type Request } from '../wire/request.ts';
 import { type CertifiedAnswer, CertifiedReplies, type Prover } from './certified-replies.ts';
@@ -55,6 +57,8 @@ export interface MachineOptions {
   readonly curve: PairingCurve;
   /** What this replica generates the service key with; undefined when it has lost it. */
   readonly keySecrets: KeySecrets | undefined;
+  /** What people call the cluster, and which service it runs: the service states it with its membership. */
+  readonly names: { readonly name: string; readonly service: string };
   /** The key share that was sealed, if any. */
   readonly sealedShare?: bigint | undefined;
   readonly guard?: OperationGuard;
@@ -103,7 +107,8 @@ export class ReplicaMachine {
     });
     const { keySecrets: secrets, sealedShare } = options;
     this.#key = new ServiceKey({ curve, membership, self, secrets, sealedShare, observer });
-    this.#certification = new Certification({ curve, membership, self });
+    const membershipStatement = encodeMembershipStatement(stateMembership(membership, options.names));
+    this.#certification = new Certification({ curve, membership, self, membershipStatement });
     this.#certifiedReplies = new CertifiedReplies(this.#execution);
     const duties = this.#duties();
     this.#ordering = new Ordering({ membership, self, sign, verifier: this.#verifier, observer, duties });

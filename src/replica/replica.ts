@@ -202,6 +202,7 @@ class Replica implements RunningReplica {
       self,
       service,
       curve: mclCurve,
+      names: home.genesis,
       keySecrets: { decryptionKey: home.decryptionKey, seed: home.dealingSeed },
       sealedShare: options.sealedShare,
       guard: installGuard(),

@@ -60,6 +60,7 @@ const machine = new ReplicaMachine({
   service: kv,
   sign: signBlock,
   curve: mclCurve,
+  names: home.genesis,
   keySecrets: { decryptionKey: home.decryptionKey, seed: home.dealingSeed },
 });
 machine.restore((await log.read(0, Number.MAX_SAFE_INTEGER)).map(({ bytes }) => bytes));
