@@ -8,6 +8,7 @@ const callOf = (inputSizeBytes: number, deadlineAtMs = 1_000): Call =>
   new Call({
     operation: 'put',
     input: new Uint8Array(inputSizeBytes),
+    certified: false,
     deadlineAtMs,
     signal: undefined,
     resolve: () => {},
@@ -98,13 +99,14 @@ it('settles a call once only', () => {
   const call = new Call({
     operation: 'put',
     input: new Uint8Array(0),
+    certified: false,
     deadlineAtMs: 0,
     signal: undefined,
     resolve: (value) => told.push(value),
     reject: (error) => told.push(error),
     onAbort: () => {},
   });
-  call.resolve('first');
+  call.resolve('first', undefined);
   call.reject(new Error('second'));
   expect(told).toEqual(['first']);
 });

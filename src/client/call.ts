@@ -4,18 +4,28 @@
  * Owns nothing but the caller's promise; each call is settled exactly once. There is no timer for a call: deadlines are
  * looked at by the clock of whoever holds it.
  */
+import type { CertifiedReplyDocument } from '../verify/document.ts';
 import { limits } from '../wire/limits.ts';
 import type { Value } from '../wire/value.ts';
 
 /** A request's fields besides its operations, signature included (`wire/request.ts`). */
 const requestOverheadSizeBytes = 139;
 
+/** What a certified call has besides its value. */
+export interface Proof {
+  readonly document: CertifiedReplyDocument;
+  /** Which of the operations of the document is this call's. */
+  readonly operationIndex: number;
+}
+
 export interface CallRequest {
   readonly operation: string;
   readonly input: Uint8Array;
+  /** It is settled with a proof only, and shares no request with calls that are not. */
+  readonly certified: boolean;
   readonly deadlineAtMs: number;
   readonly signal: AbortSignal | undefined;
-  readonly resolve: (value: Value) => void;
+  readonly resolve: (value: Value, proof: Proof | undefined) => void;
   readonly reject: (error: unknown) => void;
   /** The signal was aborted before the call was settled. */
   readonly onAbort: (call: Call) => void;
@@ -24,10 +34,11 @@ export interface CallRequest {
 export class Call {
   readonly operation: string;
   readonly input: Uint8Array;
+  readonly certified: boolean;
   readonly deadlineAtMs: number;
   /** Its bytes have been given to a link. */
   sent = false;
-  /** It must not share a request: together with others its result was too large. */
+  /** It must not share a request: its caller wants that, or together with others its result was too large. */
   alone = false;
   /** Told when the call is given up, so that its request can be. */
   onSettled: (() => void) | undefined;
@@ -37,6 +48,7 @@ export class Call {
   constructor(request: CallRequest) {
     this.operation = request.operation;
     this.input = request.input;
+    this.certified = request.certified;
     this.deadlineAtMs = request.deadlineAtMs;
     this.#waiting = request;
     if (request.signal !== undefined) {
@@ -54,8 +66,8 @@ export class Call {
     return 5 + this.operation.length + this.input.length;
   }
 
-  resolve(value: Value): void {
-    this.#settle()?.resolve(value);
+  resolve(value: Value, proof: Proof | undefined): void {
+    this.#settle()?.resolve(value, proof);
   }
 
   reject(error: unknown): void {

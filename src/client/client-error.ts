@@ -5,6 +5,8 @@
  * input or a result.
  */
 import type { Failure } from '../wire/outcome.ts';
+import type { Proof } from './call.ts';
+import type { InconsistentHeads } from './certified-heads.ts';
 
 export type CoterieErrorCode =
   /** The operation was refused by the service, or by the execution; it changed nothing. See `rejection`. */
@@ -30,7 +32,15 @@ export type CoterieErrorCode =
   /** Enough replicas agreed on something that is not a result. */
   | 'invalid-result'
   /** The genesis cannot be read, or belongs to another service than the one asked for. */
-  | 'invalid-genesis';
+  | 'invalid-genesis'
+  /** No membership that the service signed could be had. */
+  | 'invalid-membership'
+  /** A certified call without the service key. */
+  | 'no-service-key'
+  /** Replicas, at least one of them correct, cannot give certified replies at the moment. */
+  | 'not-certifying'
+  /** The service signed two heads that are not of one log. See `evidence`. */
+  | 'inconsistent-head';
 
 /**
  * What is known of the operation: it never left this process, it was not executed and will not be, or nobody knows.
@@ -46,6 +56,10 @@ export class CoterieError extends Error {
   readonly outcome: KnownOutcome;
   /** With `rejected`: the code and the message of the service or of the execution (`wire/outcome.ts`). */
   readonly rejection: { readonly code: string; readonly message: string } | undefined;
+  /** With `rejected`, of a certified call: that the operation was refused is certified too. */
+  readonly proof: Proof | undefined;
+  /** With `inconsistent-head`: two certified heads, to show to others. */
+  readonly evidence: InconsistentHeads | undefined;
 
   constructor(
     code: CoterieErrorCode,
@@ -54,6 +68,8 @@ export class CoterieError extends Error {
       readonly outcome: KnownOutcome;
       readonly cause?: unknown;
       readonly rejection?: { readonly code: string; readonly message: string };
+      readonly proof?: Proof | undefined;
+      readonly evidence?: InconsistentHeads;
     },
   ) {
     super(sentence, options.cause === undefined ? undefined : { cause: options.cause });
@@ -61,6 +77,8 @@ export class CoterieError extends Error {
     this.hint = hints[code];
     this.outcome = options.outcome;
     this.rejection = options.rejection;
+    this.proof = options.proof;
+    this.evidence = options.evidence;
   }
 }
 
@@ -77,12 +95,17 @@ const hints: Readonly<Record<CoterieErrorCode, string>> = {
   'result-lost': 'Ask the service what is the case; if the operation is safe to repeat, call it again.',
   'invalid-result': 'Check that client and replicas run versions that fit each other; do not trust the result.',
   'invalid-genesis': 'Use the genesis of the cluster as its operator gave it to you.',
+  'invalid-membership': 'Check the service key, and that the addresses are those of the HTTP ports of its replicas.',
+  'no-service-key': 'Connect with the service key, as the operator published it.',
+  'not-certifying': 'A new cluster generates its service key first; check its status, then ask again.',
+  'inconsistent-head': 'Keep the evidence, show it to the operators and to others, and trust no answer meanwhile.',
 };
 
 /** The error of an operation whose outcome is a failure. */
-export function rejected(operation: string, { code, message }: Failure): CoterieError {
+export function rejected(operation: string, { code, message }: Failure, proof?: Proof): CoterieError {
   return new CoterieError('rejected', `${operation} was rejected: ${code}: ${message}`, {
     outcome: 'not-executed',
     rejection: { code, message },
+    proof,
   });
 }

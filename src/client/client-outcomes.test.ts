@@ -265,7 +265,9 @@ describe('connecting', () => {
   });
 
   it('with a genesis that is none says what is wrong with it', async () => {
-    expect((await errorOf(connect({ genesis: '{"version": 2}' }))).message).toMatch(/^the genesis: version: /);
+    expect((await errorOf(connect({ genesis: '{"version": 1, "name": "old"}' }))).message).toMatch(
+      /^the genesis: version: /,
+    );
     expect(await errorOf(connect({ genesis: '/nowhere/genesis.json' }))).toMatchObject({
       code: 'invalid-genesis',
       message: 'the genesis at /nowhere/genesis.json: there is no such file',

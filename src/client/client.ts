@@ -2,46 +2,92 @@
  * `coterie/client`: calls the operations of a replicated service (docs/operations/using-the-client.md).
  *
  * A client signs its requests, sends each to one replica, to another when that is slow, and believes a result when
- * replicas, at least one of them correct, report the same one over links to their pinned keys.
+ * replicas, at least one of them correct, report the same one over links to their pinned keys; or when one replica proves
+ * with the service key that the service certified it. Everything follows from a genesis, or from the service key alone.
  * Trust: an attacker who controls f replicas and the network can delay a call or keep it from being made; it cannot make
- * the client believe a result that no correct replica has, nor have an operation executed twice.
+ * the client believe a result that no correct replica has, nor have an operation executed twice. Nobody, with however
+ * many replicas, can make it take a log that does not go on from the last head it saw.
  */
 import { seedSizeBytes } from '../crypto/ed25519.ts';
 import type { AnyService } from '../execution/service.ts';
+import { monotonicMs } from '../platform/clock.ts';
 import { randomBytes } from '../platform/random.ts';
 import { dialReplica } from '../transport/client-dial.ts';
 import { isOperationName } from '../wire/request.ts';
 import { encodeValue, type Value } from '../wire/value.ts';
+import { CertifiedHeads, type InconsistentHeads } from './certified-heads.ts';
+import { type MembershipSource, readCertifiedCluster } from './certified-membership.ts';
 import { CoterieError } from './client-error.ts';
 import { type Cluster, type GenesisSource, readCluster } from './cluster.ts';
 import { Dispatch } from './dispatch.ts';
+import { HeadSaving, type HeadStore, MemoryHeadStore } from './head-store.ts';
+import { loadServiceKey, type ServiceKey } from './service-key.ts';
 import type { ReplicaObservation } from './standing.ts';
 import { askReplicaStatus } from './status.ts';
-import { type CallOptions, type TypedClient, typedClient } from './typed-client.ts';
+import {
+  type CallOptions,
+  type Certified,
+  type CertifiedCallOptions,
+  type CertifiedClient,
+  certifiedClient,
+  type TypedClient,
+  typedClient,
+} from './typed-client.ts';
 
+export type {
+  CertifiedHeadDocument,
+  CertifiedMembershipDocument,
+  CertifiedReplyDocument,
+} from '../verify/document.ts';
 export type { Genesis } from '../wire/genesis.ts';
 export type { Value } from '../wire/value.ts';
+export type { InconsistentHeads } from './certified-heads.ts';
 export { CoterieError, type CoterieErrorCode, type KnownOutcome } from './client-error.ts';
 export type { GenesisSource } from './cluster.ts';
+export { type HeadStore, MemoryHeadStore } from './head-store.ts';
 export type { ReplicaObservation } from './standing.ts';
-export type { CallOptions, TypedClient } from './typed-client.ts';
+export type { CallOptions, Certified, CertifiedCallOptions, CertifiedClient, TypedClient } from './typed-client.ts';
 
 const deadlineMsStandard = 10_000;
 /** The longest time a timer can wait. */
 const deadlineMsMax = 2 ** 31 - 1;
 
-export interface ConnectOptions extends CallOptions {
-  /** The cluster's genesis: as a value, as JSON, or as the path of its file. Everything trusted follows from it. */
-  readonly genesis: GenesisSource;
+/** What everything trusted follows from: a genesis, the service key, or both. */
+export interface ConnectOptions extends CallOptions, MembershipSource {
+  /** The cluster's genesis: as a value, as JSON, or as the path of its file. */
+  readonly genesis?: GenesisSource | undefined;
+  /**
+   * The service key, 192 hex characters. Without a genesis the replicas are found by it, with `at` or `membership`. With
+   * or without, certified calls need it.
+   */
+  readonly serviceKey?: string | undefined;
   /** Seed of the client's Ed25519 key, 32 secret bytes; by default a fresh one, used this time only. */
   readonly identity?: Uint8Array | undefined;
+  /** Keeps the last certified head; by default as long as the client lives. */
+  readonly headStore?: HeadStore | undefined;
+  /** Told once when the service signed two heads that are not of one log: more than f replicas are faulty. */
+  readonly onAlarm?: ((evidence: InconsistentHeads) => void) | undefined;
 }
 
 export interface Client {
+  readonly cluster: {
+    readonly serviceId: string;
+    /** What people call it. */
+    readonly name: string;
+    /** Which service it runs. */
+    readonly service: string;
+    readonly replicaCount: number;
+    /** So many of them may be faulty. */
+    readonly f: number;
+  };
   /** Calls an operation by its name. Rejects with a `CoterieError`. */
   call(operation: string, input: unknown, options?: CallOptions): Promise<Value>;
+  /** The same, with a document that proves the result to anybody who has the service key. */
+  callCertified(operation: string, input: unknown, options?: CertifiedCallOptions): Promise<Certified<Value>>;
   /** The operations of a service as typed methods. One that the cluster does not have is `rejected`. */
   of<Service extends AnyService>(service: Service): TypedClient<Service>;
+  /** The same with certified results. */
+  certified<Service extends AnyService>(service: Service): CertifiedClient<Service>;
   /** What one replica says of itself; its own word. */
   status(replicaIndex: number, options?: CallOptions): Promise<Value>;
   /** What this client has seen of each replica. */
@@ -52,8 +98,13 @@ export interface Client {
 
 /** Connects to enough replicas to believe their answers. Rejects with a `CoterieError`. */
 export async function connect(options: ConnectOptions): Promise<Client> {
-  const cluster = await readCluster(options.genesis);
-  return connectTo(cluster, options);
+  const deadlineMs = deadlineOf(options, deadlineMsStandard);
+  const endMs = monotonicMs() + deadlineMs;
+  const serviceKey = options.serviceKey === undefined ? undefined : await loadServiceKey(options.serviceKey);
+  const cluster = await findCluster(options, serviceKey, deadlineMs);
+  const saving = new HeadSaving(options.headStore ?? new MemoryHeadStore());
+  const heads = serviceKey === undefined ? undefined : await headsOf(serviceKey, cluster, saving, options);
+  return connectTo(cluster, { ...options, heads, saving, deadlineMs, readyMs: Math.max(1, endMs - monotonicMs()) });
 }
 
 /** Asks one replica how it does, without a client; its own word. Rejects with a `CoterieError`. */
@@ -66,45 +117,95 @@ export async function askStatus(
   return askReplicaStatus({ cluster, replicaIndex, dial: dialReplica, deadlineMs, signal });
 }
 
-async function connectTo(cluster: Cluster, options: Omit<ConnectOptions, 'genesis'>): Promise<Client> {
+async function findCluster(
+  options: ConnectOptions,
+  serviceKey: ServiceKey | undefined,
+  deadlineMs: number,
+): Promise<Cluster> {
+  if (options.genesis !== undefined) return readCluster(options.genesis);
+  if (serviceKey === undefined) {
+    throw new CoterieError('invalid-input', 'a genesis or a service key is needed', { outcome: 'not-sent' });
+  }
+  const deadline = AbortSignal.timeout(deadlineMs);
+  const { signal } = options;
+  const givenUp = signal === undefined ? deadline : AbortSignal.any([deadline, signal]);
+  return readCertifiedCluster(serviceKey, options, givenUp);
+}
+
+async function headsOf(
+  serviceKey: ServiceKey,
+  { serviceId }: Cluster,
+  saving: HeadSaving,
+  { headStore, onAlarm }: ConnectOptions,
+): Promise<CertifiedHeads> {
+  const kept = await headStore?.load();
+  const newest = kept === undefined ? undefined : serviceKey.readHead(kept);
+  if (kept !== undefined && newest?.head.serviceId !== serviceId) {
+    const sentence = 'the head that was kept is not signed by this service: it is damaged, or of another one';
+    throw new CoterieError('invalid-input', sentence, { outcome: 'not-sent' });
+  }
+  return new CertifiedHeads({
+    serviceKey,
+    serviceId,
+    newest,
+    keep: (head) => saving.keep(head),
+    // Whatever the caller does then, the links go on.
+    onAlarm: (evidence) => queueMicrotask(() => onAlarm?.(evidence)),
+  });
+}
+
+async function connectTo(
+  cluster: Cluster,
+  options: Pick<ConnectOptions, 'identity' | 'signal'> & {
+    readonly heads: CertifiedHeads | undefined;
+    readonly saving: HeadSaving;
+    readonly deadlineMs: number;
+    /** Time left to connect. */
+    readonly readyMs: number;
+  },
+): Promise<Client> {
+  const { heads, saving, deadlineMs } = options;
   const seed = options.identity ?? randomBytes(seedSizeBytes);
   if (!(seed instanceof Uint8Array) || seed.length !== seedSizeBytes) {
     throw new CoterieError('invalid-input', `an identity has ${seedSizeBytes} bytes`, { outcome: 'not-sent' });
   }
-  const deadlineMs = deadlineOf(options, deadlineMsStandard);
-  const dispatch = new Dispatch({ cluster, seed, dial: dialReplica, randomBytes });
+  const dispatch = new Dispatch({ cluster, seed, dial: dialReplica, randomBytes, heads });
   try {
-    await dispatch.ready({ deadlineMs, signal: options.signal });
+    await dispatch.ready({ deadlineMs: options.readyMs, signal: options.signal });
   } catch (error) {
     await dispatch.close();
     throw error;
   }
+  const waiting = (callOptions: CallOptions) => {
+    return { deadlineMs: deadlineOf(callOptions, deadlineMs), signal: callOptions.signal };
+  };
   const call: Client['call'] = (operation, input, callOptions = {}) => {
     try {
-      const deadline = deadlineOf(callOptions, deadlineMs);
-      return dispatch.call(operation, encodeCall(operation, input), {
-        deadlineMs: deadline,
-        signal: callOptions.signal,
-      });
+      return dispatch.call(operation, encodeCall(operation, input), waiting(callOptions));
     } catch (error) {
       return Promise.reject(error);
     }
   };
+  const callCertified: Client['callCertified'] = async (operation, input, callOptions = {}) => {
+    const alone = callOptions.alone === true;
+    const encoded = encodeCall(operation, input);
+    const { value, proof } = await dispatch.callCertified(operation, encoded, { ...waiting(callOptions), alone });
+    return { value, ...proof };
+  };
+  const { serviceId, name, service, rule } = cluster;
   return {
+    cluster: { serviceId, name, service, replicaCount: rule.n, f: rule.f },
     call,
-    of: (service) => typedClient(service, call),
-    status: async (replicaIndex, callOptions = {}) => {
-      const { signal } = callOptions;
-      return askReplicaStatus({
-        cluster,
-        replicaIndex,
-        dial: dialReplica,
-        deadlineMs: deadlineOf(callOptions, deadlineMs),
-        signal,
-      });
-    },
+    callCertified,
+    of: (typed) => typedClient(typed, call),
+    certified: (typed) => certifiedClient(typed, callCertified),
+    status: async (replicaIndex, callOptions = {}) =>
+      askReplicaStatus({ cluster, replicaIndex, dial: dialReplica, ...waiting(callOptions) }),
     replicas: () => dispatch.observe(),
-    close: () => dispatch.close(),
+    close: async () => {
+      await dispatch.close();
+      await saving.ended();
+    },
   };
 }
 

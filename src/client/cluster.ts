@@ -22,6 +22,10 @@ export interface ReplicaAddress {
 
 export interface Cluster {
   readonly serviceId: Digest;
+  /** What people call it. */
+  readonly name: string;
+  /** Which service it runs. */
+  readonly service: string;
   readonly rule: QuorumRule;
   readonly replicas: readonly ReplicaAddress[];
 }
@@ -38,7 +42,7 @@ export async function readCluster(source: GenesisSource, files: FileSystem = sys
   if (typeof source !== 'string') return clusterOf(source, 'the genesis');
   const isText = source.trimStart().startsWith('{');
   const what = isText ? 'the genesis' : `the genesis at ${source}`;
-  const parsed = parseGenesis(isText ? source : await readText(source, files));
+  const parsed = parseGenesis(isText ? source : await readFileText(source, files, unreadable));
   if (!parsed.ok) throw invalidGenesis(`${what}: ${parsed.reason}`);
   return clusterOf(parsed.value, what);
 }
@@ -48,15 +52,21 @@ function clusterOf(genesis: Genesis, what: string): Cluster {
   if (!membership.ok) throw invalidGenesis(`${what}: ${membership.reason}`);
   const { serviceId, rule, members } = membership.value;
   const replicas = members.map(({ clientAddress, linkKeyDigest }) => ({ ...clientAddress, keyDigest: linkKeyDigest }));
-  return { serviceId, rule, replicas };
+  const { name, service } = genesis;
+  return { serviceId, name, service, rule, replicas };
 }
 
-async function readText(path: string, files: FileSystem): Promise<string> {
+/** The text of a file of bounded size; `invalid` makes the error that says why there is none. */
+export async function readFileText(
+  path: string,
+  files: FileSystem,
+  invalid: (sentence: string, cause?: unknown) => CoterieError,
+): Promise<string> {
   try {
     const file = await files.open(path, 'read');
     try {
       const sizeBytes = await file.sizeBytes();
-      if (sizeBytes > limits.homeFileSizeBytesMax) throw invalidGenesis(`${path} has ${sizeBytes} bytes, too many`);
+      if (sizeBytes > limits.homeFileSizeBytesMax) throw invalid(`${path} has ${sizeBytes} bytes, too many`);
       const bytes = Buffer.alloc(sizeBytes);
       const read = await file.pread(bytes, 0);
       return bytes.toString('utf8', 0, read);
@@ -66,8 +76,12 @@ async function readText(path: string, files: FileSystem): Promise<string> {
   } catch (error) {
     if (error instanceof CoterieError) throw error;
     const reason = errorCode(error) === 'ENOENT' ? 'there is no such file' : (errorCode(error) ?? 'it cannot be read');
-    throw invalidGenesis(`the genesis at ${path}: ${reason}`, error);
+    throw invalid(`${path}: ${reason}`, error);
   }
+}
+
+function unreadable(sentence: string, cause?: unknown): CoterieError {
+  return invalidGenesis(`the genesis at ${sentence}`, cause);
 }
 
 function invalidGenesis(sentence: string, cause?: unknown): CoterieError {

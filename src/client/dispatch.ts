@@ -12,7 +12,8 @@ import type { RandomBytes } from '../platform/random.ts';
 import { limits } from '../wire/limits.ts';
 import { sessionNonceSizeBytes } from '../wire/request.ts';
 import type { Value } from '../wire/value.ts';
-import { Call, CallQueue, fitsRequest } from './call.ts';
+import { Call, CallQueue, type CallRequest, fitsRequest, type Proof } from './call.ts';
+import type { CertifiedHeads } from './certified-heads.ts';
 import { CoterieError } from './client-error.ts';
 import type { Cluster, Dial } from './cluster.ts';
 import { Latency } from './latency.ts';
@@ -27,6 +28,13 @@ const tickMs = 10;
 /** A tick this late means that this process was held up. */
 const heldUpAfterMs = 15;
 
+export interface DispatchOptions {
+  readonly deadlineMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+type CallFields = 'operation' | 'input' | 'certified' | 'resolve' | 'reject';
+
 interface Waiting {
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
@@ -38,8 +46,12 @@ export class Dispatch {
   readonly #dial: Dial;
   readonly #randomBytes: RandomBytes;
   readonly #standings: Standings;
+  readonly #heads: CertifiedHeads | undefined;
   readonly #latency = new Latency();
-  readonly #queue = new CallQueue();
+  readonly #certifiedLatency = new Latency();
+  readonly #quick = new CallQueue();
+  /** Calls that want a proof: they share requests with one another only. */
+  readonly #certified = new CallQueue();
   #session: ClientSession;
   /** Expired ones, until their last requests are done with. */
   readonly #retired = new Set<ClientSession>();
@@ -58,8 +70,11 @@ export class Dispatch {
     readonly seed: Uint8Array;
     readonly dial: Dial;
     readonly randomBytes: RandomBytes;
+    /** What is known of the log; undefined without a service key: no call can be certified then. */
+    readonly heads: CertifiedHeads | undefined;
   }) {
     this.#cluster = options.cluster;
+    this.#heads = options.heads;
     this.#key = signingKeyFromSeed(options.seed);
     this.#dial = options.dial;
     this.#randomBytes = options.randomBytes;
@@ -93,28 +108,66 @@ export class Dispatch {
   }
 
   /** Never throws; a call that cannot be made is a promise that is rejected. */
-  call(
+  call(operation: string, input: Uint8Array, options: DispatchOptions): Promise<Value> {
+    return new Promise((resolve, reject) => {
+      this.#take({ operation, input, ...options, certified: false, alone: false, resolve, reject });
+    });
+  }
+
+  /** The same with a proof. `alone`: in a request of its own, so that the document holds no other call. */
+  callCertified(
     operation: string,
     input: Uint8Array,
-    { deadlineMs, signal }: { readonly deadlineMs: number; readonly signal?: AbortSignal | undefined },
-  ): Promise<Value> {
-    if (this.#ending !== undefined) return Promise.reject(closed(operation, 'not-sent'));
-    if (signal?.aborted) return Promise.reject(abortedBeforeSent(signal));
-    if (!fitsRequest(operation, input)) {
-      const sentence = `${operation}: an input of ${input.length} bytes does not fit a request`;
-      return Promise.reject(new CoterieError('invalid-input', sentence, { outcome: 'not-sent' }));
+    options: DispatchOptions & { readonly alone: boolean },
+  ): Promise<{ readonly value: Value; readonly proof: Proof }> {
+    if (this.#heads === undefined) {
+      const sentence = `${operation}: a certified call needs the service key, and this client has none`;
+      return Promise.reject(new CoterieError('no-service-key', sentence, { outcome: 'not-sent' }));
     }
     return new Promise((resolve, reject) => {
-      const deadlineAtMs = monotonicMs() + deadlineMs;
-      const call = new Call({ operation, input, deadlineAtMs, signal, resolve, reject, onAbort: giveUp });
-      if (!this.#queue.push(call)) {
-        const sentence = `${operation}: ${this.#queue.length} calls wait already`;
-        call.reject(new CoterieError('overloaded', sentence, { outcome: 'not-sent' }));
-        return;
-      }
-      if (this.#session.openRequests === 0 || this.#queue.length >= gatheredOperationsMin) this.#planPump();
-      else this.#gatherTimer ??= setTimer(gatherMs, () => this.#pump());
+      const settle = (value: Value, proof: Proof | undefined): void => {
+        if (proof === undefined) reject(new Error('invariant: a certified call settled without a proof'));
+        else resolve({ value, proof });
+      };
+      this.#take({ operation, input, ...options, certified: true, resolve: settle, reject });
     });
+  }
+
+  #take(made: DispatchOptions & Pick<CallRequest, CallFields> & { readonly alone: boolean }): void {
+    const { operation, input, deadlineMs, signal, alone, certified, resolve, reject } = made;
+    if (this.#ending !== undefined) {
+      reject(closed(operation, 'not-sent'));
+      return;
+    }
+    if (signal?.aborted) {
+      reject(abortedBeforeSent(signal));
+      return;
+    }
+    if (!fitsRequest(operation, input)) {
+      const sentence = `${operation}: an input of ${input.length} bytes does not fit a request`;
+      reject(new CoterieError('invalid-input', sentence, { outcome: 'not-sent' }));
+      return;
+    }
+    const deadlineAtMs = monotonicMs() + deadlineMs;
+    const call = new Call({ operation, input, certified, deadlineAtMs, signal, resolve, reject, onAbort: giveUp });
+    call.alone = alone;
+    const queue = this.#queueOf(call);
+    if (!queue.push(call)) {
+      const sentence = `${operation}: ${queue.length} calls wait already`;
+      call.reject(new CoterieError('overloaded', sentence, { outcome: 'not-sent' }));
+      return;
+    }
+    if (this.#session.openRequests === 0 || queue.length >= gatheredOperationsMin) this.#planPump();
+    else this.#gatherTimer ??= setTimer(gatherMs, () => this.#pump());
+  }
+
+  #queueOf({ certified }: Call): CallQueue {
+    return certified ? this.#certified : this.#quick;
+  }
+
+  /** Calls that wait for a request. */
+  get #waitingCalls(): number {
+    return this.#quick.length + this.#certified.length;
   }
 
   observe(): readonly ReplicaObservation[] {
@@ -136,7 +189,7 @@ export class Dispatch {
     this.#tickTimer?.cancel();
     this.#waitingForReady?.reject(closed('connecting', 'not-sent'));
     const makeError = (call: Call): CoterieError => closed(call.operation, call.sent ? 'unknown' : 'not-sent');
-    for (const call of this.#queue.clear()) call.reject(makeError(call));
+    for (const call of [...this.#quick.clear(), ...this.#certified.clear()]) call.reject(makeError(call));
     await Promise.all([this.#session, ...this.#retired].map((session) => session.close(makeError)));
   }
 
@@ -148,6 +201,8 @@ export class Dispatch {
       birth,
       standings: this.#standings,
       latency: this.#latency,
+      certifiedLatency: this.#certifiedLatency,
+      heads: this.#heads,
       dial: this.#dial,
       use: {
         now: monotonicMs,
@@ -172,7 +227,7 @@ export class Dispatch {
 
   #takeBack(calls: readonly Call[]): void {
     for (const call of calls) {
-      if (this.#ending === undefined && this.#queue.push(call)) continue;
+      if (this.#ending === undefined && this.#queueOf(call).push(call)) continue;
       const outcome = 'not-executed';
       call.reject(new CoterieError('overloaded', `${call.operation}: no room to ask again`, { outcome }));
     }
@@ -190,7 +245,7 @@ export class Dispatch {
       this.#retired.delete(session);
       void session.close((call) => closed(call.operation, 'unknown'));
     }
-    if (this.#queue.length > 0 || this.#session.openRequests === 0) this.#planPump();
+    if (this.#waitingCalls > 0 || this.#session.openRequests === 0) this.#planPump();
     this.#armTick();
   }
 
@@ -213,16 +268,18 @@ export class Dispatch {
     this.#gatherTimer?.cancel();
     this.#gatherTimer = undefined;
     if (this.#ending !== undefined) return;
-    while (
-      this.#queue.length > 0 &&
-      this.#session.canSend &&
-      this.#session.openRequests < limits.clientRequestsOpenMax
-    ) {
-      const calls = this.#queue.take(this.#operationsMax());
-      if (calls.length === 0) break;
-      this.#session.carry(calls);
+    // In turn, so that neither kind waits for all of the other.
+    for (let turn = 0; this.#canCarry; turn++) {
+      const [first, second] = turn % 2 === 0 ? [this.#quick, this.#certified] : [this.#certified, this.#quick];
+      const calls = (first.length > 0 ? first : second).take(this.#operationsMax());
+      if (calls.length > 0) this.#session.carry(calls);
     }
     this.#armTick();
+  }
+
+  get #canCarry(): boolean {
+    const isRoom = this.#session.openRequests < limits.clientRequestsOpenMax;
+    return this.#waitingCalls > 0 && this.#session.canSend && isRoom;
   }
 
   /** So many operations that their results, if they are like the last ones, fit one result with room to spare. */
@@ -251,7 +308,7 @@ export class Dispatch {
 
   get #isBusy(): boolean {
     return (
-      this.#queue.length > 0 ||
+      this.#waitingCalls > 0 ||
       this.#session.openRequests > 0 ||
       this.#retired.size > 0 ||
       this.#waitingForReady !== undefined
@@ -266,7 +323,9 @@ export class Dispatch {
       if (lateMs > heldUpAfterMs) session.postpone(lateMs);
       session.tick(nowMs);
     }
-    this.#queue.expire(nowMs, (call) => call.reject(this.#session.overdue(call)));
+    for (const queue of [this.#quick, this.#certified]) {
+      queue.expire(nowMs, (call) => call.reject(this.#session.overdue(call)));
+    }
     this.#look();
   }
 

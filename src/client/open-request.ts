@@ -12,9 +12,14 @@ import { type Claim, ReplyTally } from './reply-tally.ts';
 export interface OpenRequest {
   readonly number: number;
   readonly digest: Digest;
-  readonly frame: Uint8Array;
+  /** Encoded. */
+  readonly request: Uint8Array;
   readonly calls: readonly Call[];
+  /** Its calls are settled by a certified reply. */
+  readonly certified: boolean;
   readonly tally: ReplyTally;
+  /** Enough replicas have reported its result; calls that want no more are settled. */
+  reported: boolean;
   unsettled: number;
   earliestDeadlineMs: number;
   /** Whose links, as they are now, have been given a copy. */
@@ -30,23 +35,27 @@ export interface OpenRequest {
   steady: ReplicaSet;
   /** Who said that it is malformed or not signed by us. */
   deniedBy: ReplicaSet;
+  /** Who said that it cannot give a certified reply. */
+  uncertifiedBy: ReplicaSet;
 }
 
 /** A request that was not sent to anybody yet. */
 export function openRequest(made: {
   readonly number: number;
   readonly digest: Digest;
-  readonly frame: Uint8Array;
+  readonly request: Uint8Array;
   readonly calls: readonly Call[];
   readonly rule: QuorumRule;
 }): OpenRequest {
-  const { number, digest, frame, calls, rule } = made;
+  const { number, digest, request, calls, rule } = made;
   return {
     number,
     digest,
-    frame,
+    request,
     calls,
+    certified: calls.some(({ certified }) => certified),
     tally: new ReplyTally(rule),
+    reported: false,
     unsettled: calls.length,
     earliestDeadlineMs: earliestDeadline(calls),
     sentTo: emptySet,
@@ -57,6 +66,7 @@ export function openRequest(made: {
     listening: emptySet,
     steady: emptySet,
     deniedBy: emptySet,
+    uncertifiedBy: emptySet,
   };
 }
 
@@ -70,8 +80,8 @@ export function earliestDeadline(calls: readonly Call[]): number {
 }
 
 /** Replicas that reported another execution than the accepted one. */
-export function liarsAbout(open: OpenRequest, accepted: Claim): readonly number[] {
-  if (open.tally.claims.length === 1) return [];
+export function liarsAbout(open: OpenRequest, accepted: Pick<Claim, 'commitIndex' | 'result'>): readonly number[] {
+  if (open.tally.claims.length === 1 && open.tally.claims[0] === accepted) return [];
   const request = { number: open.number, requestDigest: open.digest };
   const lies = open.tally.claims.filter(
     (claim) => claim !== accepted && contradict({ ...accepted, ...request }, { ...claim, ...request }),

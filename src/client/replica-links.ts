@@ -1,7 +1,7 @@
 /**
  * Replica links: the links of one session, attached to it, to as few replicas as are enough to be believed.
  *
- * In: the need for more, from whoever waits. Out: replies and refusals, each with the replica that is known by its
+ * In: the need for more, from whoever waits. Out: replies, proofs and refusals, each with the replica that is known by its
  * pinned key to have sent it. Owns the links. Each attached link costs its replica a reply frame for every request, so
  * there are only as many as contain a correct replica; more are added when these are slow, and later given back.
  * Safety: nothing is delivered from a link before its welcome named this service and this replica.
@@ -15,7 +15,7 @@ import type { Cluster, Dial } from './cluster.ts';
 import type { Standings } from './standing.ts';
 
 export type Welcome = Extract<ReplicaToClient, { readonly kind: 'welcome' }>;
-export type FromReplica = Extract<ReplicaToClient, { readonly kind: 'reply' | 'refused' }>;
+export type FromReplica = Extract<ReplicaToClient, { readonly kind: 'reply' | 'refused' | 'certified' | 'head' }>;
 
 export interface LinksUse {
   readonly now: () => number;
@@ -237,7 +237,7 @@ export class ReplicaLinks {
       this.#reject(link, `it sent a ${message.kind} that nobody asked for`);
       return;
     }
-    if (message.kind === 'reply') link.proven = true;
+    if (message.kind !== 'refused') link.proven = true;
     this.#standings.heard(link.replica, this.#use.now());
     this.#use.onMessage(link.replica, message);
   }

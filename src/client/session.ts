@@ -1,6 +1,7 @@
 /**
  * Session: one run of one client: numbers its requests, sends each to one replica, to the next when it is slow, and
- * settles its calls with the result that replicas, at least one of them correct, report alike.
+ * settles its calls with the result that replicas, at least one of them correct, report alike; or, when that is asked
+ * for, with one that a single replica proves the service has certified.
  *
  * In: calls to carry, replies, the passing of time. Out: settled calls. Owns the open requests and the links.
  * Safety: every copy of a request is the same bytes under the same number, so it is executed at most once however often
@@ -9,12 +10,17 @@
  */
 import { type SigningKey, sign } from '../crypto/ed25519.ts';
 import { containsReplica, emptySet, withoutReplica, withReplica } from '../membership/membership.ts';
+import { type CertifiedReplyDocument, certifiedReplyDocument } from '../verify/document.ts';
 import { attachPreimage, encodeClientToReplica } from '../wire/client-message.ts';
+import type { Outcome } from '../wire/outcome.ts';
 import { encodeRequest, requestPreimage, type Session } from '../wire/request.ts';
 import { AcceptedResults, readResult } from './accepted-results.ts';
 import type { Call } from './call.ts';
-import { CoterieError, type CoterieErrorCode, rejected } from './client-error.ts';
+import type { CertifiedHeads } from './certified-heads.ts';
+import { CoterieError } from './client-error.ts';
 import type { Cluster, Dial } from './cluster.ts';
+import { Copies } from './copies.ts';
+import { HeadChains } from './head-chains.ts';
 import type { Latency } from './latency.ts';
 import {
   earliestDeadline,
@@ -24,8 +30,11 @@ import {
   openRequest,
   reachedIndex,
 } from './open-request.ts';
+import { describeReachability } from './reachability.ts';
 import { type FromReplica, ReplicaLinks, type Welcome } from './replica-links.ts';
 import type { Claim } from './reply-tally.ts';
+import type { CertifiedMessage } from './service-key.ts';
+import { rejectAll, settleAll } from './settlement.ts';
 import type { Standings } from './standing.ts';
 
 export interface SessionUse {
@@ -49,8 +58,12 @@ export class ClientSession {
   readonly #nonce: Uint8Array;
   readonly #standings: Standings;
   readonly #latency: Latency;
+  readonly #certifiedLatency: Latency;
   readonly #use: SessionUse;
   readonly #links: ReplicaLinks;
+  readonly #heads: CertifiedHeads | undefined;
+  readonly #chains: HeadChains | undefined;
+  readonly #copies: Copies;
   readonly #open = new Map<number, OpenRequest>();
   readonly #accepted = new AcceptedResults();
   /** Commit indexes of welcomes, until there is a birth. */
@@ -70,15 +83,21 @@ export class ClientSession {
     readonly birth: number | undefined;
     readonly standings: Standings;
     readonly latency: Latency;
+    /** The same of certified replies, which take longer. */
+    readonly certifiedLatency: Latency;
+    /** Undefined when there is no service key: no call is certified then. */
+    readonly heads: CertifiedHeads | undefined;
     readonly dial: Dial;
     readonly use: SessionUse;
   }) {
-    const { cluster, dial, standings, use, nonce, birth } = options;
+    const { cluster, dial, standings, use, nonce, birth, heads } = options;
     this.#cluster = cluster;
     this.#key = options.key;
     this.#nonce = nonce;
     this.#standings = standings;
     this.#latency = options.latency;
+    this.#certifiedLatency = options.certifiedLatency;
+    this.#heads = heads;
     this.#use = use;
     if (birth !== undefined) this.#session = { birth, nonce };
     this.#links = new ReplicaLinks({
@@ -90,11 +109,18 @@ export class ClientSession {
         attach: (welcome) => this.#attachFrame(welcome),
         onUp: (replica, welcome) => this.#onUp(replica, welcome),
         onDown: (replica) => this.#onDown(replica),
-        onMessage: (replica, message) => {
-          if (message.kind === 'reply') this.#onReply(replica, message);
-          else this.#onRefused(replica, message);
-        },
+        onMessage: (replica, message) => this.#onMessage(replica, message),
       },
+    });
+    if (heads !== undefined) this.#chains = this.#chainsOf(heads);
+    this.#copies = new Copies({
+      replicaCount: cluster.rule.n,
+      links: this.#links,
+      standings,
+      chains: this.#chains,
+      latency: this.#latency,
+      certifiedLatency: this.#certifiedLatency,
+      now: use.now,
     });
   }
 
@@ -133,27 +159,27 @@ export class ClientSession {
       },
       (digest) => sign(this.#key, requestPreimage(serviceId, digest)),
     );
-    const frame = encodeClientToReplica({ kind: 'request', request: request.bytes });
-    const open = openRequest({ number: this.#number, digest: request.digest, frame, calls, rule });
+    const { digest, bytes } = request;
+    const open = openRequest({ number: this.#number, digest, request: bytes, calls, rule });
     const settledOne = (): void => {
       open.unsettled -= 1;
       if (open.unsettled === 0 && this.#conclude(open)) this.#use.onChange();
     };
     for (const call of calls) call.onSettled = settledOne;
     this.#open.set(open.number, open);
-    const target = this.#links.target();
-    if (target !== undefined) this.#sendCopy(open, target);
+    this.#copies.sendFirst(open);
   }
 
   /** Sends further copies that are due and gives up calls that are overdue. */
   tick(nowMs: number): void {
     this.#links.ensure();
     this.#links.trim();
+    this.#chains?.tick(nowMs);
     for (const open of this.#open.values()) {
       if (nowMs >= open.earliestDeadlineMs) this.#expire(open, nowMs);
       if (open.unsettled > 0 && nowMs >= open.nextCopyAtMs) {
-        this.#blame(open, nowMs);
-        this.#sendNextCopy(open, nowMs);
+        this.#copies.blame(open, nowMs);
+        this.#copies.sendNext(open, nowMs);
       }
     }
   }
@@ -168,25 +194,16 @@ export class ClientSession {
     const { rule } = this.#cluster;
     const outcome = call.sent ? 'unknown' : 'not-sent';
     if (rule.hasCorrect(this.#links.up)) {
-      return new CoterieError('timeout', `${call.operation} had no result before its deadline`, { outcome });
+      const what = call.certified ? 'certified reply' : 'result';
+      return new CoterieError('timeout', `${call.operation} had no ${what} before its deadline`, { outcome });
     }
     return new CoterieError('unavailable', `${call.operation}: ${this.reachability()}`, { outcome });
   }
 
   /** Who can be reached, in a sentence. */
   reachability(): string {
-    const { replicas } = this.#cluster;
-    const nowMs = this.#use.now();
-    const troubles: string[] = [];
-    let connected = 0;
-    for (const [replica, { host, port }] of replicas.entries()) {
-      const isUp = containsReplica(this.#links.up, replica);
-      if (isUp) connected += 1;
-      const { trouble } = this.#standings.observe(replica, nowMs, isUp);
-      if (!isUp && trouble !== undefined) troubles.push(`replica ${replica} at ${host}:${port}: ${trouble}`);
-    }
-    const listed = troubles.length === 0 ? '' : ` (${troubles.join('; ')})`;
-    return `${connected} of ${replicas.length} replicas are connected, too few to believe an answer${listed}`;
+    const { up } = this.#links;
+    return describeReachability(this.#cluster, { up, standings: this.#standings, nowMs: this.#use.now() });
   }
 
   /** Rejects what is open and ends the links; resolves when nothing is left. */
@@ -207,66 +224,38 @@ export class ClientSession {
       const birth = reachedIndex(this.#welcomed, this.#cluster.rule);
       if (birth !== undefined) this.#session = { birth, nonce: this.#nonce };
     }
+    this.#chains?.up();
     // A replica answers what it executed before the link was attached only when it is asked.
-    for (const open of this.#open.values()) this.#sendCopy(open, replica);
+    for (const open of this.#open.values()) this.#copies.send(open, replica);
     this.#use.onChange();
   }
 
   #onDown(replica: number): void {
     const nowMs = this.#use.now();
+    this.#chains?.down(replica);
     for (const open of this.#open.values()) {
       open.sentTo = withoutReplica(open.sentTo, replica);
       open.listening = withoutReplica(open.listening, replica);
       open.steady = withoutReplica(open.steady, replica);
-      if (open.target === replica) this.#sendNextCopy(open, nowMs);
+      if (open.target === replica) this.#copies.sendNext(open, nowMs);
     }
     this.#use.onChange();
   }
 
-  #sendCopy(open: OpenRequest, replica: number): boolean {
-    if (!this.#links.send(replica, open.frame)) return false;
-    const nowMs = this.#use.now();
-    if (open.copies === 0) {
-      open.firstSentAtMs = nowMs;
-      open.listening = this.#links.up;
-      open.steady = this.#links.proven;
-      for (const call of open.calls) call.sent = true;
-    }
-    open.copies += 1;
-    open.sentTo = withReplica(open.sentTo, replica);
-    open.target = replica;
-    open.nextCopyAtMs = nowMs + this.#latency.patienceMs(open.copies);
-    return true;
-  }
-
-  /** To somebody connected who has none; else somebody new is dialled; else the next of those connected is asked again. */
-  #sendNextCopy(open: OpenRequest, nowMs: number): void {
-    const order = this.#standings.order(nowMs);
-    const { up } = this.#links;
-    open.nextCopyAtMs = nowMs + this.#latency.patienceMs(open.copies + 1);
-    for (const replica of order) {
-      if (containsReplica(up, replica) && !containsReplica(open.sentTo, replica) && this.#sendCopy(open, replica))
+  #onMessage(replica: number, message: FromReplica): void {
+    switch (message.kind) {
+      case 'reply':
+        this.#onReply(replica, message);
         return;
-    }
-    const stranger = order.find((replica) => !containsReplica(up, replica));
-    if (stranger !== undefined && this.#links.widen(stranger)) return;
-    const connected = order.filter((replica) => containsReplica(up, replica));
-    const next = connected[(connected.indexOf(open.target) + 1) % connected.length];
-    if (next !== undefined && open.copies > 0) this.#sendCopy(open, next);
-  }
-
-  /** Who is to blame that there is no result yet: who should have had it ordered, or else who has not reported it. */
-  #blame(open: OpenRequest, nowMs: number): void {
-    if (open.copies === 0) return;
-    const { replied } = open.tally;
-    if (!containsReplica(replied, open.target)) {
-      this.#standings.suspect(open.target, nowMs);
-      return;
-    }
-    for (let replica = 0; replica < this.#cluster.replicas.length; replica++) {
-      if (containsReplica(open.listening, replica) && !containsReplica(replied, replica)) {
-        this.#standings.suspect(replica, nowMs);
-      }
+      case 'refused':
+        this.#onRefused(replica, message);
+        return;
+      case 'certified':
+        this.#onCertified(replica, message);
+        return;
+      case 'head':
+        if (this.#chains === undefined) this.#distrust(replica, 'it sent a head that nobody asked for');
+        else this.#chains.takeHead(replica, message);
     }
   }
 
@@ -283,22 +272,9 @@ export class ClientSession {
     const claimsBefore = open.tally.claims.length;
     const claim = open.tally.add(replica, commitIndex, result);
     if (claim !== undefined) this.#accept(open, claim);
-    else if (claimsBefore === 0) this.#remindUnproven(open);
+    else if (claimsBefore === 0) this.#copies.remindUnproven(open);
     // They disagree, so one more has to be asked, and waiting does not help.
-    else if (claimsBefore > 0 && open.tally.claims.length > claimsBefore) this.#sendNextCopy(open, this.#use.now());
-  }
-
-  /**
-   * The request is executed. A replica that had not read the attach by then has told nobody, and tells when asked. This
-   * happens once on each link.
-   */
-  #remindUnproven(open: OpenRequest): void {
-    const { up, proven } = this.#links;
-    for (let replica = 0; replica < this.#cluster.replicas.length; replica++) {
-      if (!containsReplica(up, replica) || containsReplica(proven, replica)) continue;
-      if (containsReplica(open.sentTo, replica) || !this.#links.send(replica, open.frame)) continue;
-      open.sentTo = withReplica(open.sentTo, replica);
-    }
+    else if (claimsBefore > 0 && open.tally.claims.length > claimsBefore) this.#copies.sendNext(open, this.#use.now());
   }
 
   /** Nobody waits for it; but it can show that a replica lies. */
@@ -321,31 +297,105 @@ export class ClientSession {
   #accept(open: OpenRequest, claim: Claim): void {
     const nowMs = this.#use.now();
     const result = readResult(claim.result, open.calls.length);
-    this.#latency.observe(nowMs - open.firstSentAtMs);
-    this.#judge(open, claim, nowMs);
-    this.#accepted.add({ ...claim, number: open.number, requestDigest: open.digest });
-    // From here on the calls settle themselves only.
-    this.#conclude(open);
-    for (const call of open.calls) call.onSettled = undefined;
+    if (!open.reported) {
+      open.reported = true;
+      this.#latency.observe(nowMs - open.firstSentAtMs);
+      this.#judge(open, claim, nowMs);
+      this.#accepted.add({ ...claim, number: open.number, requestDigest: open.digest });
+    }
+    // It was executed, so a proof will come. Of a request that was refused as a whole there is none.
+    if (open.certified && result.kind === 'outcomes') return;
+    this.#settleItself(open);
     switch (result.kind) {
-      case 'outcomes': {
-        this.#use.onResult(claim.result.length, open.calls.length);
-        const returned: Call[] = [];
-        for (const [i, outcome] of result.outcomes.entries()) {
-          const call = open.calls[i]!;
-          if (outcome.ok) call.resolve(outcome.value);
-          else if (outcome.code === 'too-large' && open.calls.length > 1 && !call.alone) returned.push(asAlone(call));
-          else call.reject(rejected(call.operation, outcome));
-        }
-        if (returned.length > 0) this.#use.onReturned(returned);
+      case 'outcomes':
+        this.#settle(open, result.outcomes, claim.result.length);
         break;
-      }
       case 'refused':
         this.#settleRefused(open, claim, result.code, result.message);
         break;
       case 'not-a-result':
         rejectAll(open.calls, 'invalid-result', `replicas agree on what is no result: ${result.reason}`);
     }
+    this.#use.onChange();
+  }
+
+  /** From here on the calls settle themselves only. */
+  #settleItself(open: OpenRequest): void {
+    this.#conclude(open);
+    for (const call of open.calls) call.onSettled = undefined;
+  }
+
+  #settle(
+    open: OpenRequest,
+    outcomes: readonly Outcome[],
+    resultSizeBytes: number,
+    document?: CertifiedReplyDocument,
+  ): void {
+    this.#use.onResult(resultSizeBytes, open.calls.length);
+    const returned = settleAll(open.calls, outcomes, document);
+    if (returned.length > 0) this.#use.onReturned(returned);
+  }
+
+  #chainsOf(heads: CertifiedHeads): HeadChains {
+    return new HeadChains({
+      heads,
+      rule: this.#cluster.rule,
+      use: {
+        now: this.#use.now,
+        up: () => this.#links.up,
+        send: (replica, frame) => this.#links.send(replica, frame),
+        convict: (replica) => this.#convict(replica),
+        distrust: (replica, what) => this.#distrust(replica, what),
+        widen: () => this.#copies.widen(this.#use.now()),
+      },
+    });
+  }
+
+  /** Believed when the service signed its head, the head has the result, and the head is of the log of all others. */
+  #onCertified(replica: number, message: CertifiedMessage): void {
+    const chains = this.#chains;
+    if (chains === undefined || !chains.expects(replica)) {
+      this.#distrust(replica, 'it sent a certified reply that nobody asked for');
+      return;
+    }
+    const { number, requestDigest, certifiedHead } = message;
+    const open = this.#open.get(number);
+    if (number > this.#number || (open !== undefined && requestDigest !== open.digest)) {
+      this.#distrust(replica, `it certified another request under number ${number}`);
+      return;
+    }
+    const isTrue =
+      this.#heads?.isSigned(certifiedHead) === true &&
+      this.#heads.serviceKey.isIncluded(message) &&
+      (open !== undefined || !this.#accepted.contradicts(message));
+    if (!isTrue) {
+      this.#convict(replica);
+      return;
+    }
+    const waiter = {
+      onProven: () => this.#acceptCertified(number, replica, message),
+      onInconsistent: (error: CoterieError) => {
+        for (const call of this.#open.get(number)?.calls ?? []) call.reject(error);
+      },
+    };
+    chains.take(replica, message, open === undefined ? undefined : waiter);
+  }
+
+  #acceptCertified(number: number, replica: number, message: CertifiedMessage): void {
+    const open = this.#open.get(number);
+    if (open === undefined) return;
+    const nowMs = this.#use.now();
+    const { certifiedHead, ...reply } = message;
+    this.#certifiedLatency.observe(nowMs - open.firstSentAtMs);
+    if (open.copies === 1) this.#standings.praise(replica, nowMs);
+    for (const liar of liarsAbout(open, reply)) this.#convict(liar);
+    this.#accepted.add(reply);
+    this.#settleItself(open);
+    const result = readResult(reply.result, open.calls.length);
+    if (result.kind === 'outcomes') {
+      const document = certifiedReplyDocument({ ...reply, ...certifiedHead, request: open.request });
+      this.#settle(open, result.outcomes, reply.result.length, document);
+    } else rejectAll(open.calls, 'invalid-result', 'the service certified what is no result of it');
     this.#use.onChange();
   }
 
@@ -380,10 +430,13 @@ export class ClientSession {
     }
     for (const open of this.#open.values()) {
       if (open.digest !== requestDigest || !containsReplica(open.sentTo, replica)) continue;
+      if (code === 'not-certifying') open.uncertifiedBy = withReplica(open.uncertifiedBy, replica);
       if (code === 'malformed' || code === 'bad-signature') open.deniedBy = withReplica(open.deniedBy, replica);
       if (this.#cluster.rule.hasCorrect(open.deniedBy)) {
         rejectAll(open.calls, 'refused', `the replicas refuse the request: ${code}: ${reason}`, 'not-executed');
-      } else if (this.#hasUnaskedReplica(open)) this.#sendNextCopy(open, nowMs);
+      } else if (this.#cluster.rule.hasCorrect(open.uncertifiedBy)) {
+        rejectAll(open.calls, 'not-certifying', reason);
+      } else if (this.#hasUnaskedReplica(open)) this.#copies.sendNext(open, nowMs);
       return;
     }
   }
@@ -406,20 +459,4 @@ export class ClientSession {
     while (this.#done.delete(this.#acknowledged + 1)) this.#acknowledged += 1;
     return true;
   }
-}
-
-/** Its result did not fit beside the others', and nothing was changed: it is asked again by itself. */
-function asAlone(call: Call): Call {
-  call.alone = true;
-  call.sent = false;
-  return call;
-}
-
-function rejectAll(
-  calls: readonly Call[],
-  code: CoterieErrorCode,
-  sentence: string,
-  outcome: 'not-executed' | 'unknown' = 'unknown',
-): void {
-  for (const call of calls) call.reject(new CoterieError(code, `${call.operation}: ${sentence}`, { outcome }));
 }

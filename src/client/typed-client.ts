@@ -5,6 +5,7 @@
  * are not checked here: the replicas check them, and a call with a wrong one is `rejected` with `invalid-input`.
  */
 import type { AnyService, InputOf, OperationNameOf, OutputOf } from '../execution/service.ts';
+import type { CertifiedReplyDocument } from '../verify/document.ts';
 import type { Value } from '../wire/value.ts';
 
 export interface CallOptions {
@@ -21,13 +22,48 @@ export type TypedClient<Service extends AnyService> = {
     : (input: InputOf<Service, Name>, options?: CallOptions) => Promise<OutputOf<Service, Name>>;
 };
 
+/** How a certified call may be made. */
+export interface CertifiedCallOptions extends CallOptions {
+  /** In a request of its own, so that its document shows no other call of this client. */
+  readonly alone?: boolean | undefined;
+}
+
+/** A value, and the document that proves it to anybody who has the service key (`coterie/verify`). */
+export interface Certified<Output> {
+  readonly value: Output;
+  readonly document: CertifiedReplyDocument;
+  /** Calls made at the same time share a document; this call's operation in it, from 0. */
+  readonly operationIndex: number;
+}
+
+/** One method for each operation, each with a certified result. */
+export type CertifiedClient<Service extends AnyService> = {
+  readonly [Name in OperationNameOf<Service>]: null extends InputOf<Service, Name>
+    ? (input?: InputOf<Service, Name>, options?: CertifiedCallOptions) => Promise<Certified<OutputOf<Service, Name>>>
+    : (input: InputOf<Service, Name>, options?: CertifiedCallOptions) => Promise<Certified<OutputOf<Service, Name>>>;
+};
+
+export function certifiedClient<Service extends AnyService>(
+  service: Service,
+  call: (operation: string, input: unknown, options?: CertifiedCallOptions) => Promise<Certified<Value>>,
+): CertifiedClient<Service> {
+  return methodsOf(service, call) as CertifiedClient<Service>;
+}
+
 export function typedClient<Service extends AnyService>(
   service: Service,
   call: (operation: string, input: unknown, options?: CallOptions) => Promise<Value>,
 ): TypedClient<Service> {
-  const methods: { [name: string]: (input?: unknown, options?: CallOptions) => Promise<Value> } = Object.create(null);
+  return methodsOf(service, call) as TypedClient<Service>;
+}
+
+function methodsOf<Options, Result>(
+  service: AnyService,
+  call: (operation: string, input: unknown, options?: Options) => Promise<Result>,
+): object {
+  const methods: { [name: string]: (input?: unknown, options?: Options) => Promise<Result> } = Object.create(null);
   for (const name of Object.keys(service.operations)) {
     methods[name] = (input = null, options) => call(name, input, options);
   }
-  return Object.freeze(methods) as TypedClient<Service>;
+  return Object.freeze(methods);
 }

@@ -9,6 +9,7 @@ import { type LinkCertificate, makeLinkCertificate } from '../../transport/certi
 import { type ClientLink, ClientListener } from '../../transport/client-listener.ts';
 import {
   attachPreimage,
+  type CertifiedHead,
   decodeClientToReplica,
   encodeReplicaToClient,
   type ReplicaToClient,
@@ -17,8 +18,10 @@ import { type Genesis, genesisVersion, serviceIdOf } from '../../wire/genesis.ts
 import { encodeOutcomes, failure, type Outcome } from '../../wire/outcome.ts';
 import { decodeRequest, type Operation, type Request, requestPreimage } from '../../wire/request.ts';
 import { decodeOwnValue, type Value } from '../../wire/value.ts';
+import { type Certified, ScriptedCertifier } from './scripted-certifier.ts';
 
 export type Reply = Extract<ReplicaToClient, { readonly kind: 'reply' }>;
+export type HeadAnswer = Extract<ReplicaToClient, { readonly kind: 'head' }>;
 type Welcome = Extract<ReplicaToClient, { readonly kind: 'welcome' }>;
 
 /** What a replica does differently from a correct one; changed at any time. */
@@ -29,6 +32,12 @@ export interface Script {
   replies: boolean;
   /** What it sends in place of a reply. */
   reply: (reply: Reply) => readonly Uint8Array[];
+  /** It says what is certified. */
+  certifies: boolean;
+  /** What it sends in place of a certified reply. */
+  certified: (message: Certified) => readonly ReplicaToClient[];
+  /** What it sends in place of a head that was asked for. */
+  head: (message: HeadAnswer) => readonly ReplicaToClient[];
   /** What it says in place of its welcome. */
   welcome: (welcome: Welcome) => Uint8Array;
   /** What it says to a request in place of taking it. */
@@ -39,6 +48,9 @@ const correct = (): Script => ({
   orders: true,
   replies: true,
   reply: (reply) => [encodeReplicaToClient(reply)],
+  certifies: true,
+  certified: (message) => [message],
+  head: (message) => [message],
   welcome: (welcome) => encodeReplicaToClient(welcome),
   refuse: undefined,
 });
@@ -53,6 +65,14 @@ export class ScriptedReplica {
   readonly links = new Set<ClientLink>();
   readonly certificate: LinkCertificate;
   port = 0;
+  /** Its own log, when it is not that of the others. */
+  certifier: ScriptedCertifier | undefined;
+  /** The newest head it knows, when it lags behind. */
+  newest: CertifiedHead | undefined;
+  /** Questions for its newest head. */
+  headQuestions = 0;
+  readonly #wishes = new Map<Digest, Set<ClientLink>>();
+  readonly #chains = new Map<ClientLink, number>();
   readonly #cluster: ScriptedCluster;
   #listener: ClientListener | undefined;
 
@@ -81,6 +101,49 @@ export class ScriptedReplica {
     for (const link of only === undefined ? (this.attached.get(session) ?? []) : [only]) {
       for (const frame of this.script.reply(reply)) link.send(frame);
     }
+  }
+
+  /** Proves what was executed to everyone who wished for it. */
+  prove(reply: Reply): void {
+    const certifier = this.#log;
+    const links = this.#wishes.get(reply.requestDigest);
+    const leafIndex = certifier?.leafIndex(reply.requestDigest);
+    const certifiedHead = this.newest ?? certifier?.newest;
+    if (!this.script.certifies || certifier === undefined || links === undefined) return;
+    if (leafIndex === undefined || certifiedHead === undefined || certifiedHead.head.logSize <= leafIndex) return;
+    this.#wishes.delete(reply.requestDigest);
+    const inclusionPath = certifier.inclusionPath(leafIndex, certifiedHead.head.logSize);
+    for (const link of links) {
+      const message: Certified = {
+        ...reply,
+        kind: 'certified',
+        leafIndex,
+        inclusionPath,
+        ...this.#chained(link, certifiedHead),
+      };
+      for (const each of this.script.certified(message)) link.send(encodeReplicaToClient(each));
+    }
+  }
+
+  get #log(): ScriptedCertifier | undefined {
+    return this.certifier ?? this.#cluster.certifier;
+  }
+
+  #chained(link: ClientLink, certifiedHead: CertifiedHead) {
+    const { logSize } = certifiedHead.head;
+    const held = this.#chains.get(link) ?? 0;
+    this.#chains.set(link, logSize);
+    const path = held > 0 && held <= logSize ? this.#log?.consistencyPath(held, logSize) : undefined;
+    return { certifiedHead, consistentWith: path === undefined ? 0 : held, consistencyPath: path ?? [] };
+  }
+
+  #answerHead(link: ClientLink, logSize: number): void {
+    this.headQuestions += 1;
+    const newest = this.newest ?? this.#log?.newest;
+    if (newest !== undefined) this.#chains.set(link, logSize);
+    const none = { certifiedHead: undefined, consistentWith: 0, consistencyPath: [] };
+    const message: HeadAnswer = { kind: 'head', ...(newest === undefined ? none : this.#chained(link, newest)) };
+    for (const each of this.script.head(message)) link.send(encodeReplicaToClient(each));
   }
 
   #greet(link: ClientLink): void {
@@ -117,10 +180,19 @@ export class ScriptedReplica {
         const request = decodeRequest(message.value.request);
         if (!request.ok) throw new Error(`the client sent what is no request: ${request.reason}`);
         this.received.push(request.value);
+        const { certifyFrom } = message.value;
         const { refuse } = this.script;
+        if (certifyFrom !== undefined && refuse === undefined) {
+          if (!this.#chains.has(link)) this.#chains.set(link, certifyFrom);
+          const { digest } = request.value;
+          this.#wishes.set(digest, (this.#wishes.get(digest) ?? new Set()).add(link));
+        }
         if (refuse !== undefined) link.send(refuse(request.value));
         else if (this.script.orders) this.#cluster.order(this, link, request.value);
+        return;
       }
+      case 'ask-head':
+        this.#answerHead(link, message.value.logSize);
     }
   }
 }
@@ -132,6 +204,8 @@ export class ScriptedCluster {
   readonly replicas: ScriptedReplica[] = [];
   genesis!: Genesis;
   serviceId!: Digest;
+  /** Certifies what is executed; undefined while there is no service key. */
+  certifier: ScriptedCertifier | undefined;
   commitIndex = 7;
   /** Each request once, in the order of execution. */
   readonly executed: Request[] = [];
@@ -145,7 +219,15 @@ export class ScriptedCluster {
   readonly #waiting: { readonly replica: ScriptedReplica; readonly link: ClientLink; readonly request: Request }[] = [];
   readonly #remembered = new Map<Digest, Reply>();
 
-  static async start({ n = 4, f = 1 }: { readonly n?: number; readonly f?: number } = {}): Promise<ScriptedCluster> {
+  static async start({
+    n = 4,
+    f = 1,
+    certifies = false,
+  }: {
+    readonly n?: number;
+    readonly f?: number;
+    readonly certifies?: boolean;
+  } = {}): Promise<ScriptedCluster> {
     const cluster = new ScriptedCluster();
     for (let index = 0; index < n; index++) {
       const certificate = await makeLinkCertificate({ commonName: `replica ${index}` });
@@ -173,6 +255,7 @@ export class ScriptedCluster {
       })),
     };
     cluster.serviceId = serviceIdOf(cluster.genesis);
+    if (certifies) cluster.certifier = new ScriptedCertifier(cluster.serviceId);
     return cluster;
   }
 
@@ -196,6 +279,7 @@ export class ScriptedCluster {
     const remembered = this.#remembered.get(request.digest);
     if (remembered !== undefined) {
       replica.report(session, remembered, link);
+      replica.prove(remembered);
       return;
     }
     if (this.held || this.isHeld(request)) {
@@ -215,8 +299,13 @@ export class ScriptedCluster {
     if (refusal === undefined) {
       this.executed.push(request);
       this.#remembered.set(requestDigest, reply);
+      const certifiers = new Set([this.certifier, ...this.replicas.map(({ certifier }) => certifier)]);
+      for (const certifier of certifiers) certifier?.execute(reply);
     }
-    for (const each of this.replicas) each.report(session, reply);
+    for (const each of this.replicas) {
+      each.report(session, reply);
+      each.prove(reply);
+    }
   }
 }
 

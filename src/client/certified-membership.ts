@@ -1,0 +1,100 @@
+/**
+ * Certified membership: finds the replicas for a client that knows the service key only.
+ *
+ * In: a membership document, or addresses where one may be had. Out: the cluster that the service itself has stated.
+ * Trust: whoever answers can withhold the statement, or give an older one of the service; it cannot make one, nor put
+ * another f, address or link key in it.
+ */
+import { parseDigest } from '../crypto/hash.ts';
+import { quorumRule } from '../membership/membership.ts';
+import { type FileSystem, systemFiles } from '../platform/files.ts';
+import { httpGet } from '../transport/http-get.ts';
+import type { CertifiedMembershipDocument } from '../verify/document.ts';
+import type { VerifiedMembership } from '../verify/read-membership.ts';
+import { parseAddress } from '../wire/genesis.ts';
+import { limits } from '../wire/limits.ts';
+import { CoterieError } from './client-error.ts';
+import { type Cluster, readFileText } from './cluster.ts';
+import type { ServiceKey } from './service-key.ts';
+
+export interface MembershipSource {
+  /** HTTP ports of any replicas, as `host:port`: one that answers is enough. */
+  readonly at?: readonly string[] | undefined;
+  /** A certified membership: as a value, as JSON, or as the path of its file. Asked for by HTTP when left out. */
+  readonly membership?: CertifiedMembershipDocument | string | undefined;
+}
+
+/** Rejects with `invalid-membership`, or `invalid-input` when there is no way to it. */
+export async function readCertifiedCluster(
+  serviceKey: ServiceKey,
+  { at = [], membership }: MembershipSource,
+  deadline: AbortSignal,
+  files: FileSystem = systemFiles,
+): Promise<Cluster> {
+  if (membership !== undefined) return clusterOf(serviceKey, await given(membership, files));
+  if (at.length === 0 || at.length > limits.replicasMax) {
+    const sentence = `give 1 to ${limits.replicasMax} addresses of replicas, or a certified membership`;
+    throw new CoterieError('invalid-input', sentence, { outcome: 'not-sent' });
+  }
+  return askAny(serviceKey, at, deadline);
+}
+
+async function given(membership: CertifiedMembershipDocument | string, files: FileSystem): Promise<unknown> {
+  if (typeof membership !== 'string' || membership.trimStart().startsWith('{')) return membership;
+  return readFileText(membership, files, invalid);
+}
+
+/** Asks all at once; the first that the service signed is taken. */
+async function askAny(serviceKey: ServiceKey, at: readonly string[], deadline: AbortSignal): Promise<Cluster> {
+  const enough = new AbortController();
+  const signal = AbortSignal.any([deadline, enough.signal]);
+  try {
+    return await Promise.any(at.map((address) => askOne(serviceKey, address, signal)));
+  } catch (error) {
+    const reasons = error instanceof AggregateError ? error.errors : [error];
+    const sentences = reasons.map((reason, i) => `${at[i]}: ${reason instanceof Error ? reason.message : 'no answer'}`);
+    throw invalid(`no membership of this service could be had: ${sentences.join('; ')}`, error);
+  } finally {
+    enough.abort();
+  }
+}
+
+async function askOne(serviceKey: ServiceKey, address: string, signal: AbortSignal): Promise<Cluster> {
+  const parsed = parseAddress(address);
+  if (parsed === undefined) throw new Error('it is not host:port');
+  const { host, port } = parsed;
+  const sizeBytesMax = limits.clientMembershipSizeBytesMax;
+  return clusterOf(serviceKey, await httpGet({ host, port, path: '/v1/membership', sizeBytesMax, signal }));
+}
+
+function clusterOf(serviceKey: ServiceKey, document: unknown): Cluster {
+  const verdict = serviceKey.checkMembership(document);
+  if (!verdict.ok) throw invalid(`the membership is not proven: ${verdict.reason.sentence}`);
+  try {
+    return stated(verdict.membership);
+  } catch (cause) {
+    throw invalid('the membership is of a version that this one does not understand', cause);
+  }
+}
+
+function stated({ serviceId, name, service, f, k, replicas }: VerifiedMembership): Cluster {
+  return {
+    serviceId: digestOf(serviceId),
+    name,
+    service,
+    rule: quorumRule({ n: replicas.length, f, k }),
+    replicas: replicas.map(({ clientAddress: { host, port }, linkKeyDigest }) => {
+      return { host, port, keyDigest: digestOf(linkKeyDigest) };
+    }),
+  };
+}
+
+function digestOf(text: string) {
+  const digest = parseDigest(text);
+  if (digest === undefined) throw new RangeError('not a digest');
+  return digest;
+}
+
+function invalid(sentence: string, cause?: unknown): CoterieError {
+  return new CoterieError('invalid-membership', sentence, { outcome: 'not-sent', cause });
+}
