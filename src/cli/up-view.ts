@@ -88,7 +88,7 @@ export function summarize(states: readonly ReplicaState[], f: number, nowMs: num
   return { ...summary, total: states.length, suspected: suspected.sort() };
 }
 
-/** One line: replicas up, round, commit index, certified commit, requests a second, suspected. */
+/** One line: replicas up, round, commit index, certified commit, requests a second, and who is suspected, if anybody. */
 export function formatStatusLine(line: StatusLine): string {
   const parts = [
     `${line.ready}/${line.total} replicas${line.silent > 0 ? ` (${line.silent} silent)` : ''}`,
@@ -96,8 +96,8 @@ export function formatStatusLine(line: StatusLine): string {
     `commit ${line.commitIndex}`,
     `certified ${line.certified === 0 ? 'none' : line.certified}`,
     `${formatRate(line.requestsPerSecond)} requests/s`,
-    `suspected: ${line.suspected.length === 0 ? 'none' : line.suspected.join(', ')}`,
   ];
+  if (line.suspected.length > 0) parts.push(`suspected: ${line.suspected.join(', ')}`);
   return parts.join(' · ');
 }
 

@@ -52,7 +52,9 @@ describe('the status line of up', () => {
       const state = ready(0) as Extract<ReplicaState, { readonly kind: 'ready' }>;
       return { ...state, status: { ...state.status, certified: { commitIndex, logSize: 9 } } };
     });
-    expect(formatStatusLine(summarize(heads, 1, 0))).toContain('commit 5 · certified 5 ·');
+    expect(formatStatusLine(summarize(heads, 1, 0))).toBe(
+      '3/3 replicas · round 7 · commit 5 · certified 5 · 1,234 requests/s',
+    );
   });
 
   it('does not count a replica that fell silent', () => {
