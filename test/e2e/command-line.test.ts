@@ -104,6 +104,21 @@ it('up makes a cluster, shows its replicas and says what to try', () => {
   }
 });
 
+it('up shows the service key, keeps it, and finds the same one again', async () => {
+  const [, shown] = /^ {2}([0-9a-f]{192})$/m.exec(up.stdout()) ?? [];
+  expect(shown).toBeDefined();
+  expect(await readFile(join(directory, '.coterie', 'service-key'), 'utf8')).toBe(`${shown}\n`);
+  expect(await coterie('service-key')).toMatchObject({ code: 0, stdout: `${shown}\n` });
+  // Without the file it is what the replicas say.
+  await rm(join(directory, '.coterie', 'service-key'));
+  const asked = await coterie('service-key', '--json');
+  expect(JSON.parse(asked.stdout)).toEqual({ serviceKey: shown, from: 'replicas' });
+  const { stdout } = await coterie('status', '--json');
+  expect(JSON.parse(stdout)).toMatchObject({
+    replicas: [0, 1, 2, 3].map(() => ({ serviceKey: shown, keyState: 'ready', diverged: false })),
+  });
+});
+
 it('kv, call and status do what they say', async () => {
   const done = { code: 0, stderr: '' };
   expect(await coterie('kv', 'put', 'greeting', 'hello')).toMatchObject({ ...done, stdout: '' });
@@ -206,7 +221,8 @@ it('Ctrl-C stops everything, and then nobody answers', async () => {
 it('started again, it goes on with its data; and when up itself is killed, no replica is left', async () => {
   up = start('up');
   await startedUp(up);
-  expect(up.stdout()).not.toMatch(/Made a new cluster/);
+  expect(up.stdout()).not.toMatch(/Made a new cluster|Making the service key/);
+  expect(await readFile(join(directory, '.coterie', 'service-key'), 'utf8')).toMatch(/^[0-9a-f]{192}\n$/);
   expect(await coterie('kv', 'get', 'greeting')).toMatchObject({ code: 0, stdout: 'bye\n' });
   const pids = await pidsOfReplicas();
   up.child.kill('SIGKILL');
