@@ -145,7 +145,7 @@ async function mistaken(file: string, from: string, to: string): Promise<typeof 
   return loaded.Ordering;
 }
 
-const periods = 20;
+const periods = 12;
 const untilRound = periods * parameters.period;
 
 describe('a network that knows everything but the unopened coin', () => {
