@@ -98,7 +98,7 @@ export interface ClusterOptions {
   readonly afterCommit?: (cluster: KeyCluster) => void;
 }
 
-const commitsMax = 3_000;
+const commitsMax = 500;
 
 export class KeyCluster {
   readonly curve: PairingCurve;
