@@ -37,6 +37,8 @@ export interface OpenRequest {
   deniedBy: ReplicaSet;
   /** Who said that it cannot give a certified reply. */
   uncertifiedBy: ReplicaSet;
+  /** Whose certified reply was not proven. */
+  disprovenBy: ReplicaSet;
 }
 
 /** A request that was not sent to anybody yet. */
@@ -67,6 +69,7 @@ export function openRequest(made: {
     steady: emptySet,
     deniedBy: emptySet,
     uncertifiedBy: emptySet,
+    disprovenBy: emptySet,
   };
 }
 

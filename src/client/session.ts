@@ -369,6 +369,7 @@ export class ClientSession {
       this.#heads.serviceKey.isIncluded(message) &&
       (open !== undefined || !this.#accepted.contradicts(message));
     if (!isTrue) {
+      if (open !== undefined) this.#noteDisproven(open, replica);
       this.#convict(replica);
       return;
     }
@@ -379,6 +380,13 @@ export class ClientSession {
       },
     };
     chains.take(replica, message, open === undefined ? undefined : waiter);
+  }
+
+  /** One replica may lie. That a correct one is not proven right either says something about the key. */
+  #noteDisproven(open: OpenRequest, replica: number): void {
+    open.disprovenBy = withReplica(open.disprovenBy, replica);
+    if (!this.#cluster.rule.hasCorrect(open.disprovenBy)) return;
+    rejectAll(open.calls, 'invalid-result', 'replicas certify it, but not under the service key that was given');
   }
 
   #acceptCertified(number: number, replica: number, message: CertifiedMessage): void {
