@@ -195,6 +195,10 @@ describe.each([
   });
 });
 
+test('an epoch that would be the same in 32 bits', () => {
+  expect(codesOf(withMember(headDocument, 'head.epoch', 2 ** 32))).toEqual(['head']);
+});
+
 describe('fields that are not there, and fields that should not be', () => {
   test.each([
     ...Object.keys(reply).map((name) => ['reply', name, replyDocument, 'document'] as const),

@@ -195,7 +195,9 @@ describe('a head seen before', () => {
     for (let size = 1; size <= forked.size; size++) {
       const last = forked.headDocument(size);
       for (const path of [log.consistencyPath(size), forked.consistencyPath(size)]) {
-        expect(codeWith({ lastHead: last, consistencyPath: path })).toBe('consistency');
+        const options = { lastHead: last, consistencyPath: path };
+        expect(codeWith(options)).toBe('consistency');
+        expect(codeOf(verifyCertifiedHead(log.headDocument(), serviceKey, options))).toBe('consistency');
       }
     }
   });

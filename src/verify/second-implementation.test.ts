@@ -283,6 +283,15 @@ describe('signatures', () => {
     );
   });
 
+  test('of clients are in one form only: with the group order added to the scalar they are refused by both', () => {
+    const [key, message] = [signingKeyFromSeed(new Uint8Array(32)), Uint8Array.of(1)];
+    const signature = sign(key, message);
+    const scalar = littleEndian(signature.subarray(32)) + ed25519.Point.Fn.ORDER;
+    const other = Buffer.concat([signature.subarray(0, 32), bytesLittleEndian(scalar)]);
+    expect(verify(key.publicKey, message, other)).toBe(false);
+    expect(noblePrimitives.verifyClientSignature(key.publicKey.bytes, message, other)).toBe(false);
+  });
+
   test('of clients with points of small order in them are taken by neither, or by both', () => {
     const { Point } = ed25519;
     const { Fn } = Point;
