@@ -3,10 +3,12 @@ import { describe, expect, it } from 'vitest';
 import {
   anchorAfter,
   anchorRound,
+  coinRound,
   decisionRound,
   firstSlot,
   indirectRound,
   lowestRoundFrom,
+  periodFrom,
   periodMin,
   periodOf,
   type Schedule,
@@ -99,5 +101,23 @@ describe('anchors', () => {
     expect(anchors(fallback(8), 3)).toBe('fallback 16, fallback 24, fallback 32');
     expect(anchors(fallback(5), 2, { period: 5, ranks: 1 })).toBe('fallback 10, fallback 15');
     expect(anchors(fallback(4), 2, { period: 4, ranks: 1 })).toBe('fallback 12, fallback 16');
+  });
+});
+
+describe('coins', () => {
+  it('are those of the fallback slots from a position on', () => {
+    for (const of of [schedule, { period: 5, ranks: 2 }, { period: 4, ranks: 1 }]) {
+      const slots: Slot[] = [firstSlot];
+      while (slots.length < 60) slots.push(slotAfter(slots.at(-1)!, of));
+      for (const [at, slot] of slots.slice(0, 40).entries()) {
+        const next = slots.slice(at).find(({ kind }) => kind === 'fallback')!;
+        expect(periodFrom(slot, of), write(slot)).toBe(periodOf(next, of));
+      }
+    }
+  });
+
+  it('have their shares from the decision round of their slot on', () => {
+    expect(coinRound(1, schedule)).toBe(12);
+    expect(coinRound(3, { period: 5, ranks: 1 })).toBe(19);
   });
 });
