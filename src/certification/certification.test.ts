@@ -223,6 +223,14 @@ describe('wrong shares', () => {
     expect(onlySent(wordsOf(machine.step([due(headOf(2))], 1)))).toEqual([]);
   });
 
+  it('do not take the place of right ones that came before', () => {
+    const stage = new Stage();
+    const wrong = keys.shareMessage(3, headOf(1)).share;
+    stage.at(0, due(headOf(1)), share(1, headOf(1)), forgedShare(1, headOf(1), wrong), wanted(1));
+    stage.at(10);
+    expect(stage.machine.status).toMatchObject({ certifiedCommitIndex: 1, excluded: [] });
+  });
+
   it('from nobody, or from ourselves, are none', () => {
     const stage = new Stage();
     const message = keys.shareMessage(1, headOf(1));
@@ -243,6 +251,14 @@ describe('shares of another head', () => {
     expect(stage.certified).toBe(2);
     expect(words).toEqual(['certificate to 3', `r3: ${rule}`]);
     expect(stage.at(2, due(headOf(3)), share(3, headOf(1, 'wrong')))).not.toContain(`r3: ${rule}`);
+  });
+
+  it('are not combined with those of ours', () => {
+    const stage = new Stage();
+    stage.at(0, due(headOf(1)), share(1, headOf(1, 'wrong')), wanted(1));
+    expect(stage.at(10)).not.toContain('r1: share: not valid');
+    stage.at(11, share(2, headOf(1)), share(3, headOf(1)));
+    expect(stage.machine.status).toMatchObject({ certifiedCommitIndex: 1, excluded: [] });
   });
 
   it('are told of when they come late, too', () => {
@@ -339,6 +355,13 @@ describe('certificates', () => {
     stage.at(1, due(headOf(1)));
     expect(stage.certified).toBe(0);
     stage.at(2, due(headOf(2)), due(headOf(3)), due(headOf(4)));
+    expect(stage.certified).toBe(3);
+  });
+
+  it('of a replica do not take the place of a newer one', () => {
+    const stage = new Stage();
+    stage.at(0, certificate(1, headOf(3)), certificate(1, headOf(2)));
+    stage.at(1, due(headOf(2)), due(headOf(3)));
     expect(stage.certified).toBe(3);
   });
 

@@ -219,6 +219,32 @@ describe('the membership', () => {
     ]);
   });
 
+  it('is certified although the first shares are lost', () => {
+    const cluster = new CertificationCluster({ n: 4, f: 1 });
+    const { post } = cluster;
+    for (let index = 0; index < 4; index++) cluster.crash(index);
+    cluster.post = () => [];
+    for (let index = 0; index < 4; index++) cluster.start(index);
+    cluster.run(10);
+    cluster.post = post;
+    expect(cluster.machine(2).status.isMembershipCertified).toBe(false);
+    cluster.run(600);
+    for (let index = 0; index < 4; index++) expect(cluster.machine(index).status.isMembershipCertified).toBe(true);
+  });
+
+  it('is said again to who says its share again', () => {
+    const cluster = new CertificationCluster({ n: 4, f: 1 });
+    const { post } = cluster;
+    cluster.post = ({ to }) => (to === 3 ? [] : [1]);
+    cluster.crash(3);
+    cluster.start(3);
+    cluster.run(400);
+    cluster.post = post;
+    expect(cluster.machine(3).status.isMembershipCertified).toBe(false);
+    cluster.run(200);
+    expect(cluster.machine(3).status.isMembershipCertified).toBe(true);
+  });
+
   it('is certified by f + 1, a little later', () => {
     const cluster = new CertificationCluster({ n: 4, f: 1, withoutShare: [2, 3] });
     cluster.run(50);
