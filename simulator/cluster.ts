@@ -1,6 +1,8 @@
 /**
  * Cluster: all replicas, the network between them, the clients around them, and the checkers that watch.
  */
+import type { PairingCurve } from '../src/crypto/curve.ts';
+import { mclCurve } from '../src/crypto/curve-mcl.ts';
 import type { Digest } from '../src/crypto/hash.ts';
 import { plainCurve } from '../src/crypto/testing/plain-curve.ts';
 import type { Reply } from '../src/execution/execution.ts';
@@ -45,6 +47,7 @@ export class Cluster {
   readonly #world: World;
   readonly #prng: Prng;
   readonly #signatures = new Signatures();
+  readonly #curve: PairingCurve;
   readonly #report: Report;
   /** Clients lose messages too, until the heal. */
   #clientLoss: number;
@@ -60,14 +63,15 @@ export class Cluster {
     const { scenario, world, prng, report } = options;
     const { n, f } = scenario.size;
     this.scenario = scenario;
-    this.membership = simulatedMembership(scenario.size, scenario.parameters, options.seed);
+    this.#curve = scenario.curve === 'mcl' ? mclCurve : plainCurve;
+    this.membership = simulatedMembership(scenario.size, scenario.parameters, options.seed, this.#curve);
     this.#world = world;
     this.#prng = prng.fork();
     this.#report = report;
     this.#clientLoss = Math.min(0.1, scenario.links.loss);
     this.agreement = new AgreementChecker(report);
     this.execution = new ExecutionChecker(report);
-    this.certification = new CertificationChecker(report, plainCurve);
+    this.certification = new CertificationChecker(report, this.#curve);
     if (scenario.adversaries.length > f) throw new RangeError(`at most f = ${f} adversaries`);
 
     const faulty = new Map(
@@ -178,7 +182,7 @@ export class Cluster {
       prng,
       membership: this.membership,
       signatures: this.#signatures,
-      curve: plainCurve,
+      curve: this.#curve,
       disk: new SimulatedDisk({ world: this.#world, prng: prng.fork(), conditions: disk }),
       clock: new Clock({
         offsetMs: prng.between(-clockErrorMsMax, clockErrorMsMax),

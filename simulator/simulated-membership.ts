@@ -1,9 +1,10 @@
 /**
  * Simulated membership: an epoch of n replicas with real keys and addresses that nobody dials.
  *
- * What key generation runs on are keys of the stand-in curve, made from the replica's name, so that who needs the secrets
- * behind a member can have them.
+ * What key generation runs on are keys made from the replica's name, so that who needs the secrets behind a member can
+ * have them.
  */
+import type { PairingCurve } from '../src/crypto/curve.ts';
 import { sha256Of } from '../src/crypto/hash.ts';
 import { plainCurve } from '../src/crypto/testing/plain-curve.ts';
 import { type Membership, type OrderingParameters, quorumRule } from '../src/membership/membership.ts';
@@ -32,7 +33,12 @@ export function simulatedSecrets(index: number): SimulatedSecrets {
 }
 
 /** The membership of a simulation; the seed is part of the genesis, so every seed has coins of its own. */
-export function simulatedMembership(size: ClusterSize, parameters: OrderingParameters, seed: number): Membership {
+export function simulatedMembership(
+  size: ClusterSize,
+  parameters: OrderingParameters,
+  seed: number,
+  curve: PairingCurve = plainCurve,
+): Membership {
   const genesis = sha256Of([Buffer.from(`simulation ${seed} ${JSON.stringify(size)}`, 'utf8')]);
   const unused = { host: '127.0.0.1', port: 1 };
   return {
@@ -43,7 +49,7 @@ export function simulatedMembership(size: ClusterSize, parameters: OrderingParam
       replicaId: `r${index}`,
       signingKey: keyOf(`replica ${index}`).publicKey,
       linkKeyDigest: sha256Of([Buffer.from(`link ${index}`, 'utf8')]),
-      encryptionKey: encryptionKeyFor(plainCurve, simulatedSecrets(index).decryptionKey),
+      encryptionKey: encryptionKeyFor(curve, simulatedSecrets(index).decryptionKey),
       peerAddress: unused,
       clientAddress: unused,
       httpAddress: unused,

@@ -71,6 +71,8 @@ const fixed: readonly Scenario[] = [
     faults: { ...noFaults, crash: 1 },
   },
   ...adversaryNames.map(against),
+  { ...calm, name: 'real-curve', curve: 'mcl', adversaries: ['bad-dealer'], faults: { ...noFaults, crash: 2 } },
+  { ...calm, name: 'real-curve-bad-signer', curve: 'mcl', adversaries: ['bad-signer'] },
   { ...calm, name: 'leader-scheduler', networkAdversary: 'leader-scheduler' },
   { ...calm, name: 'lasting-leader-scheduler', networkAdversary: 'lasting-leader-scheduler' },
   { ...calm, name: 'lasting-leader-scheduler-7', size: seven, networkAdversary: 'lasting-leader-scheduler' },

@@ -55,6 +55,8 @@ export interface Scenario {
   readonly name: string;
   readonly size: ClusterSize;
   readonly parameters: OrderingParameters;
+  /** What keys and signatures are of: a stand-in that is fast and worthless, or the real thing. */
+  readonly curve: 'plain' | 'mcl';
   /** One entry for each faulty replica, at most f; which replicas they are, the seed says. */
   readonly adversaries: readonly AdversaryName[];
   /** `lasting`: it goes on after the heal, and progress is demanded under it. */
@@ -103,6 +105,7 @@ export const calm: Scenario = {
   name: 'calm',
   size: { n: 4, f: 1, k: 0 },
   parameters: { period: 8, ranks: 1, pruneDepth: 50 },
+  curve: 'plain',
   adversaries: [],
   networkAdversary: 'none',
   safetyMs: 1_500,
