@@ -1,13 +1,11 @@
 /**
- * Cluster: a cluster directory as the commands see it, and the two ways to talk to its replicas: calls whose results
- * f + 1 replicas vouch for, and questions to single replicas about themselves.
+ * Cluster: a cluster directory as the commands see it, and questions to single replicas about themselves.
  */
-import { askStatus, connect, type Value } from '../client/client.ts';
+import { askStatus, type Value } from '../client/client.ts';
 import { firstMembership } from '../membership/genesis.ts';
 import { emptySet, type QuorumRule, type ReplicaSet, withReplica } from '../membership/membership.ts';
 import { readClusterDirectory } from '../storage/cluster-directory.ts';
 import { HomeError } from '../storage/home-error.ts';
-import { readIdentitySeed } from '../storage/identity.ts';
 import { formatAddress, type Genesis } from '../wire/genesis.ts';
 
 export interface ClusterReplica {
@@ -68,25 +66,6 @@ function smallestQuorum(rule: QuorumRule): number {
     size += 1;
   }
   return size;
-}
-
-export type CallOperation = (operation: string, input: Value) => Promise<Value>;
-
-/** Connects as the cluster's default client for as long as `use` takes, all within one deadline. */
-export async function withClient<T>(
-  cluster: Cluster,
-  timeoutMs: number,
-  use: (call: CallOperation) => Promise<T>,
-): Promise<T> {
-  const endMs = performance.now() + timeoutMs;
-  const left = () => ({ deadlineMs: Math.max(1, endMs - performance.now()) });
-  const identity = await readIdentitySeed(cluster.identityPath);
-  const client = await connect({ genesis: cluster.genesis, identity, ...left() });
-  try {
-    return await use((operation, input) => client.call(operation, input, left()));
-  } finally {
-    await client.close();
-  }
 }
 
 /** Asks all replicas at the same time; by replica index. What they say is their own word. */

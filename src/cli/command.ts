@@ -47,6 +47,30 @@ export function addClusterOptions(command: Command, timeoutSeconds = 10): Comman
     .option('--timeout <seconds>', 'give up after this long', parseSeconds, timeoutSeconds);
 }
 
+/** What `addClientOptions` adds. */
+export interface ClientOptions {
+  readonly cluster?: string;
+  readonly timeout: number;
+  readonly serviceKey?: string;
+  readonly at?: readonly string[];
+  readonly certified?: string;
+  readonly head?: string;
+}
+
+/** Adds `--cluster` and `--timeout`, and what a command needs that calls operations. */
+export function addClientOptions(command: Command): Command {
+  const collect = (address: string, before: readonly string[] | undefined) => [...(before ?? []), address];
+  return addClusterOptions(command)
+    .option('--service-key <key>', 'the service key, 192 hex characters, or a file that holds it')
+    .option(
+      '--at <host:port>',
+      'with --service-key and no directory: the HTTP port of any replica; repeatable',
+      collect,
+    )
+    .option('--certified <file>', 'get a certified reply and write it there; "-" writes it to stdout, and nothing else')
+    .option('--head <file>', 'where the last certified head is kept (default: client/head.json of the directory)');
+}
+
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
 /** Adds `--log-level`, for commands that run replicas. */

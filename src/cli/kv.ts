@@ -3,29 +3,25 @@
  */
 import type { Command } from 'commander';
 import {
-  addClusterOptions,
+  addClientOptions,
   addHelp,
   addJsonOption,
+  type ClientOptions,
   type CommandContext,
   type HelpDetails,
   wholeNumber,
 } from './command.ts';
 
-export interface KvOptions {
-  readonly cluster?: string;
-  readonly timeout: number;
-}
-
-export interface KvGetOptions extends KvOptions {
+export interface KvGetOptions extends ClientOptions {
   readonly raw?: true;
 }
 
-export interface KvListOptions extends KvOptions {
+export interface KvListOptions extends ClientOptions {
   readonly limit: number;
   readonly after?: string;
 }
 
-export interface KvCasOptions extends KvOptions {
+export interface KvCasOptions extends ClientOptions {
   readonly absent?: true;
 }
 
@@ -34,7 +30,7 @@ const timeoutCode = { 3: 'too few replicas answered in time; a write may or may 
 export function defineKv(program: Command, context: CommandContext): void {
   const kv = program.command('kv').description('Use the key-value service.').helpCommand(false);
   const add = (command: Command, details: HelpDetails): void => {
-    addHelp(addJsonOption(addClusterOptions(command)), {
+    addHelp(addJsonOption(addClientOptions(command)), {
       ...details,
       exitCodes: { ...timeoutCode, ...details.exitCodes },
     });
@@ -47,10 +43,17 @@ export function defineKv(program: Command, context: CommandContext): void {
       .description('Store a value under a key.')
       .argument('<key>')
       .argument('<value>', 'text; "-" takes it from stdin, as text when it is UTF-8, else as bytes')
-      .action(async (key: string, value: string, options: KvOptions) => {
+      .action(async (key: string, value: string, options: ClientOptions) => {
         await (await run()).runPut(key, value, options, context);
       }),
-    { examples: ['coterie kv put greeting hello', 'coterie kv put logo - < logo.png'], exitCodes: {} },
+    {
+      examples: [
+        'coterie kv put greeting hello',
+        'coterie kv put logo - < logo.png',
+        'coterie kv put deed mine --certified deed.json',
+      ],
+      exitCodes: {},
+    },
   );
   add(
     kv
@@ -71,7 +74,7 @@ export function defineKv(program: Command, context: CommandContext): void {
       .command('delete')
       .description('Remove a key.')
       .argument('<key>')
-      .action(async (key: string, options: KvOptions) => {
+      .action(async (key: string, options: ClientOptions) => {
         await (await run()).runDelete(key, options, context);
       }),
     { examples: ['coterie kv delete greeting'], exitCodes: { 1: 'there was no such key' } },

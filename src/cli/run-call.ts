@@ -3,22 +3,21 @@
  */
 
 import { valueToJson } from '../wire/value-json.ts';
-import type { CallOptions } from './call.ts';
-import { openCluster, withClient } from './cluster.ts';
-import { type CommandContext, clusterDirectory } from './command.ts';
+import { resultTerminal, withClient } from './cluster-client.ts';
+import type { ClientOptions, CommandContext } from './command.ts';
 import { readInput } from './read-input.ts';
 import { valueFromJsonText } from './value-json.ts';
 
 export async function runCall(
   operation: string,
   text: string,
-  options: CallOptions,
-  { terminal, environment }: CommandContext,
+  options: ClientOptions,
+  context: CommandContext,
 ): Promise<void> {
   const json = text === '-' ? (await readInput('-', 'the input')).toString('utf8') : text;
   const input = valueFromJsonText(json, 'the input');
-  const cluster = await openCluster(clusterDirectory(options.cluster, environment));
-  const value = await withClient(cluster, options.timeout * 1000, (call) => call(operation, input));
+  const value = await withClient(options, context, { use: (call) => call(operation, input) });
+  const terminal = resultTerminal(options, context.terminal);
   if (terminal.json) terminal.document({ value: valueToJson(value) });
   else terminal.line(JSON.stringify(valueToJson(value)));
 }

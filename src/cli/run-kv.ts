@@ -2,27 +2,33 @@
  * Run kv: one call of the key-value service, printed for people, for pipes or as JSON.
  *
  * Operations are called by name, without loading the service: a command should not pay for schemas that the replicas
- * check anyway. The results are checked by f + 1 replicas having given the same one.
+ * check anyway. The results are checked by f + 1 replicas having given the same one, or by the service's own signature.
  */
 import { isUtf8 } from 'node:buffer';
 import type { KvEntry, KvValue } from '../../services/kv/kv.ts';
 import type { Value } from '../wire/value.ts';
 import { valueToJson } from '../wire/value-json.ts';
 import { CliError, exitCodes } from './cli-error.ts';
-import { openCluster, withClient } from './cluster.ts';
-import { type CommandContext, clusterDirectory } from './command.ts';
-import type { KvCasOptions, KvGetOptions, KvListOptions, KvOptions } from './kv.ts';
+import { resultTerminal, withClient } from './cluster-client.ts';
+import type { ClientOptions, CommandContext } from './command.ts';
+import type { KvCasOptions, KvGetOptions, KvListOptions } from './kv.ts';
 import { readInput } from './read-input.ts';
 import { printable, type Terminal } from './terminal.ts';
 
-export async function runPut(key: string, text: string, options: KvOptions, context: CommandContext): Promise<void> {
+export async function runPut(
+  key: string,
+  text: string,
+  options: ClientOptions,
+  context: CommandContext,
+): Promise<void> {
   const value = await readValue(text);
   await callKv('put', { key, value }, options, context);
-  if (context.terminal.json) context.terminal.document({ key, stored: true });
+  const terminal = resultTerminal(options, context.terminal);
+  if (terminal.json) terminal.document({ key, stored: true });
 }
 
 export async function runGet(key: string, options: KvGetOptions, context: CommandContext): Promise<void> {
-  const { terminal } = context;
+  const terminal = resultTerminal(options, context.terminal);
   const value = (await callKv('get', { key }, options, context)) as KvValue | null;
   if (value === null) throw missing(key);
   if (terminal.json) terminal.document({ key, value: valueToJson(value) });
@@ -32,16 +38,17 @@ export async function runGet(key: string, options: KvGetOptions, context: Comman
   else terminal.line(value);
 }
 
-export async function runDelete(key: string, options: KvOptions, context: CommandContext): Promise<void> {
+export async function runDelete(key: string, options: ClientOptions, context: CommandContext): Promise<void> {
   const { deleted } = (await callKv('delete', { key }, options, context)) as { readonly deleted: boolean };
-  if (context.terminal.json) {
-    context.terminal.document({ key, deleted });
+  const terminal = resultTerminal(options, context.terminal);
+  if (terminal.json) {
+    terminal.document({ key, deleted });
     if (!deleted) context.setExitCode(exitCodes.negative);
   } else if (!deleted) throw missing(key);
 }
 
 export async function runList(prefix: string, options: KvListOptions, context: CommandContext): Promise<void> {
-  const { terminal } = context;
+  const terminal = resultTerminal(options, context.terminal);
   const { limit, after } = options;
   const page = await callKv(
     'list',
@@ -73,7 +80,7 @@ export async function runCas(
   options: KvCasOptions,
   context: CommandContext,
 ): Promise<void> {
-  const { terminal } = context;
+  const terminal = resultTerminal(options, context.terminal);
   const { expected, next } = casParameters(first, second, options);
   const input = { key, expected: expected === null ? null : await readValue(expected), value: await readValue(next) };
   const answer = await callKv('cas', input, options, context);
@@ -96,15 +103,8 @@ function casParameters(first: string, second: string | undefined, options: KvCas
   return { expected: first, next: second };
 }
 
-async function callKv(operation: string, input: Value, options: KvOptions, context: CommandContext): Promise<Value> {
-  const cluster = await openCluster(clusterDirectory(options.cluster, context.environment));
-  if (cluster.service !== 'kv') {
-    throw new CliError(`this cluster runs the service ${cluster.service}, not kv`, {
-      code: 'wrong-service',
-      hint: `Call its operations with "coterie call", or name another cluster with --cluster.`,
-    });
-  }
-  return withClient(cluster, options.timeout * 1000, (call) => call(operation, input));
+function callKv(operation: string, input: Value, options: ClientOptions, context: CommandContext): Promise<Value> {
+  return withClient(options, context, { service: 'kv', use: (call) => call(operation, input) });
 }
 
 async function readValue(text: string): Promise<KvValue> {

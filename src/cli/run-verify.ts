@@ -8,6 +8,7 @@ import { limits } from '../wire/limits.ts';
 import { CliError, exitCodes } from './cli-error.ts';
 import type { CommandContext } from './command.ts';
 import { readInput } from './read-input.ts';
+import { readServiceKeyOption } from './service-key-option.ts';
 import type { VerifyOptions } from './verify.ts';
 import { describeVerdict, hintOf, verdictToJson } from './verify-view.ts';
 
@@ -24,7 +25,7 @@ export async function runVerify(file: string, options: VerifyOptions, { terminal
   const inputs = [file, head, consistency].filter((path) => path === '-');
   if (inputs.length > 1) throw new CliError('only one file can come from stdin', { code: 'usage' });
 
-  const serviceKey = await readServiceKey(options.serviceKey);
+  const serviceKey = await readServiceKeyOption(options.serviceKey);
   const document = await readText(file, 'the document', limits.documentLengthMax);
   const comparison = await readComparison(options);
   const verdict = verifyDocument(document, serviceKey, comparison);
@@ -46,23 +47,6 @@ export async function runVerify(file: string, options: VerifyOptions, { terminal
   const isCompared = head !== undefined;
   if (terminal.json) terminal.document(verdictToJson(verdict, { serviceKey, isCompared }));
   else for (const line of describeVerdict(verdict, { serviceKey, isCompared }, terminal)) terminal.line(line);
-}
-
-/** The key itself, or what a file holds. Whether it is a key is the verifier's to say. */
-async function readServiceKey(option: string): Promise<string> {
-  if (/^[0-9a-f]{192}$/.test(option)) return option;
-  if (/^[0-9a-fA-F]{100,}$/.test(option)) {
-    throw new CliError('the service key is not 192 lower-case hex characters', {
-      code: 'invalid-service-key',
-      hint: `It has ${option.length} characters.`,
-    });
-  }
-  const text = (await readText(option, 'the service key', smallFileSizeBytesMax)).trim();
-  if (/^[0-9a-f]{192}$/.test(text)) return text;
-  throw new CliError(`${option} holds no service key`, {
-    code: 'invalid-service-key',
-    hint: 'It must hold 192 lower-case hex characters, as the file "service-key" of a cluster directory does.',
-  });
 }
 
 async function readComparison({ head, consistency }: VerifyOptions): Promise<CompareOptions> {

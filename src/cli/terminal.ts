@@ -25,18 +25,26 @@ export interface TerminalOptions {
 
 export class Terminal {
   readonly json: boolean;
+  readonly #options: TerminalOptions;
   readonly #stdout: TextSink;
   readonly #stderr: TextSink;
   readonly #plain: boolean;
   readonly #debug: boolean;
   #hasDocument = false;
 
-  constructor({ json, stdout, stderr, environment }: TerminalOptions) {
+  constructor(options: TerminalOptions) {
+    const { json, stdout, stderr, environment } = options;
+    this.#options = options;
     this.json = json;
     this.#stdout = stdout;
     this.#stderr = stderr;
     this.#plain = (environment.NO_COLOR ?? '') !== '' || environment.TERM === 'dumb';
     this.#debug = environment.COTERIE_DEBUG === '1';
+  }
+
+  /** The same, but results go nowhere: stdout is for something else. */
+  withoutResults(): Terminal {
+    return new Terminal({ ...this.#options, json: false, stdout: { write: () => true } });
   }
 
   /** True when a person looks at stdout. */

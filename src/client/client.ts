@@ -223,7 +223,7 @@ function encodeCall(operation: string, input: unknown): Uint8Array {
 
 function deadlineOf({ deadlineMs }: CallOptions, standardMs: number): number {
   if (deadlineMs === undefined) return standardMs;
-  if (Number.isFinite(deadlineMs) && deadlineMs > 0) return Math.min(deadlineMs, deadlineMsMax);
+  if (Number.isFinite(deadlineMs) && deadlineMs > 0) return Math.min(Math.ceil(deadlineMs), deadlineMsMax);
   throw new CoterieError('invalid-input', `a deadline is a number of milliseconds above 0, not ${deadlineMs}`, {
     outcome: 'not-sent',
   });

@@ -1,0 +1,167 @@
+/**
+ * Cluster client: connects a command as a client, by a cluster directory or by the service key alone, and makes its calls
+ * certified when that is asked for.
+ *
+ * In: the options of the command. Out: values; the certified reply in its file; alarms, with their evidence in a file.
+ */
+
+import { writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import {
+  type CertifiedReplyDocument,
+  type ConnectOptions,
+  CoterieError,
+  connect,
+  type InconsistentHeads,
+  type Value,
+} from '../client/client.ts';
+import { readServiceKey } from '../storage/cluster-directory.ts';
+import { readIdentitySeed } from '../storage/identity.ts';
+import { CliError, exitCodes, toCliError } from './cli-error.ts';
+import { openCluster } from './cluster.ts';
+import { type ClientOptions, type CommandContext, clusterDirectory } from './command.ts';
+import { HeadFile, writeEvidence } from './head-file.ts';
+import { readServiceKeyOption } from './service-key-option.ts';
+import type { Terminal } from './terminal.ts';
+
+export type CallOperation = (operation: string, input: Value) => Promise<Value>;
+
+/** How a command reaches its cluster. */
+interface Way {
+  readonly options: Omit<ConnectOptions, 'headStore' | 'onAlarm'>;
+  /** Where the last head is kept; undefined: nowhere. */
+  readonly headPath: string | undefined;
+  /** Where evidence goes. */
+  readonly directory: string;
+}
+
+/** Connects for as long as `use` takes, all within one deadline. `service`: the only one the command is for. */
+export async function withClient<T>(
+  options: ClientOptions,
+  { terminal, environment }: CommandContext,
+  { service, use }: { readonly service?: string; readonly use: (call: CallOperation) => Promise<T> },
+): Promise<T> {
+  if (options.certified === '-' && terminal.json) {
+    throw new CliError('--json and "--certified -" both want stdout', {
+      code: 'usage',
+      hint: 'Name a file for the certified reply.',
+    });
+  }
+  const endMs = performance.now() + options.timeout * 1000;
+  const left = () => ({ deadlineMs: Math.max(1, endMs - performance.now()) });
+  const way = await findWay(options, environment, service);
+  const alarms: Promise<void>[] = [];
+  const onTrouble = (sentence: string): void => terminal.note(`warning: ${sentence}`);
+  const client = await connect({
+    ...way.options,
+    ...left(),
+    headStore: way.headPath === undefined ? undefined : new HeadFile(way.headPath, onTrouble),
+    onAlarm: (evidence) => alarms.push(raiseAlarm(evidence, way.directory, terminal)),
+  });
+  try {
+    if (service !== undefined) demandService(client.cluster.service, service);
+    return await use(async (operation, input) => {
+      if (options.certified === undefined) return client.call(operation, input, left());
+      const { value, document } = await client
+        .callCertified(operation, input, left())
+        .catch((error: unknown) => keepRefusal(error, options.certified, terminal));
+      await writeDocument(document, options.certified, terminal);
+      return value;
+    });
+  } finally {
+    await client.close();
+    await Promise.all(alarms);
+  }
+}
+
+/** Where the result of a command goes: nowhere when the certified reply has stdout to itself. */
+export function resultTerminal({ certified }: ClientOptions, terminal: Terminal): Terminal {
+  return certified === '-' ? terminal.withoutResults() : terminal;
+}
+
+async function findWay(
+  { cluster: option, serviceKey: keyOption, at, certified, head }: ClientOptions,
+  environment: CommandContext['environment'],
+  service: string | undefined,
+): Promise<Way> {
+  const serviceKey = keyOption === undefined ? undefined : await readServiceKeyOption(keyOption);
+  if (at !== undefined) {
+    if (serviceKey === undefined) {
+      throw new CliError('--at needs --service-key', {
+        code: 'usage',
+        hint: 'What is at an address is not believed without the key that it must be proven by.',
+      });
+    }
+    const directory = head === undefined ? '.' : dirname(head);
+    return { options: { serviceKey, at }, headPath: head, directory };
+  }
+  const cluster = await openCluster(clusterDirectory(option, environment));
+  if (service !== undefined) demandService(cluster.service, service);
+  const identity = await readIdentitySeed(cluster.identityPath);
+  const ofDirectory = { genesis: cluster.genesis, identity };
+  const directory = dirname(cluster.identityPath);
+  // A quick call does not need the key, and to load the curve for it takes time.
+  if (certified === undefined) return { options: ofDirectory, headPath: undefined, directory };
+  const known = serviceKey ?? (await readServiceKey(cluster.directory));
+  if (known === undefined) {
+    throw new CliError(`a certified reply needs the service key, and ${cluster.directory} does not hold it`, {
+      code: 'no-service-key',
+      hint: 'Give it with --service-key; "coterie service-key" asks the replicas for it.',
+    });
+  }
+  const headPath = head ?? join(directory, 'head.json');
+  return { options: { ...ofDirectory, serviceKey: known }, headPath, directory };
+}
+
+function demandService(actual: string, wanted: string): void {
+  if (actual === wanted) return;
+  throw new CliError(`this cluster runs the service ${actual}, not ${wanted}`, {
+    code: 'wrong-service',
+    hint: `Call its operations with "coterie call", or name another cluster with --cluster.`,
+  });
+}
+
+/** That an operation was refused is certified as well. */
+async function keepRefusal(error: unknown, path: string | undefined, terminal: Terminal): Promise<never> {
+  if (error instanceof CoterieError && error.proof !== undefined) {
+    await writeDocument(error.proof.document, path, terminal);
+  }
+  throw error;
+}
+
+async function writeDocument(
+  document: CertifiedReplyDocument,
+  path: string | undefined,
+  terminal: Terminal,
+): Promise<void> {
+  const text = `${JSON.stringify(document, undefined, 2)}\n`;
+  if (path === undefined) return;
+  if (path === '-') {
+    terminal.raw(text);
+    return;
+  }
+  try {
+    await writeFile(path, text);
+  } catch (cause) {
+    throw new CliError(
+      `the operation is done, but its certified reply could not be written: ${toCliError(cause).message}`,
+      {
+        code: 'not-written',
+        hint: 'Call it again only if doing it twice does no harm.',
+        exitCode: exitCodes.environment,
+        cause,
+      },
+    );
+  }
+}
+
+async function raiseAlarm(evidence: InconsistentHeads, directory: string, terminal: Terminal): Promise<void> {
+  terminal.note('ALARM: the service has signed two histories that differ. More replicas are faulty than it tolerates.');
+  try {
+    terminal.note(
+      `  The evidence is in ${await writeEvidence(directory, evidence)}: show it to the operators, and to others.`,
+    );
+  } catch (error) {
+    terminal.note(`  The evidence could not be written: ${toCliError(error).message}`);
+  }
+}
