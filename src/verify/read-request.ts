@@ -38,7 +38,7 @@ export function readRequest(bytes: Uint8Array): ReadRequest {
   reader.u64('birth');
   reader.fixed(16, 'nonce');
   const number = reader.u64('number');
-  reader.demand(number >= 1, 'requests are numbered from 1');
+  // So the number is 1 at least.
   reader.demand(reader.u64('acknowledged number') < number, 'it acknowledges itself');
   const operations = readOperations(reader);
   const signedPart = bytes.slice(0, reader.offset);

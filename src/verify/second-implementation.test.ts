@@ -217,6 +217,18 @@ describe('the tree', () => {
     }
   });
 
+  test('takes no interior hash for a leaf, and no small log for a large one, by a path that is too short', () => {
+    const left = digestBytes(tree.root(2));
+    const [right] = bytesOfPath(tree.consistencyPath(2, 4));
+    const root = digestBytes(tree.root(4));
+    if (right === undefined) throw new Error('the path has one hash');
+    expect(isIncluded(hash, { leaf: left, leafIndex: 0, logSize: 2, path: [right], root })).toBe(true);
+    expect(isIncluded(hash, { leaf: left, leafIndex: 0, logSize: 4, path: [right], root })).toBe(false);
+    const claim = { firstSize: 2, firstRoot: left, secondRoot: root, path: [right] };
+    expect(isContinued(hash, { ...claim, secondSize: 4 })).toBe(true);
+    expect(isContinued(hash, { ...claim, secondSize: 8 })).toBe(false);
+  });
+
   test('a leaf is the hash that the log appends', () => {
     const [requestDigest, result] = [sha256(Uint8Array.of(1)), sha256(Uint8Array.of(2))];
     const commitIndex = 2 ** 40 + 3;
