@@ -83,7 +83,7 @@ type Tie = 'proven' | 'failed' | 'behind' | 'none';
 /** Time for an answer, and before asking again. */
 const askAgainMs = 150;
 const askAgainMsMax = 2_000;
-/** A stray head that nothing hangs on is let go after so many. */
+/** A stray head is let go after so many; a request that hangs on it has been sent to others long since. */
 const asksMax = 16;
 
 export class HeadChains {
@@ -180,7 +180,7 @@ export class HeadChains {
   tick(nowMs: number): void {
     for (const stray of [...this.#strays]) {
       if (nowMs < stray.nextAtMs) continue;
-      if (stray.waiters.length === 0 && stray.asked >= asksMax) this.#forget(stray);
+      if (stray.asked >= asksMax) this.#forget(stray);
       else this.#askAbout(stray, nowMs);
     }
   }
