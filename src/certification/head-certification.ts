@@ -47,6 +47,8 @@ export class HeadCertification {
   #wantedLogSize: number | undefined;
   /** Since when some head has shares enough. */
   #enoughSinceMs: number | undefined;
+  /** No certificate of a head of ours is looked at before. */
+  #certificatesRestUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: { parts: Parts; replicas: number; serviceId: Digest; epoch: number }) {
     this.#parts = options.parts;
@@ -237,20 +239,25 @@ export class HeadCertification {
     return this.#book.countOf(head.commitIndex, digest) + own;
   }
 
-  /** Looks at the newest certificate for a commit that we have executed. One a step: it costs a pairing. */
+  /**
+   * Looks at the newest certificate for a commit that we have executed. One a step, since it costs a pairing; and after one
+   * that was right those of heads of ours rest, or a faulty replica that is quick could make each head cost one.
+   */
   #checkCandidates(nowMs: number): void {
     if (this.#divergence !== undefined) return;
+    const { signing, suspects, outbox } = this.#parts;
     const ready: (readonly [number, Candidate])[] = [];
     for (const [from, candidate] of this.#candidates) {
       const { head, digest } = candidate;
       const judgement = this.#dues.judge(head.commitIndex, digest);
       if (head.commitIndex <= this.#certifiedUpTo || judgement === 'unknown') this.#candidates.delete(from);
+      else if (judgement === 'ours' && nowMs < this.#certificatesRestUntilMs)
+        outbox.wakeAt(this.#certificatesRestUntilMs);
       else if (judgement !== 'ahead') ready.push([from, candidate]);
     }
     const best = ready.sort(([, a], [, b]) => b.head.commitIndex - a.head.commitIndex)[0];
     if (best === undefined) return;
     const [from, { head, digest, signature }] = best;
-    const { signing, suspects, outbox } = this.#parts;
     this.#candidates.delete(from);
     if (ready.length > 1) outbox.wakeAt(nowMs);
     const { commitIndex } = head;
@@ -258,6 +265,7 @@ export class HeadCertification {
       suspects.exclude(from, 'certificate: not signed by the service', digest, nowMs);
       return;
     }
+    this.#certificatesRestUntilMs = nowMs + limits.certificateChecksRestMs;
     const due = this.#dues.at(commitIndex);
     if (due?.digest === digest) this.#adopt(due, signature, nowMs);
     else this.#diverge({ commitIndex, digest, signature, head });

@@ -53,6 +53,8 @@ export const limits = {
   /** What a kept result counts for besides its bytes, so that many empty ones are bounded too. */
   sessionResultOverheadSizeBytes: 256,
 
+  /** Commits after a due head with which the next is due, even if agreed time stands still. */
+  headCommitsMax: 64,
   /** Hashes in a proof of inclusion or consistency; enough for a log of 2^53 leaves. More: refused. */
   proofHashesMax: 64,
   /** An encoded statement of the service: a head, or a membership of all the replicas there may be. Larger: refused. */
@@ -156,6 +158,8 @@ export const limits = {
   shareRetryDelayMsMax: 5_000,
   /** Time between two certificates told to one replica that seems to lack them. */
   certificateRestMs: 200,
+  /** Time after a certificate was verified, by a pairing, in which shares alone certify our heads, by additions. */
+  certificateChecksRestMs: 200,
   /** Time for which no share or certificate of a replica is looked at after one that is not valid, which costs pairings. */
   faultySharesRestMs: 60_000,
 
