@@ -5,6 +5,7 @@ import * as z from 'zod';
 import { type Digest, digestBytes, sha256, sha256Of } from '../crypto/hash.ts';
 import { verifyConsistency, verifyInclusion } from '../crypto/merkle.ts';
 import { decodeHead, encodeHead, type Head } from '../wire/head.ts';
+import { limits } from '../wire/limits.ts';
 import type { Request } from '../wire/request.ts';
 import { type Applied, Execution } from './execution.ts';
 import { RequestLog } from './request-log.ts';
@@ -149,25 +150,40 @@ describe('a head', () => {
     expect(isDue(512, echo(5))).toBe(true);
   });
 
+  it('is due after so many commits, even when agreed time stands still', () => {
+    const stage = new Stage();
+    stage.at(1_000, echo(1));
+    stage.at(1_000, echo(2));
+    const dues: number[] = [];
+    for (let index = 3; index <= 200; index++) if (stage.at(1_000).head !== undefined) dues.push(index);
+    expect(dues).toEqual([1 + limits.headCommitsMax]);
+    expect(stage.at(1_000, echo(3)).head).toMatchObject({ commitIndex: 201, logSize: 3, timestamp: 1_000 });
+  });
+
   it('is due at the same commits for all, by the commits alone', () => {
-    const commits = fc.array(fc.record({ grows: fc.integer({ min: 0, max: 2 }), passesMs: fc.nat(15) }), {
-      maxLength: 40,
-    });
+    const commits = fc.array(
+      fc.record({ grows: fc.integer({ min: 0, max: 2 }), passesMs: fc.constantFrom(0, 0, 0, 0, 0, 1, 7, 15) }),
+      {
+        maxLength: 100,
+      },
+    );
     fc.assert(
-      fc.property(commits, fc.integer({ min: 1, max: 20 }), (plan, headIntervalMs) => {
+      fc.property(commits, fc.constantFrom(1, 5, 20, 1_000), (plan, headIntervalMs) => {
         const log = new RequestLog({ serviceId, epoch: 0, headIntervalMs });
         let [timestamp, size, dueSize] = [1_000, 0, 0];
         let lastDue = Number.NEGATIVE_INFINITY;
+        let lastIndex = 0;
         for (const [i, { grows, passesMs }] of plan.entries()) {
           timestamp += passesMs;
           for (let j = 0; j < grows; j++)
             expect(log.append(digestOf(`${i} ${j}`), new Uint8Array(), i + 1)).toBe(size++);
           const head = log.close({ commitIndex: i + 1, timestamp, stateDigest: emptyRoot });
-          const expected = size > dueSize && timestamp >= lastDue + headIntervalMs;
+          const isTime = timestamp >= lastDue + headIntervalMs || i + 1 >= lastIndex + limits.headCommitsMax;
+          const expected = size > dueSize && isTime;
           expect(head !== undefined).toBe(expected);
           if (!expected) continue;
           expect(head).toMatchObject({ logSize: size, timestamp, commitIndex: i + 1 });
-          [dueSize, lastDue] = [size, timestamp];
+          [dueSize, lastDue, lastIndex] = [size, timestamp, i + 1];
         }
         expect(log.hasUncertified).toBe(size > dueSize);
       }),

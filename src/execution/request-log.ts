@@ -8,6 +8,7 @@
 import { type Digest, digestSizeBytes, sha256 } from '../crypto/hash.ts';
 import { leafHashOf, MerkleTree } from '../crypto/merkle.ts';
 import type { Head } from '../wire/head.ts';
+import { limits } from '../wire/limits.ts';
 import { Writer } from '../wire/writer.ts';
 
 /** What a commit adds to the head that is due after it. */
@@ -23,9 +24,7 @@ export class RequestLog {
   readonly #epoch: number;
   readonly #headIntervalMs: number;
   readonly #tree = new MerkleTree();
-  /** Of the last due head. */
-  #dueSize = 0;
-  #dueTimestamp: number | undefined;
+  #lastDue: Head | undefined;
 
   constructor(options: { readonly serviceId: Digest; readonly epoch: number; readonly headIntervalMs: number }) {
     this.#serviceId = options.serviceId;
@@ -40,7 +39,7 @@ export class RequestLog {
 
   /** Has it grown since the last due head? */
   get hasUncertified(): boolean {
-    return this.size > this.#dueSize;
+    return this.size > (this.#lastDue?.logSize ?? 0);
   }
 
   /** Adds an executed request; its place, from 0. */
@@ -50,12 +49,10 @@ export class RequestLog {
   }
 
   /** Ends a commit; the head, when one is due. */
-  close({ commitIndex, timestamp, stateDigest }: CommitEnd): Head | undefined {
-    if (!this.hasUncertified) return undefined;
-    if (this.#dueTimestamp !== undefined && timestamp < this.#dueTimestamp + this.#headIntervalMs) return undefined;
-    this.#dueSize = this.size;
-    this.#dueTimestamp = timestamp;
-    return {
+  close(end: CommitEnd): Head | undefined {
+    if (!this.hasUncertified || !this.#isTime(end)) return undefined;
+    const { commitIndex, timestamp, stateDigest } = end;
+    this.#lastDue = {
       serviceId: this.#serviceId,
       epoch: this.#epoch,
       commitIndex,
@@ -64,6 +61,7 @@ export class RequestLog {
       stateDigest,
       timestamp,
     };
+    return this.#lastDue;
   }
 
   /** Undefined when there is no such leaf in a log of that size, or the log never had it. */
@@ -74,6 +72,13 @@ export class RequestLog {
   /** Undefined when the log never had one of the sizes. */
   consistencyPath(from: number, to: number): readonly Digest[] | undefined {
     return this.#tree.consistencyPath(from, to);
+  }
+
+  /** Agreed time stands still after clocks were ahead, for as long as they were; then commits are counted. */
+  #isTime({ commitIndex, timestamp }: CommitEnd): boolean {
+    const last = this.#lastDue;
+    if (last === undefined || timestamp >= last.timestamp + this.#headIntervalMs) return true;
+    return commitIndex >= last.commitIndex + limits.headCommitsMax;
   }
 }
 
