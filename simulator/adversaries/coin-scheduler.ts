@@ -19,7 +19,7 @@ import type { NetworkAdversary, Passage } from '../network.ts';
 import { blockIn } from './adversary.ts';
 import { leaderScheduler } from './leader-scheduler.ts';
 
-export interface SeenShare {
+interface SeenShare {
   readonly author: number;
   readonly share: Uint8Array;
 }

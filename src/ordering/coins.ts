@@ -42,14 +42,19 @@ export class Coins {
 
   /** Reads the shares in a block that was accepted, or was once and is back from our log. */
   accepted(block: VerifiedBlock): void {
+    let broken: string | undefined;
     for (const { kind, payload } of block.duties) {
       if (kind !== dutyKinds.coinShare) continue;
       const decoded = decodeCoinShare(payload);
-      if (!decoded.ok) this.#reject(`coin share: ${decoded.reason}`, block);
+      if (!decoded.ok) broken = `coin share: ${decoded.reason}`;
       else if (coinRound(decoded.value.period, this.#membership.parameters) > block.round) {
-        this.#reject('coin share: before its round', block);
+        broken = 'coin share: before its round';
       } else this.#take(decoded.value.period, block.author, decoded.value.share);
     }
+    // One report for a block, however many of its shares are no good.
+    if (broken === undefined) return;
+    const { author, digest } = block;
+    this.#evidence.push({ kind: 'rejection', rule: broken, from: author, author, digest });
   }
 
   /** An own block: what it carries is not said again. */
@@ -120,10 +125,6 @@ export class Coins {
     if (period.shares.has(author) || (period.culprits & withReplica(emptySet, author)) !== 0) return;
     period.shares.set(author, share);
     period.isTried = false;
-  }
-
-  #reject(rule: string, { author, digest }: VerifiedBlock): void {
-    this.#evidence.push({ kind: 'rejection', rule, from: author, author, digest });
   }
 }
 

@@ -21,7 +21,7 @@ const catchUpMs = 40;
 export type Send = OrderingEffects['send'][number];
 
 /** Where the replica stands at the end of a step. */
-export interface Standing {
+interface Standing {
   readonly nowMs: number;
   readonly hasWork: boolean;
   /** Its last own block, as far as it has made one. */
