@@ -243,14 +243,16 @@ export class ReplicaMachine {
       return;
     }
     const request = verified.value;
-    if (input.certifyFrom !== undefined && !this.#want(link, request, input.certifyFrom)) return;
     const remembered = this.#execution.remembered(request);
-    if (remembered !== undefined) this.#answer(remembered);
-    else if (this.#ordering.hasRoom) taken.push({ kind: 'request', request });
-    else {
+    if (remembered === undefined && !this.#ordering.hasRoom) {
       const reason = 'too many requests are waiting here; try another replica, or later';
       this.#refusals.push({ link, requestDigest: request.digest, code: 'overloaded', reason });
+      return;
     }
+    // Only now: a wish for what is never ordered would take up room as long as its link is there.
+    if (input.certifyFrom !== undefined && !this.#want(link, request, input.certifyFrom)) return;
+    if (remembered !== undefined) this.#answer(remembered);
+    else taken.push({ kind: 'request', request });
   }
 
   /** Notes that a link wants a certified reply; false when it cannot have one here, and was told so. */

@@ -12,7 +12,6 @@ import { nobleCurve } from '../crypto/curve-noble.ts';
 import { importPublicKey, sign, signingKeyFromSeed, verify } from '../crypto/ed25519.ts';
 import { type Digest, digestBytes, sha256 } from '../crypto/hash.ts';
 import { leafHashOf, MerkleTree, verifyConsistency, verifyInclusion } from '../crypto/merkle.ts';
-import * as http from '../replica/http/documents.ts';
 import { decodeMembershipStatement, encodeMembershipStatement } from '../wire/membership-statement.ts';
 import { decodeOutcomes, encodeOutcomes } from '../wire/outcome.ts';
 import { decodeRequest, encodeRequest } from '../wire/request.ts';
@@ -245,23 +244,6 @@ function splitOf(size: number): number {
   while (split * 2 < size) split *= 2;
   return split;
 }
-
-test('documents are those that the HTTP interface hands out', () => {
-  const log = new SampleLog(5);
-  const reply = log.replyDocument(2);
-  const [request, result, signature] = [reply.request, reply.result, reply.signature].map(bytesOfHex);
-  if (request === undefined || result === undefined || signature === undefined) throw new Error('three were given');
-  const certifiedHead = { head: reply.head, signature };
-  const { commitIndex, leafIndex } = reply;
-  const inclusionPath = reply.inclusionPath as readonly Digest[];
-  const submitted = { kind: 'certified' as const, result, commitIndex, leafIndex, inclusionPath, certifiedHead };
-  expect(http.certifiedReplyDocument(request, submitted)).toEqual(reply);
-  expect(http.certifiedHeadDocument(certifiedHead)).toEqual(log.headDocument());
-  const membership = membershipDocument(log.key);
-  const encoded = bytesOfHex(membership.statement);
-  const signed = { encoded, signature: bytesOfHex(membership.signature) };
-  expect(http.certifiedMembershipDocument(signed)).toEqual(membership);
-});
 
 describe('signatures', () => {
   test('of the service are those that replicas make', () => {

@@ -5,6 +5,7 @@
  * An operation that failed is answered with 422; its certified reply proves the failure as it proves a success.
  */
 import { z } from 'zod';
+import { type CertifiedReplyDocument, certifiedReplyDocument } from '../../verify/document.ts';
 import { reasonOf } from '../../wire/genesis.ts';
 import { limits } from '../../wire/limits.ts';
 import { decodeOutcomes, type Outcome } from '../../wire/outcome.ts';
@@ -12,12 +13,11 @@ import { isOperationName } from '../../wire/request.ts';
 import type { Value } from '../../wire/value.ts';
 import { valueFromJson, valueToJson } from '../../wire/value-json.ts';
 import type { HttpBackend, Submitted } from './backend.ts';
-import { certifiedReplyDocument } from './documents.ts';
 import { badRequest, HttpProblem, unavailable } from './problem.ts';
 
 export interface Answer {
   readonly status: number;
-  readonly body: Readonly<Record<string, unknown>>;
+  readonly body: CertifiedReplyDocument | Readonly<Record<string, unknown>>;
 }
 
 const deadlineMsStandard = 10_000;
@@ -94,7 +94,7 @@ function answerOf(backend: HttpBackend, request: Uint8Array, submitted: Submitte
     case 'certified':
       return {
         status: statusOf(outcomesOf(submitted.result)),
-        body: certifiedReplyDocument(request, submitted),
+        body: certifiedReplyDocument({ request, ...submitted, ...submitted.certifiedHead }),
       };
     case 'reply': {
       const outcomes = outcomesOf(submitted.result);

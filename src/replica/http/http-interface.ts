@@ -10,10 +10,10 @@ import rateLimit from '@fastify/rate-limit';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Registry } from 'prom-client';
 import { transportErrorFrom } from '../../transport/transport-error.ts';
+import { certifiedHeadDocument, certifiedMembershipDocument } from '../../verify/document.ts';
 import { limits } from '../../wire/limits.ts';
 import type { HttpBackend } from './backend.ts';
 import { answerCall } from './call-route.ts';
-import { certifiedHeadDocument, certifiedMembershipDocument } from './documents.ts';
 import { makeRegistry } from './metrics.ts';
 import { openApi } from './openapi.ts';
 import { badRequest, HttpProblem, type Problem, unavailable } from './problem.ts';
@@ -102,7 +102,7 @@ export class HttpInterface {
     server.get('/v1/membership', () => {
       const membership = backend.certifiedMembership();
       if (membership === undefined) throw notYet('membership');
-      return certifiedMembershipDocument(membership);
+      return certifiedMembershipDocument({ statement: membership.encoded, signature: membership.signature });
     });
     server.get('/healthz', (_request, reply) => {
       const divergence = backend.divergence();
