@@ -70,7 +70,7 @@ function machineWithKey(): { readonly machine: ReplicaMachine; readonly nowMs: n
 
 function requestOf(number: number, sizeBytes: number): Uint8Array {
   const content = {
-    client: new Uint8Array(32),
+    client: Buffer.from(keyOf(98).publicKey.text, 'hex'),
     session: { birth: 0, nonce: new Uint8Array(16) },
     number,
     acknowledged: 0,
