@@ -68,9 +68,11 @@ function machineWithKey(): { readonly machine: ReplicaMachine; readonly nowMs: n
   return { machine, nowMs };
 }
 
+const client = Buffer.from(keyOf(98).publicKey.text, 'hex');
+
 function requestOf(number: number, sizeBytes: number): Uint8Array {
   const content = {
-    client: Buffer.from(keyOf(98).publicKey.text, 'hex'),
+    client,
     session: { birth: 0, nonce: new Uint8Array(16) },
     number,
     acknowledged: 0,
