@@ -77,10 +77,29 @@ describe('the leader of a period', () => {
     accept(blockWith(2, 12, wrongShare(1)), blockWith(2, 12, shareOf(2, 1)), blockWith(2, 20, shareOf(2, 2)));
     accept(blockWith(3, 12, shareOf(3, 1)), blockWith(4, 12, shareOf(4, 1)));
     expect(coins.leaderOf(1)).toBe(testLeader(1, 7));
-    // The first one of author 2 was wrong: author 2 is out of this period, and of no other.
+    // The first one of author 2 was wrong: author 2 is out of this period, and of all others.
     expect(coins.takeEvidence()).toMatchObject([{ author: 2 }]);
     accept(...[3, 4].map((author) => blockWith(author, 20, shareOf(author, 2))));
+    expect(coins.leaderOf(2)).toBeUndefined();
+    accept(blockWith(5, 20, shareOf(5, 2)));
     expect(coins.leaderOf(2)).toBe(testLeader(2, 7));
+  });
+
+  it('takes one search for a liar, however many periods it lies about', () => {
+    const { coin, coins, accept } = coinsWith();
+    const periods = Array.from({ length: 20 }, (_, i) => i + 1);
+    // Half of the lies are there before the first one is found out, the others come later.
+    accept(blockWith(1, 84, ...periods.slice(0, 10).map(wrongShare)));
+    for (const period of periods) {
+      const round = 8 * period + 4;
+      accept(blockWith(1, round, wrongShare(period)));
+      accept(...[2, 3].map((author) => blockWith(author, round, shareOf(author, period))));
+      expect(coins.leaderOf(period)).toBeUndefined();
+      accept(blockWith(4, round, shareOf(4, period)));
+      expect(coins.leaderOf(period)).toBe(testLeader(period, 7));
+    }
+    expect(coin.attempts).toBe(periods.length + 1);
+    expect(coins.takeEvidence()).toHaveLength(1);
   });
 
   it('is not found with shares in blocks of a round too low for them', () => {

@@ -6,7 +6,14 @@
  * Safety: until the duties have a coin, every leader is that of the genesis coin; from then on, every leader is that of
  * the service key. When that changes is agreed, so the caller must decide anew what it had decided beyond it.
  */
-import { emptySet, genesisCoin, type Membership, type ReplicaSet, withReplica } from '../membership/membership.ts';
+import {
+  containsReplica,
+  emptySet,
+  genesisCoin,
+  type Membership,
+  type ReplicaSet,
+  withReplica,
+} from '../membership/membership.ts';
 import type { Duty } from '../wire/block.ts';
 import { decodeCoinShare, dutyKinds, encodeCoinShare } from '../wire/duty.ts';
 import { limits } from '../wire/limits.ts';
@@ -18,8 +25,6 @@ import { coinRound } from './slots.ts';
 interface Period {
   /** By author; the first one that came counts, whatever twins of its block say. */
   readonly shares: Map<number, Uint8Array>;
-  /** Authors whose share is wrong: no other one of theirs is taken. */
-  culprits: ReplicaSet;
   /** Nothing came since the coin was last tried in vain. */
   isTried: boolean;
   leader: number | undefined;
@@ -33,6 +38,11 @@ export class Coins {
   #lowest = 1;
   /** Our shares of the periods below are in blocks of ours, or needed by nobody. */
   #nextOwn = 1;
+  /**
+   * Authors of a wrong share, which takes a pairing for each share at hand to find out. Nothing of theirs is taken any more:
+   * the correct ones are enough, and f liars cost so much once and not in each period.
+   */
+  #culprits: ReplicaSet = emptySet;
   #evidence: Evidence[] = [];
 
   constructor(options: { readonly membership: Membership; readonly duties: DutySource }) {
@@ -94,8 +104,8 @@ export class Coins {
     const { leader, culprits } = coin.open(period, shares);
     held.leader = leader;
     for (const author of culprits) {
-      held.shares.delete(author);
-      held.culprits = withReplica(held.culprits, author);
+      this.#culprits = withReplica(this.#culprits, author);
+      for (const { shares: kept } of this.#periods.values()) kept.delete(author);
       this.#evidence.push({ kind: 'rejection', rule: 'coin share: wrong', from: author, author, digest: undefined });
     }
     return leader;
@@ -116,13 +126,13 @@ export class Coins {
 
   /** What is held is bounded by the blocks above the horizon: an author has a share for a period only after its round. */
   #take(number: number, author: number, share: Uint8Array): void {
-    if (number < this.#lowest) return;
+    if (number < this.#lowest || containsReplica(this.#culprits, author)) return;
     let period = this.#periods.get(number);
     if (period === undefined) {
-      period = { shares: new Map(), culprits: emptySet, isTried: false, leader: undefined };
+      period = { shares: new Map(), isTried: false, leader: undefined };
       this.#periods.set(number, period);
     }
-    if (period.shares.has(author) || (period.culprits & withReplica(emptySet, author)) !== 0) return;
+    if (period.shares.has(author)) return;
     period.shares.set(author, share);
     period.isTried = false;
   }
