@@ -4,6 +4,7 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { deadlineAfter } from '../platform/deadline.ts';
 import { clusterPaths, recordServiceKey } from '../storage/cluster-directory.ts';
 import { CliError, exitCodes } from './cli-error.ts';
 import { type Cluster, type ClusterReplica, openCluster } from './cluster.ts';
@@ -88,7 +89,9 @@ async function awaitKey(keyWatch: KeyWatch, stopping: AbortSignal, terminal: Ter
   if (keyWatch.progress === undefined) return keyWatch.settled(stopping);
   const line = new LiveLine(terminal, () => keyWatch.progress ?? 'The service key is made.', keyProgressIntervalMs);
   line.start();
-  await keyWatch.settled(AbortSignal.any([stopping, AbortSignal.timeout(keyPatienceMs)]));
+  const patience = deadlineAfter(keyPatienceMs, [stopping]);
+  await keyWatch.settled(patience.signal);
+  patience.end();
   line.stop();
 }
 

@@ -47,14 +47,17 @@ async function given(membership: CertifiedMembershipDocument | string, files: Fi
 /** Asks all at once; the first that the service signed is taken. */
 async function askAny(serviceKey: ServiceKey, at: readonly string[], deadline: AbortSignal): Promise<Cluster> {
   const enough = new AbortController();
-  const signal = AbortSignal.any([deadline, enough.signal]);
+  const giveUp = (): void => enough.abort(deadline.reason);
+  if (deadline.aborted) giveUp();
+  deadline.addEventListener('abort', giveUp, { once: true });
   try {
-    return await Promise.any(at.map((address) => askOne(serviceKey, address, signal)));
+    return await Promise.any(at.map((address) => askOne(serviceKey, address, enough.signal)));
   } catch (error) {
     const reasons = error instanceof AggregateError ? error.errors : [error];
     const sentences = reasons.map((reason, i) => `${at[i]}: ${reason instanceof Error ? reason.message : 'no answer'}`);
     throw invalid(`no membership of this service could be had: ${sentences.join('; ')}`, error);
   } finally {
+    deadline.removeEventListener('abort', giveUp);
     enough.abort();
   }
 }

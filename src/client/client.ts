@@ -11,6 +11,7 @@
 import { seedSizeBytes } from '../crypto/ed25519.ts';
 import type { AnyService } from '../execution/service.ts';
 import { monotonicMs } from '../platform/clock.ts';
+import { deadlineAfter } from '../platform/deadline.ts';
 import { randomBytes } from '../platform/random.ts';
 import { dialReplica } from '../transport/client-dial.ts';
 import { isOperationName } from '../wire/request.ts';
@@ -126,10 +127,12 @@ async function findCluster(
   if (serviceKey === undefined) {
     throw new CoterieError('invalid-input', 'a genesis or a service key is needed', { outcome: 'not-sent' });
   }
-  const deadline = AbortSignal.timeout(deadlineMs);
-  const { signal } = options;
-  const givenUp = signal === undefined ? deadline : AbortSignal.any([deadline, signal]);
-  return readCertifiedCluster(serviceKey, options, givenUp);
+  const deadline = deadlineAfter(deadlineMs, [options.signal]);
+  try {
+    return await readCertifiedCluster(serviceKey, options, deadline.signal);
+  } finally {
+    deadline.end();
+  }
 }
 
 async function headsOf(

@@ -4,6 +4,7 @@
  * Uses a link of its own for each question, so that it works without a session and disturbs none.
  */
 import type { Digest } from '../crypto/hash.ts';
+import { deadlineAfter } from '../platform/deadline.ts';
 import { decodeReplicaToClient, encodeClientToReplica } from '../wire/client-message.ts';
 import type { Value } from '../wire/value.ts';
 import { CoterieError } from './client-error.ts';
@@ -23,8 +24,8 @@ export async function askReplicaStatus(options: {
     throw new CoterieError('invalid-input', sentence, { outcome: 'not-sent' });
   }
   const what = `replica ${replicaIndex} at ${address.host}:${address.port}`;
-  const deadline = AbortSignal.timeout(deadlineMs);
-  const givenUp = signal === undefined ? deadline : AbortSignal.any([deadline, signal]);
+  const deadline = deadlineAfter(deadlineMs, [signal]);
+  const givenUp = deadline.signal;
   const answer = new Answer(what, cluster.serviceId, replicaIndex);
   const onGivenUp = (): void => {
     if (signal?.aborted) answer.fail('aborted', 'given up by the caller', signal.reason);
@@ -52,6 +53,7 @@ export async function askReplicaStatus(options: {
   try {
     return await answer.value;
   } finally {
+    deadline.end();
     givenUp.removeEventListener('abort', onGivenUp);
     close();
   }

@@ -23,7 +23,7 @@ import { readMembership } from './read-membership.ts';
 import { readRequest, readResult } from './read-request.ts';
 import { valueOfBytes } from './read-value.ts';
 import { judged } from './refusal.ts';
-import { membershipDocument, SampleLog, statement } from './testing/documents.ts';
+import { statement } from './testing/documents.ts';
 
 /** What a reader of ours makes of bytes; undefined when it refuses them. */
 function taken<T>(read: () => T): T | undefined {

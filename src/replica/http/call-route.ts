@@ -5,6 +5,7 @@
  * An operation that failed is answered with 422; its certified reply proves the failure as it proves a success.
  */
 import { z } from 'zod';
+import { deadlineAfter } from '../../platform/deadline.ts';
 import { type CertifiedReplyDocument, certifiedReplyDocument } from '../../verify/document.ts';
 import { reasonOf } from '../../wire/genesis.ts';
 import { limits } from '../../wire/limits.ts';
@@ -52,14 +53,21 @@ export async function answerCall(backend: HttpBackend, body: unknown, signal: Ab
 async function callSigned(backend: HttpBackend, body: object, signal: AbortSignal): Promise<Answer> {
   const { request: text, certified, deadlineMs } = parse(signedForm, body);
   const request = Buffer.from(text, 'hex');
-  const submitted = await backend.submit(request, { certified, signal: withDeadline(signal, deadlineMs) });
-  return answerOf(backend, request, submitted);
+  const deadline = deadlineAfter(deadlineMs, [signal]);
+  try {
+    const submitted = await backend.submit(request, { certified, signal: deadline.signal });
+    return answerOf(backend, request, submitted);
+  } finally {
+    deadline.end();
+  }
 }
 
 async function callAnonymous(backend: HttpBackend, body: object, signal: AbortSignal): Promise<Answer> {
   const { operation, input, certified, deadlineMs } = parse(anonymousForm, body);
-  const options = { certified, signal: withDeadline(signal, deadlineMs) };
-  const done = await backend.submitAnonymous(operation, inputOf(input), options);
+  const value = inputOf(input);
+  const deadline = deadlineAfter(deadlineMs, [signal]);
+  const options = { certified, signal: deadline.signal };
+  const done = await backend.submitAnonymous(operation, value, options).finally(() => deadline.end());
   if (done === 'too-many') {
     throw unavailable(
       'overloaded',
@@ -68,10 +76,6 @@ async function callAnonymous(backend: HttpBackend, body: object, signal: AbortSi
     );
   }
   return answerOf(backend, done.request, done.submitted);
-}
-
-function withDeadline(signal: AbortSignal, deadlineMs: number): AbortSignal {
-  return AbortSignal.any([signal, AbortSignal.timeout(deadlineMs)]);
 }
 
 function parse<T>(form: z.ZodType<T>, body: object): T {
