@@ -6,11 +6,13 @@ import { mclCurve } from '../src/crypto/curve-mcl.ts';
 import type { Digest } from '../src/crypto/hash.ts';
 import { plainCurve } from '../src/crypto/testing/plain-curve.ts';
 import type { Reply } from '../src/execution/execution.ts';
-import type { Membership } from '../src/membership/membership.ts';
+import { ThresholdCoin } from '../src/keys/coin-key.ts';
+import { genesisCoin, type Membership } from '../src/membership/membership.ts';
 import { blockPreimage } from '../src/ordering/validity.ts';
 import type { ReplicaEffects } from '../src/replica/effects.ts';
 import type { MachineStatus } from '../src/replica/machine.ts';
 import type { Adversary } from './adversaries/adversary.ts';
+import { coinScheduler } from './adversaries/coin-scheduler.ts';
 import { leaderScheduler } from './adversaries/leader-scheduler.ts';
 import { AgreementChecker } from './checkers/agreement.ts';
 import { CertificationChecker } from './checkers/certification.ts';
@@ -21,7 +23,7 @@ import { Clock } from './clock.ts';
 import { History } from './history.ts';
 import { keyOf, Signatures } from './keys.ts';
 import type { KvAction } from './kv-model.ts';
-import { Network } from './network.ts';
+import { Network, type NetworkAdversary } from './network.ts';
 import type { Prng } from './prng.ts';
 import { adversaryMakers, type Scenario } from './scenarios/scenario.ts';
 import { type ClientBehaviour, SimulatedClient } from './simulated-client.ts';
@@ -48,6 +50,8 @@ export class Cluster {
   readonly #prng: Prng;
   readonly #signatures = new Signatures();
   readonly #curve: PairingCurve;
+  /** The adversary's, who has no share. */
+  #coin: ThresholdCoin | undefined;
   readonly #report: Report;
   /** Clients lose messages too, until the heal. */
   #clientLoss: number;
@@ -94,13 +98,7 @@ export class Cluster {
           if (this.#replicaOf(replica).isUp && this.#replicaOf(peer).isUp) this.#replicaOf(replica).connected(peer);
         },
       },
-      adversary:
-        scenario.networkAdversary === 'none'
-          ? undefined
-          : leaderScheduler({
-              membership: this.membership,
-              lasting: scenario.networkAdversary === 'lasting-leader-scheduler',
-            }),
+      adversary: this.#networkAdversary(),
     });
     scenario.clients.forEach((behaviour, index) => {
       this.addClient(`c${index}`, behaviour);
@@ -162,6 +160,43 @@ export class Cluster {
     this.network.heal(links);
   }
 
+  #networkAdversary(): NetworkAdversary | undefined {
+    const { membership } = this;
+    const { networkAdversary, coin } = this.scenario;
+    switch (networkAdversary) {
+      case 'none':
+        return undefined;
+      case 'coin-scheduler':
+        return coin === 'known'
+          ? coinScheduler({ membership, lasting: true, predict: (period) => this.#knownLeader(period) })
+          : coinScheduler({
+              membership,
+              lasting: true,
+              predict: (period, shares) => this.#openCoin(period, shares),
+              // Before there is a key nothing is secret: then the promise is safety only.
+              isActive: () =>
+                [...this.correct].every((index) => this.#replicaOf(index).machine?.serviceKey !== undefined),
+            });
+      default:
+        return leaderScheduler({ membership, lasting: networkAdversary === 'lasting-leader-scheduler' });
+    }
+  }
+
+  #knownLeader(period: number): number {
+    const { epochGenesis, rule } = this.membership;
+    return genesisCoin(epochGenesis, period, rule.n);
+  }
+
+  /** What anybody can tell who has heard enough shares, and nobody else. */
+  #openCoin(period: number, shares: Parameters<ThresholdCoin['open']>[1]): number | undefined {
+    if (shares.length <= this.membership.rule.f) return undefined;
+    const transcript = this.#replicaOf([...this.correct][0] ?? 0).machine?.transcript;
+    if (transcript === undefined) return undefined;
+    const { membership } = this;
+    this.#coin ??= new ThresholdCoin({ curve: this.#curve, membership, transcript, keyShare: () => undefined });
+    return this.#coin.open(period, shares).leader;
+  }
+
   #adversary(index: number, place: number): Adversary {
     const name = this.scenario.adversaries[place];
     if (name === undefined) throw new RangeError('an adversary for each faulty replica');
@@ -183,6 +218,7 @@ export class Cluster {
       membership: this.membership,
       signatures: this.#signatures,
       curve: this.#curve,
+      hasSecrets: this.scenario.coin === 'threshold',
       disk: new SimulatedDisk({ world: this.#world, prng: prng.fork(), conditions: disk }),
       clock: new Clock({
         offsetMs: prng.between(-clockErrorMsMax, clockErrorMsMax),

@@ -40,6 +40,9 @@ function inFrontOf(machine: Machine): Machine {
     get serviceKey() {
       return machine.serviceKey;
     },
+    get transcript() {
+      return machine.transcript;
+    },
     restore: (blocks) => machine.restore(blocks),
     step: (inputs, nowMs, clockMs) => machine.step(inputs, nowMs, clockMs),
   };

@@ -158,6 +158,7 @@ function behind(cluster: Cluster): readonly number[] {
 
 /** Correct replicas that have results no certified head covers: an idle cluster ends with none. */
 function uncertified(cluster: Cluster): readonly number[] {
+  if (cluster.scenario.coin === 'known') return [];
   return [...cluster.correct].filter((index) => {
     const machine = cluster.replicas[index]?.machine;
     if (machine?.certifiedHead === undefined || !machine.status.certification.isMembershipCertified) return true;

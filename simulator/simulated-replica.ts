@@ -9,6 +9,7 @@ import type { Digest } from '../src/crypto/hash.ts';
 import type { Reply } from '../src/execution/execution.ts';
 import type { AnyService } from '../src/execution/service-definition.ts';
 import type { KeySecrets } from '../src/keys/key-generation.ts';
+import type { Transcript } from '../src/keys/transcript.ts';
 import type { Membership } from '../src/membership/membership.ts';
 import { blockPreimage, type SignatureCheck } from '../src/ordering/validity.ts';
 import { carryOut, type Ports } from '../src/replica/carry-out.ts';
@@ -34,6 +35,7 @@ export interface Machine {
   readonly certifiedHead: CertifiedHead | undefined;
   /** 192 hex characters; undefined while it is being generated. */
   readonly serviceKey: string | undefined;
+  readonly transcript: Transcript | undefined;
   restore(blocks: readonly Uint8Array[]): void;
   step(inputs: readonly ReplicaInput[], nowMs: number, clockMs: number): ReplicaEffects;
 }
@@ -84,6 +86,7 @@ export class SimulatedReplica {
   readonly #membership: Membership;
   readonly #signatures: Signatures;
   readonly #curve: PairingCurve;
+  readonly #hasSecrets: boolean;
   readonly #makeMachine: (options: MachineOptions) => Machine;
 
   #machine: Machine | undefined;
@@ -107,6 +110,8 @@ export class SimulatedReplica {
     readonly membership: Membership;
     readonly signatures: Signatures;
     readonly curve: PairingCurve;
+    /** False: it takes no part in key generation. */
+    readonly hasSecrets: boolean;
     readonly disk: SimulatedDisk;
     readonly clock: Clock;
     readonly ports: ReplicaPorts;
@@ -123,6 +128,7 @@ export class SimulatedReplica {
     this.#membership = options.membership;
     this.#signatures = options.signatures;
     this.#curve = options.curve;
+    this.#hasSecrets = options.hasSecrets;
     this.#makeMachine = options.makeMachine;
   }
 
@@ -222,7 +228,7 @@ export class SimulatedReplica {
       check: this.#signatures.check,
       observer: this.#isLogLost,
       curve: this.#curve,
-      keySecrets: simulatedSecrets(this.index),
+      keySecrets: this.#hasSecrets ? simulatedSecrets(this.index) : undefined,
       sealedShare: this.disk.sealedShare,
       service: kv,
       names: { name: 'simulation', service: kv.name },

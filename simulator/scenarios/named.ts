@@ -76,6 +76,17 @@ const fixed: readonly Scenario[] = [
   { ...calm, name: 'leader-scheduler', networkAdversary: 'leader-scheduler' },
   { ...calm, name: 'lasting-leader-scheduler', networkAdversary: 'lasting-leader-scheduler' },
   { ...calm, name: 'lasting-leader-scheduler-7', size: seven, networkAdversary: 'lasting-leader-scheduler' },
+  { ...calm, name: 'coin-scheduler-7', size: seven, networkAdversary: 'coin-scheduler' },
+  // What the coin is for: the same adversary and a known order of leaders, which is expected to stall.
+  {
+    ...calm,
+    name: 'known-leaders-7',
+    size: seven,
+    networkAdversary: 'coin-scheduler',
+    coin: 'known',
+    progressMsMax: 5_000,
+  },
+  { ...calm, name: 'known-leaders-alone-7', size: seven, coin: 'known' },
   against7('equivocator', 'withholder'),
   against7('bogus-citer', 'future-flooder'),
   against7('equivocator', 'equivocator'),
@@ -90,6 +101,9 @@ const fixed: readonly Scenario[] = [
 ];
 
 export const scenarioNames: readonly string[] = ['mixed', ...fixed.map(({ name }) => name)];
+
+/** Those that show what happens without a defence: they stall, and a run that does not is the surprise. */
+export const expectedToStall: readonly string[] = ['known-leaders-7'];
 
 /** The scenario of this name; only `mixed` draws. Undefined when there is none. */
 export function scenarioNamed(name: string, prng: Prng): Scenario | undefined {

@@ -59,8 +59,10 @@ export interface Scenario {
   readonly curve: 'plain' | 'mcl';
   /** One entry for each faulty replica, at most f; which replicas they are, the seed says. */
   readonly adversaries: readonly AdversaryName[];
-  /** `lasting`: it goes on after the heal, and progress is demanded under it. */
-  readonly networkAdversary: 'none' | 'leader-scheduler' | 'lasting-leader-scheduler';
+  /** `lasting`: it goes on after the heal, and progress is demanded under it. The coin scheduler always lasts. */
+  readonly networkAdversary: 'none' | 'leader-scheduler' | 'lasting-leader-scheduler' | 'coin-scheduler';
+  /** `known`: there is no service key, and so the fallback leaders are known in advance, to the adversary as well. */
+  readonly coin: 'threshold' | 'known';
   /** Length of the phase with faults. */
   readonly safetyMs: number;
   /** Virtual time that progress may take after it. */
@@ -108,6 +110,7 @@ export const calm: Scenario = {
   curve: 'plain',
   adversaries: [],
   networkAdversary: 'none',
+  coin: 'threshold',
   safetyMs: 1_500,
   progressMsMax: 60_000,
   links: calmLinks,
