@@ -170,6 +170,10 @@ export const limits = {
 
   /** Body of an HTTP request: the largest request in hex, and what is around it. Larger: 413. */
   httpBodySizeBytesMax: 2 * MiB + 64 * KiB,
+  /** Bytes held for the bodies of HTTP requests that are not answered yet. Beyond: the connection with most is closed. */
+  httpBodiesSizeBytesMax: 64 * MiB,
+  /** A body above this is parsed in a turn of the event loop of its own, so that links are served between two. */
+  httpBodyTurnSizeBytes: 64 * KiB,
   /** Connections to the HTTP port. More: closed at once. */
   httpConnectionsMax: 1_024,
   /** Calls by HTTP that are open at once. More: 503. */

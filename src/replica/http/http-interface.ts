@@ -13,6 +13,7 @@ import { transportErrorFrom } from '../../transport/transport-error.ts';
 import { certifiedHeadDocument, certifiedMembershipDocument } from '../../verify/document.ts';
 import { limits } from '../../wire/limits.ts';
 import type { HttpBackend } from './backend.ts';
+import { Bodies } from './bodies.ts';
 import { answerCall } from './call-route.ts';
 import { makeRegistry } from './metrics.ts';
 import { openApi } from './openapi.ts';
@@ -31,24 +32,26 @@ export class HttpInterface {
   readonly #options: HttpInterfaceOptions;
   readonly #server: FastifyInstance;
   readonly #registry: Registry;
-  readonly #stopped = new AbortController();
-  #openCalls = 0;
+  readonly #bodies: Bodies;
+  /** Of the calls that are open. */
+  readonly #callers = new Set<AbortController>();
 
   constructor(options: HttpInterfaceOptions) {
     this.#options = options;
     this.#registry = makeRegistry(options.backend);
+    this.#bodies = new Bodies(() => options.onCounted('http-bodies-shed'));
     this.#server = fastify({
       logger: false,
-      bodyLimit: limits.httpBodySizeBytesMax,
       requestTimeout: limits.httpPatienceMs,
       keepAliveTimeout: limits.httpPatienceMs,
       forceCloseConnections: true,
       return503OnClosing: true,
-      onProtoPoisoning: 'error',
-      onConstructorPoisoning: 'error',
+      // By itself Node looks every 30 s for requests that take too long.
+      http: { connectionsCheckingInterval: limits.linkTickMs },
     });
     this.#server.server.maxConnections = limits.httpConnectionsMax;
     this.#server.server.headersTimeout = limits.httpPatienceMs;
+    this.#takeBodies();
     this.#server.setErrorHandler((error: FastifyError, _request, reply) => this.#fail(error, reply));
     this.#server.setNotFoundHandler((request, reply) => {
       const hint = 'The routes are in /v1/openapi.json.';
@@ -85,8 +88,20 @@ export class HttpInterface {
   }
 
   async close(): Promise<void> {
-    this.#stopped.abort();
+    for (const caller of this.#callers) caller.abort();
     await this.#server.close();
+  }
+
+  #takeBodies(): void {
+    const parse = this.#server.getDefaultJsonParser('error', 'error');
+    this.#server.removeAllContentTypeParsers();
+    this.#server.addContentTypeParser('application/json', (request, _payload, done) => {
+      this.#bodies.read(request.raw).then((text) => parse(request, text, done), done);
+    });
+    this.#server.addHook('onRequest', (request, reply, done) => {
+      reply.raw.once('close', () => this.#bodies.release(request.raw));
+      done();
+    });
   }
 
   #routes(): void {
@@ -122,23 +137,21 @@ export class HttpInterface {
 
   async #call(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const { backend, onCounted } = this.#options;
-    if (this.#openCalls >= limits.httpCallsMax) {
+    if (this.#callers.size >= limits.httpCallsMax) {
       throw unavailable('overloaded', 'too many calls are open at this replica', 'Try another replica, or later.');
     }
-    this.#openCalls += 1;
     const gone = new AbortController();
+    this.#callers.add(gone);
     // The caller hung up: nobody waits for the answer.
-    const onClose = (): void => {
+    reply.raw.once('close', () => {
       if (!reply.raw.writableFinished) gone.abort();
-    };
-    reply.raw.once('close', onClose);
+    });
     try {
-      const signal = AbortSignal.any([gone.signal, this.#stopped.signal]);
-      const { status, body } = await answerCall(backend, request.body, signal);
+      const { status, body } = await answerCall(backend, request.body, gone.signal);
       onCounted('http-call');
       return reply.code(status).send(body);
     } finally {
-      this.#openCalls -= 1;
+      this.#callers.delete(gone);
     }
   }
 

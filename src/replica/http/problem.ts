@@ -20,8 +20,11 @@ export class HttpProblem extends Error {
   }
 }
 
+/** Says of the caller's own words only so many again. */
+const messageLengthMax = 300;
+
 export function badRequest(message: string, hint: string): HttpProblem {
-  return new HttpProblem({ status: 400, code: 'bad-request', message, hint });
+  return new HttpProblem({ status: 400, code: 'bad-request', message: message.slice(0, messageLengthMax), hint });
 }
 
 export function unavailable(code: string, message: string, hint: string): HttpProblem {
