@@ -128,6 +128,14 @@ export class KeyGeneration {
     return this.#transcript;
   }
 
+  /**
+   * Do so many replicas hold their key shares that the f + 1 shares for a signature are always to be had? From a later commit
+   * on than the transcript when faulty dealers have kept evaluations from correct holders; the same on all replicas.
+   */
+  get isWidelyHeld(): boolean {
+    return this.#qualification.isWidelyHeld;
+  }
+
   /** The encoded dealings that the transcript names, in its order: what an auditor checks it with. */
   get qualifiedDealings(): readonly Uint8Array[] {
     if (this.#transcript === undefined) return [];
@@ -194,7 +202,8 @@ export class KeyGeneration {
       if (containsReplica(dealing.complainedBy, this.#self)) return undefined;
       return this.#once(`complaint ${dealer}`, () => this.#makeComplaint(dealing, secrets));
     }
-    if (status !== 'open' || containsReplica(dealing.confirmedBy, this.#self)) return undefined;
+    const isOfUse = status === 'open' || !this.#qualification.isWidelyHeld;
+    if (!isOfUse || containsReplica(dealing.confirmedBy, this.#self)) return undefined;
     return this.#once(`response ${dealer}`, () => responseDuty(dealing));
   }
 

@@ -92,6 +92,17 @@ export class Qualification {
     return this.#qualified.length === this.threshold;
   }
 
+  /** A quorum holds the evaluations of all of them, so f + 1 correct replicas have their key shares, whoever else lies. */
+  get isWidelyHeld(): boolean {
+    if (!this.isSettled) return false;
+    let holders = this.#options.holderKeys.reduce((all, _, holder) => withReplica(all, holder), emptySet);
+    for (const { confirmedBy, openings } of this.#qualified) {
+      // Once it is opened everybody has it.
+      if (openings.length < this.threshold) holders &= confirmedBy;
+    }
+    return this.#options.membership.rule.isQuorum(holders);
+  }
+
   hasDealt(dealer: number): boolean {
     return this.#firstDealings.has(dealer);
   }
@@ -162,9 +173,10 @@ export class Qualification {
   }
 
   #takeResponse(holder: number, dealing: Changing<DealingState>): boolean {
-    if (this.isSettled || dealing.status !== 'open' || containsReplica(dealing.confirmedBy, holder)) return false;
+    const isOfUse = dealing.status === 'qualified' ? !this.isWidelyHeld : dealing.status === 'open' && !this.isSettled;
+    if (!isOfUse || containsReplica(dealing.confirmedBy, holder)) return false;
     dealing.confirmedBy = withReplica(dealing.confirmedBy, holder);
-    if (this.#options.membership.rule.isQuorum(dealing.confirmedBy)) {
+    if (dealing.status === 'open' && this.#options.membership.rule.isQuorum(dealing.confirmedBy)) {
       dealing.status = 'qualified';
       this.#qualified.push(dealing);
     }

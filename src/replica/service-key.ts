@@ -72,7 +72,11 @@ export class ServiceKey {
 
   committed(commit: Commit): void {
     this.#generation.committed(commit);
-    if (this.transcript !== undefined && this.#share === undefined) this.#findShare(this.transcript);
+    const { transcript } = this;
+    if (transcript === undefined) return;
+    if (this.#share === undefined) this.#findShare(transcript);
+    // Not with the transcript already: commits may need the coin, and who waits for openings needs commits.
+    if (this.#coin === undefined && this.#generation.isWidelyHeld) this.#coin = this.#coinOf(transcript);
   }
 
   /** Signs nothing any more: this replica has diverged. */
@@ -91,13 +95,16 @@ export class ServiceKey {
     return this.#generation.takeEvidence();
   }
 
-  #findShare(transcript: Transcript): void {
-    this.#coin ??= new ThresholdCoin({
+  #coinOf(transcript: Transcript): ThresholdCoin {
+    return new ThresholdCoin({
       curve: this.#curve,
       membership: this.#membership,
       transcript,
       keyShare: () => this.share,
     });
+  }
+
+  #findShare(transcript: Transcript): void {
     if (this.#observer) return;
     const sealed = this.#sealedShare;
     if (sealed !== undefined && this.#fits(sealed, transcript)) {
