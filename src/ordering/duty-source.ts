@@ -2,7 +2,7 @@
  * Duty source: what the ordering asks of those who act on what it orders: what this replica owes, and the coin.
  *
  * Implemented outside (`replica/duties.ts`), pure like the ordering itself. Each commit is given to it the moment it is
- * decided, before the next one is: from the commit with which key generation ends, decisions use the coin of the key
+ * decided, before the next one is: from the commit with which enough replicas hold key shares, decisions use its coin
  * (docs/protocol/ordering.md §7).
  */
 import type { Duty } from '../wire/block.ts';
@@ -15,7 +15,7 @@ export interface DutySource {
   readonly owed: readonly Duty[];
   /** Something agreed is open that needs further commits, such as results that no due head covers: work (§3.1). */
   readonly hasWork: boolean;
-  /** Defined from the commit on with which the epoch has a service key; then always the same. */
+  /** Defined from the commit on with which f + 1 correct replicas are sure to hold key shares; then always the same. */
   readonly coin: Coin | undefined;
 }
 
