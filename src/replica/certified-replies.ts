@@ -4,6 +4,8 @@
  * In: wishes of clients, executions, the newest certified head. Out: certified replies for the links that want them. Pure;
  * owns the wishes, bounded, and how far each link's chain of heads has got: the first head on a link goes on from the size
  * its client named, each later one from the one before on that link (docs/protocol/certification.md).
+ * Safety: a wish may never come true, as a reply too many is dropped (`execution/reply-batch.ts`). So when there are too many
+ * the oldest goes, and is told so: whoever hoards wishes loses those, and keeps nobody else from having one.
  */
 import type { Digest } from '../crypto/hash.ts';
 import type { Reply } from '../execution/execution.ts';
@@ -24,6 +26,12 @@ export interface Prover {
   consistencyPath(from: number, to: number): readonly Digest[] | undefined;
 }
 
+/** A wish that had to make room. */
+export interface DroppedWish {
+  readonly link: number;
+  readonly requestDigest: Digest;
+}
+
 interface Waiting {
   readonly reply: Reply & { readonly leafIndex: number };
   readonly links: ReadonlySet<number>;
@@ -31,24 +39,20 @@ interface Waiting {
 
 export class CertifiedReplies {
   readonly #prover: Prover;
-  /** Links that want a proof of a request not executed yet, by its digest. */
+  /** Links that want a proof of a request not executed yet, by its digest; the oldest first. */
   readonly #wishes = new Map<Digest, Set<number>>();
+  /** The same by link. */
+  readonly #wishesOf = new Map<number, Set<Digest>>();
   /** Executed, and not covered by a certified head yet; in the order of the log but for what was executed before. */
   #waiting: Waiting[] = [];
   #waitingSizeBytes = 0;
   #wishCount = 0;
+  #dropped: DroppedWish[] = [];
   /** Size of the last head on a link, or the one its client named. */
   readonly #chains = new Map<number, number>();
 
   constructor(prover: Prover) {
     this.#prover = prover;
-  }
-
-  /** Is there room for another wish? */
-  get hasRoom(): boolean {
-    const { certifiedWishesMax, certifiedWaitingSizeBytesMax } = limits;
-    const count = this.#wishCount + this.#waiting.length;
-    return count < certifiedWishesMax && this.#waitingSizeBytes < certifiedWaitingSizeBytesMax;
   }
 
   /** The smallest log that a head must cover for somebody to get an answer; undefined when nobody waits. */
@@ -66,30 +70,48 @@ export class CertifiedReplies {
     const links = this.#wishes.get(requestDigest) ?? new Set();
     if (links.has(link)) return;
     this.#wishes.set(requestDigest, links.add(link));
+    this.#wishesOf.set(link, (this.#wishesOf.get(link) ?? new Set()).add(requestDigest));
     this.#wishCount += 1;
+    if (this.#wishCount <= limits.certifiedWishesMax) return;
+    for (const oldest of this.#wishes.keys()) {
+      for (const each of this.#takeWish(oldest)) this.#dropped.push({ link: each, requestDigest: oldest });
+      return;
+    }
   }
 
   /** A request was executed, or asked for again: whoever wants a proof of it waits for a head from now on. */
   executed(reply: Reply): void {
-    const links = this.#wishes.get(reply.requestDigest);
-    if (links === undefined) return;
-    this.#wishes.delete(reply.requestDigest);
-    this.#wishCount -= links.size;
+    const links = this.#takeWish(reply.requestDigest);
     const { leafIndex } = reply;
     // Refused, not executed: there is nothing to prove, and the quick replies say so.
     if (leafIndex === undefined || links.size === 0) return;
     this.#waiting.push({ reply: { ...reply, leafIndex }, links });
-    this.#waitingSizeBytes += reply.result.length;
+    this.#waitingSizeBytes += costOf(reply);
+    while (this.#waitingSizeBytes > limits.certifiedWaitingSizeBytesMax) {
+      const oldest = this.#waiting.shift();
+      if (oldest === undefined) return;
+      this.#waitingSizeBytes -= costOf(oldest.reply);
+      const { requestDigest } = oldest.reply;
+      for (const link of oldest.links) this.#dropped.push({ link, requestDigest });
+    }
+  }
+
+  /** The wishes that had to make room since this was last asked. */
+  takeDropped(): readonly DroppedWish[] {
+    const dropped = this.#dropped;
+    this.#dropped = [];
+    return dropped;
   }
 
   /** A link is gone. */
   forget(link: number): void {
     this.#chains.delete(link);
-    for (const [digest, links] of this.#wishes) {
-      if (!links.delete(link)) continue;
-      this.#wishCount -= 1;
-      if (links.size === 0) this.#wishes.delete(digest);
+    for (const digest of this.#wishesOf.get(link) ?? []) {
+      const links = this.#wishes.get(digest);
+      if (links?.delete(link)) this.#wishCount -= 1;
+      if (links?.size === 0) this.#wishes.delete(digest);
     }
+    this.#wishesOf.delete(link);
     // What waits is dropped when its turn comes: there is no such link then.
   }
 
@@ -102,7 +124,7 @@ export class CertifiedReplies {
     this.#waiting = this.#waiting.filter(({ reply }) => reply.leafIndex >= logSize);
     const answers: CertifiedAnswer[] = [];
     for (const { reply, links } of covered) {
-      this.#waitingSizeBytes -= reply.result.length;
+      this.#waitingSizeBytes -= costOf(reply);
       const { requestDigest, number, commitIndex, result, leafIndex } = reply;
       const inclusionPath = this.#prover.inclusionPath(leafIndex, logSize);
       if (inclusionPath === undefined) throw new Error(`invariant: leaf ${leafIndex} is not in a log of ${logSize}`);
@@ -125,6 +147,20 @@ export class CertifiedReplies {
     return { link, message: { kind: 'head', ...this.#chained(link, newest) } };
   }
 
+  /** Who wants a proof of this; nobody from now on. */
+  #takeWish(requestDigest: Digest): ReadonlySet<number> {
+    const links = this.#wishes.get(requestDigest);
+    if (links === undefined) return new Set();
+    this.#wishes.delete(requestDigest);
+    this.#wishCount -= links.size;
+    for (const link of links) {
+      const wishes = this.#wishesOf.get(link);
+      wishes?.delete(requestDigest);
+      if (wishes?.size === 0) this.#wishesOf.delete(link);
+    }
+    return links;
+  }
+
   #begin(link: number, heldLogSize: number): void {
     if (!this.#chains.has(link)) this.#chains.set(link, heldLogSize);
   }
@@ -144,4 +180,8 @@ export class CertifiedReplies {
     this.#chains.set(link, logSize);
     return { certifiedHead: newest, consistentWith: path === undefined ? 0 : held, consistencyPath: path ?? [] };
   }
+}
+
+function costOf({ result }: Reply): number {
+  return result.length + limits.sessionResultOverheadSizeBytes;
 }

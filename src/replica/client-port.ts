@@ -28,6 +28,8 @@ interface Attached {
   readonly challenge: Uint8Array;
   /** Client key and session nonce; undefined until the client has attached. */
   session: string | undefined;
+  /** It will be told the status in the next turn of the event loop. */
+  isStatusDue: boolean;
 }
 
 /** Stands in for the digest of a request that has none because it is malformed. */
@@ -65,7 +67,7 @@ export class ClientPort {
   /** A client has connected: tell it who we are and what to sign. */
   add(link: ClientLink): void {
     const challenge = this.#randomBytes(challengeSizeBytes);
-    const attached: Attached = { link, challenge, session: undefined };
+    const attached: Attached = { link, challenge, session: undefined, isStatusDue: false };
     this.#links.set(link.id, attached);
     link.onFrame = (frame) => this.#take(attached, frame);
     link.onClose = () => this.#remove(attached);
@@ -117,7 +119,7 @@ export class ClientPort {
         this.#attach(attached, message);
         return;
       case 'status':
-        attached.link.send(encodeReplicaToClient({ kind: 'status', status: this.#status() }));
+        this.#planStatus(attached);
         return;
       case 'ask-head':
         this.#onInput({ kind: 'client-asks-head', link: attached.link.id, logSize: message.logSize });
@@ -136,6 +138,16 @@ export class ClientPort {
           reason: 'attach the link to a session first',
         });
     }
+  }
+
+  /** Asking takes five bytes, and answering a hundred times as long: who asks often in one turn is answered once. */
+  #planStatus(attached: Attached): void {
+    if (attached.isStatusDue) return;
+    attached.isStatusDue = true;
+    setImmediate(() => {
+      attached.isStatusDue = false;
+      if (attached.link.open) attached.link.send(encodeReplicaToClient({ kind: 'status', status: this.#status() }));
+    });
   }
 
   #attach(attached: Attached, message: ClientToReplica & { kind: 'attach' }): void {

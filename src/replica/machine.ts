@@ -263,8 +263,6 @@ export class ReplicaMachine {
     };
     if (!this.#hasKey) return refuse('the service key is still being generated; ask for a quick reply, or later');
     if (this.divergence !== undefined) return refuse('this replica has diverged; ask another one');
-    if (!this.#certifiedReplies.hasRoom)
-      return refuse('too many certified replies are waited for here; ask another one');
     this.#certifiedReplies.want(link, requestDigest, heldLogSize);
     return true;
   }
@@ -327,6 +325,10 @@ export class ReplicaMachine {
     const effects = this.#certification.step(inputs, nowMs);
     if (this.divergence !== undefined) this.#key.stop();
     this.#certified.push(...this.#certifiedReplies.take(this.certifiedHead));
+    for (const dropped of this.#certifiedReplies.takeDropped()) {
+      const reason = 'too many certified replies are waited for here; ask another one';
+      this.#refusals.push({ ...dropped, code: 'not-certifying', reason });
+    }
     return effects;
   }
 

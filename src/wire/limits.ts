@@ -163,9 +163,9 @@ export const limits = {
   /** Time for which no share or certificate of a replica is looked at after one that is not valid, which costs pairings. */
   faultySharesRestMs: 60_000,
 
-  /** Requests of which a proof is waited for at one replica. More: refused with `not-certifying`. */
+  /** Requests to be executed of which a proof is wanted at one replica. More: the oldest gets `not-certifying`. */
   certifiedWishesMax: 16_384,
-  /** Bytes of results that wait there for a certified head. More: as above. */
+  /** Bytes of results that wait there for a certified head. Beyond: as above. */
   certifiedWaitingSizeBytesMax: 64 * MiB,
 
   /** Body of an HTTP request: the largest request in hex, and what is around it. Larger: 413. */

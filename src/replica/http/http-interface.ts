@@ -146,6 +146,8 @@ export class HttpInterface {
     reply.raw.once('close', () => {
       if (!reply.raw.writableFinished) gone.abort();
     });
+    // It may have done so while its body waited for its turn.
+    if (reply.raw.destroyed) gone.abort();
     try {
       const { status, body } = await answerCall(backend, request.body, gone.signal);
       onCounted('http-call');
