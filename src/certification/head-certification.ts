@@ -47,6 +47,8 @@ export class HeadCertification {
   #wantedLogSize: number | undefined;
   /** Since when some head has shares enough. */
   #enoughSinceMs: number | undefined;
+  /** No head is certified by a pairing before, for somebody who waits. */
+  #pairingsRestUntilMs = Number.NEGATIVE_INFINITY;
   /** No certificate of a head of ours is looked at before. */
   #certificatesRestUntilMs = Number.NEGATIVE_INFINITY;
 
@@ -196,8 +198,13 @@ export class HeadCertification {
       const ofSelf = own === undefined || suspects.isExcluded(self) ? [] : [{ holder: self, share: own }];
       const { signature, culprits } = signing.combine(due.message, [...ofSelf, ...ofOthers]);
       this.#exclude(culprits, digest, nowMs);
-      if (signature !== undefined) this.#adopt(due, signature, nowMs);
-      else if (culprits.length === 0) throw new Error('invariant: enough shares make no signature, and none is wrong');
+      if (signature !== undefined) {
+        if (this.#countOf(due) < this.#countWithoutPairing) {
+          this.#pairingsRestUntilMs = nowMs + limits.certifyPairingRestMs;
+        }
+        this.#adopt(due, signature, nowMs);
+      } else if (culprits.length === 0)
+        throw new Error('invariant: enough shares make no signature, and none is wrong');
     }
   }
 
@@ -215,11 +222,11 @@ export class HeadCertification {
       due.enoughAtMs ??= nowMs;
       newest ??= due;
       if (wanted !== undefined && due.head.logSize >= wanted) {
-        const ripeAtMs = due.enoughAtMs + limits.certifyPairingAfterMs;
+        const ripeAtMs = Math.max(due.enoughAtMs + limits.certifyPairingAfterMs, this.#pairingsRestUntilMs);
         if (nowMs >= ripeAtMs) ripe ??= due;
         else wakeAtMs = Math.min(wakeAtMs, ripeAtMs);
       }
-      if (count < 2 * threshold - 1) continue;
+      if (count < this.#countWithoutPairing) continue;
       free = due;
       break;
     }
@@ -231,6 +238,11 @@ export class HeadCertification {
     if (nowMs >= lazyUntilMs) return free ?? newest;
     outbox.wakeAt(Math.min(wakeAtMs, lazyUntilMs));
     return undefined;
+  }
+
+  /** With so many shares of a head the combination is right without a look at the key. */
+  get #countWithoutPairing(): number {
+    return 2 * this.#parts.threshold - 1;
   }
 
   #countOf({ head, digest, share }: DueHead): number {

@@ -153,6 +153,8 @@ export const limits = {
   certifyLazyMs: 100,
   /** Wait for the shares with which no pairing is needed, while somebody waits and there are enough for one. */
   certifyPairingAfterMs: 5,
+  /** Time between two such pairings: where most shares are far away, each head would take one, of 4 ms. */
+  certifyPairingRestMs: 25,
   /** Wait before a share is said again while its statement is not certified; doubled each time, up to the second number. */
   shareRetryDelayMsMin: 500,
   shareRetryDelayMsMax: 5_000,
