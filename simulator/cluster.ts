@@ -4,7 +4,6 @@
 import type { PairingCurve } from '../src/crypto/curve.ts';
 import { mclCurve } from '../src/crypto/curve-mcl.ts';
 import type { Digest } from '../src/crypto/hash.ts';
-import { plainCurve } from '../src/crypto/testing/plain-curve.ts';
 import type { Reply } from '../src/execution/execution.ts';
 import { ThresholdCoin } from '../src/keys/coin-key.ts';
 import { genesisCoin, type Membership } from '../src/membership/membership.ts';
@@ -24,6 +23,7 @@ import { History } from './history.ts';
 import { keyOf, Signatures } from './keys.ts';
 import type { KvAction } from './kv-model.ts';
 import { Network, type NetworkAdversary } from './network.ts';
+import { plainCurve } from './plain-curve.ts';
 import type { Prng } from './prng.ts';
 import { adversaryMakers, type Scenario } from './scenarios/scenario.ts';
 import { type ClientBehaviour, SimulatedClient } from './simulated-client.ts';

@@ -15,6 +15,9 @@ import { type Machine, type MachineOptions, productionMachine } from './simulate
 const restless: Scenario = { ...calm, name: 'restless', faults: { ...noFaults, crash: 8 }, safetyMs: 3_000 };
 const rough: Scenario = { ...restless, links: { ...calmLinks, delayMsMax: 20, overtake: 0.5, loss: 0.05 } };
 
+/** Crashes meet blocks that are on the wire and not on the disk. */
+const slowDisk: Scenario = { ...rough, disk: { syncMsMin: 2, syncMsMax: 20 }, faults: { ...noFaults, crash: 12 } };
+
 /** The first run that does not agree, among a few seeds: a mistake need not show in every run. */
 async function caught(
   makeMachine: (options: MachineOptions) => Machine,
@@ -78,7 +81,7 @@ describe('mistakes with what must survive', () => {
         late = effects.persist;
         return { ...effects, persist };
       });
-    }, rough);
+    }, slowDisk);
     expect(result.verdict, describeResult(result)).toBe('diverged');
     expect(checkersOf(result)).toContain('evidence');
   });

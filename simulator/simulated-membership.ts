@@ -6,11 +6,11 @@
  */
 import type { PairingCurve } from '../src/crypto/curve.ts';
 import { sha256Of } from '../src/crypto/hash.ts';
-import { plainCurve } from '../src/crypto/testing/plain-curve.ts';
 import { type Membership, type OrderingParameters, quorumRule } from '../src/membership/membership.ts';
 import { encryptionKeyFor } from '../src/storage/encryption-key.ts';
 import { simulationStartMs } from './clock.ts';
 import { keyOf } from './keys.ts';
+import { plainCurve } from './plain-curve.ts';
 
 export interface ClusterSize {
   readonly n: number;

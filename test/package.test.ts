@@ -123,7 +123,7 @@ describe('the tarball', () => {
     const entries = Object.keys(manifest.exports).map((entry) => entry.replace('.', 'coterie'));
     for (const path of shipped().filter((name) => /^dist\/.*\.(js|d\.ts)$/.test(name))) {
       const code = readFileSync(join(installed, path), 'utf8').replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, '');
-      for (const [, target = ''] of code.matchAll(/\b(?:from|import|import\()\s*['"]([^'"\n]+)['"]/g)) {
+      for (const [, target = ''] of code.matchAll(/\b(?:from\s|import\s|import\()\s*['"]([^'"\n]+)['"]/g)) {
         const name = /^(?:@[^/]+\/)?[^/]+/.exec(target)?.[0] ?? '';
         const isThere = target.startsWith('.')
           ? existsSync(join(installed, dirname(path), target.replace(/\.ts$/, '.d.ts')))

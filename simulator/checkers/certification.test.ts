@@ -4,10 +4,10 @@
 import { describe, expect, it } from 'vitest';
 import { blsPublicKey, blsSign } from '../../src/crypto/bls.ts';
 import { digestBytes, sha256 } from '../../src/crypto/hash.ts';
-import { plainCurve } from '../../src/crypto/testing/plain-curve.ts';
 import type { CertifiedHead } from '../../src/wire/client-message.ts';
 import { domains } from '../../src/wire/domain.ts';
 import { encodeHead, type Head } from '../../src/wire/head.ts';
+import { plainCurve } from '../plain-curve.ts';
 import { CertificationChecker } from './certification.ts';
 import type { Violation } from './violation.ts';
 

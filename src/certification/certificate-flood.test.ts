@@ -1,7 +1,7 @@
 /** A faulty replica that combines each head first and sends valid certificates cannot make each head cost a pairing. */
 import { expect, it } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import type { PairingCurve } from '../crypto/curve.ts';
-import { plainCurve } from '../crypto/testing/plain-curve.ts';
 import { limits } from '../wire/limits.ts';
 import { CertificationCluster, headOf } from './testing/certification-cluster.ts';
 

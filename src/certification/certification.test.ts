@@ -1,6 +1,6 @@
 /** Certification, step by step: one replica of four, whose others are spoken for by the test. */
 import { describe, expect, it } from 'vitest';
-import { plainCurve } from '../crypto/testing/plain-curve.ts';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import type { Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
 import { Certification } from './certification.ts';

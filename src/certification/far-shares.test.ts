@@ -1,7 +1,7 @@
 /** Where f + 1 shares come soon and the others late, somebody who always waits does not make each head cost a pairing. */
 import { describe, expect, it } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import type { PairingCurve } from '../crypto/curve.ts';
-import { plainCurve } from '../crypto/testing/plain-curve.ts';
 import { limits } from '../wire/limits.ts';
 import { CertificationCluster } from './testing/certification-cluster.ts';
 

@@ -1,8 +1,8 @@
 /** What certification costs: pairings, counted on a curve that counts; and that it runs on the real one. */
 import { describe, expect, it } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import type { PairingCurve } from '../crypto/curve.ts';
 import { mclCurve } from '../crypto/curve-mcl.ts';
-import { plainCurve } from '../crypto/testing/plain-curve.ts';
 import { CertificationCluster, headOf } from './testing/certification-cluster.ts';
 
 function counting(curve: PairingCurve): { readonly curve: PairingCurve; readonly count: () => number } {

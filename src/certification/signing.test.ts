@@ -1,8 +1,8 @@
 /** Combining: as few shares are decoded as will do, whoever lies. */
 import { describe, expect, it } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import type { G1Point, PairingCurve } from '../crypto/curve.ts';
 import { sha256 } from '../crypto/hash.ts';
-import { plainCurve } from '../crypto/testing/plain-curve.ts';
 import { encodeHead } from '../wire/head.ts';
 import { type EncodedShare, Signing } from './signing.ts';
 import { statementMessage } from './statement.ts';

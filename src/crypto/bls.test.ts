@@ -2,11 +2,11 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import { blsPublicKey, blsSign, blsVerify } from './bls.ts';
 import type { G1Point, G2Point } from './curve.ts';
 import { mclCurve, mclHashToG1 } from './curve-mcl.ts';
 import { nobleCurve, nobleHashToG1 } from './curve-noble.ts';
-import { plainCurve } from './testing/plain-curve.ts';
 
 interface HashVectors {
   readonly tag: string;

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import {
   type Complaint,
   complain,
@@ -15,7 +16,6 @@ import { commitTo } from './feldman.ts';
 import { sha256 } from './hash.ts';
 import { interpolateAt } from './polynomial.ts';
 import { encodeScalar, invert } from './scalar.ts';
-import { plainCurve } from './testing/plain-curve.ts';
 import { dealAsChosen, seedOf, sharingGroup, withOneBitChanged } from './testing/sharing-group.ts';
 import { deal, encryptionKeyOf, isWellFormedDealing, openEvaluation, openWithSharedKey } from './verifiable-sharing.ts';
 

@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url';
 import { bls12_381 } from '@noble/curves/bls12-381.js';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import type { CurveGroup, PairingCurve } from './curve.ts';
 import { mclCurve, mclHashToG1 } from './curve-mcl.ts';
 import { nobleCurve, nobleHashToG1 } from './curve-noble.ts';
-import { plainCurve } from './testing/plain-curve.ts';
 
 const { order } = mclCurve;
 const { Fp, Fp2 } = bls12_381.fields;

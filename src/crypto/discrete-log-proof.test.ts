@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { plainCurve as curve } from '../../simulator/plain-curve.ts';
 import type { G1Point } from './curve.ts';
 import {
   type DiscreteLogStatement,
@@ -10,7 +11,6 @@ import {
 } from './discrete-log-proof.ts';
 import { digestBytes, sha256 } from './hash.ts';
 import { invert, modulo, scalarFromHash } from './scalar.ts';
-import { plainCurve as curve } from './testing/plain-curve.ts';
 import { withOneBitChanged } from './testing/sharing-group.ts';
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);

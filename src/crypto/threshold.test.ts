@@ -4,13 +4,13 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import { blsPublicKey, blsSign, blsVerify } from './bls.ts';
 import type { G1Point, PairingCurve } from './curve.ts';
 import { mclCurve } from './curve-mcl.ts';
 import { nobleCurve } from './curve-noble.ts';
 import { evaluatePolynomial, interpolateAt, type Polynomial } from './polynomial.ts';
 import { modulo } from './scalar.ts';
-import { plainCurve } from './testing/plain-curve.ts';
 import { tinyCurve } from './testing/tiny-curve.ts';
 import {
   combineShares,

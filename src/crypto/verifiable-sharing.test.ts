@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import type { G1Point } from './curve.ts';
 import { type Dealing, dealingDigest, dealingSizeBytes, decodeDealing, encodeDealing } from './dealing.ts';
 import { commitTo } from './feldman.ts';
 import { interpolateAt } from './polynomial.ts';
 import { encodeScalar } from './scalar.ts';
 import { everySubset } from './testing/everything.ts';
-import { plainCurve } from './testing/plain-curve.ts';
 import { dealAsChosen, seedOf, sharingGroup, withOneBitChanged } from './testing/sharing-group.ts';
 import { logOf, tinyCurve } from './testing/tiny-curve.ts';
 import { deal, encryptionKeyOf, isWellFormedDealing, openEvaluation } from './verifiable-sharing.ts';

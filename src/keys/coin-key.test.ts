@@ -3,9 +3,9 @@
  * that coins differ by period, epoch and service.
  */
 import { describe, expect, it } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import type { PairingCurve } from '../crypto/curve.ts';
 import { mclCurve } from '../crypto/curve-mcl.ts';
-import { plainCurve } from '../crypto/testing/plain-curve.ts';
 import { below, seeded, shuffled } from '../ordering/testing/random-dag.ts';
 import { coinMessage, ThresholdCoin } from './coin-key.ts';
 import { KeyCluster, type Size, sizes } from './testing/key-cluster.ts';

@@ -1,8 +1,8 @@
 /** Shows that key duties decode to what was encoded, and that everything else is refused or nobody's. */
 import { describe, expect, it } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import { dealingSizeBytes } from '../crypto/dealing.ts';
 import type { Digest } from '../crypto/hash.ts';
-import { plainCurve } from '../crypto/testing/plain-curve.ts';
 import { dutyKinds } from '../wire/duty.ts';
 import { limits } from '../wire/limits.ts';
 import { complaintDuty, dealingContext, dealingDuty, decodeKeyDuty, openingDuty, responseDuty } from './key-duty.ts';

@@ -3,9 +3,9 @@
  * however commits come about; that then nobody owes anything; and that a restart at any moment changes nothing.
  */
 import { describe, expect, it } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import { simulatedSecrets } from '../../simulator/simulated-membership.ts';
 import { interpolateAt } from '../crypto/polynomial.ts';
-import { plainCurve } from '../crypto/testing/plain-curve.ts';
 import { seeded, shuffled } from '../ordering/testing/random-dag.ts';
 import type { Duty } from '../wire/block.ts';
 import { KeyGeneration } from './key-generation.ts';

@@ -3,10 +3,10 @@
  * second implementation does, after each of them; and that what may be judged at others' cost is bounded.
  */
 import { describe, expect, it } from 'vitest';
+import { plainCurve as curve } from '../../simulator/plain-curve.ts';
 import { simulatedSecrets } from '../../simulator/simulated-membership.ts';
 import { discloseSharedKey, encodeComplaint } from '../crypto/complaint.ts';
 import { encodeDealing } from '../crypto/dealing.ts';
-import { plainCurve as curve } from '../crypto/testing/plain-curve.ts';
 import { deal, encryptionKeyOf, openEvaluation } from '../crypto/verifiable-sharing.ts';
 import { below, type Random, seeded } from '../ordering/testing/random-dag.ts';
 import type { Duty } from '../wire/block.ts';

@@ -3,13 +3,13 @@
  * sign, whichever f they are; and that any f + 1 do sign.
  */
 import { describe, expect, it } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import { simulatedSecrets } from '../../simulator/simulated-membership.ts';
 import { blsPublicKey, blsSign, blsVerify } from '../crypto/bls.ts';
 import type { G1Point, G2Point, PairingCurve } from '../crypto/curve.ts';
 import { mclCurve } from '../crypto/curve-mcl.ts';
 import { type Dealing, decodeDealing } from '../crypto/dealing.ts';
 import { coordinateOf, type Evaluation, interpolateAt } from '../crypto/polynomial.ts';
-import { plainCurve } from '../crypto/testing/plain-curve.ts';
 import { combineShares, lagrangeAtZero, type SignatureShare } from '../crypto/threshold.ts';
 import { openEvaluation } from '../crypto/verifiable-sharing.ts';
 import { dealingContext } from './key-duty.ts';

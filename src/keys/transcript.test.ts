@@ -1,6 +1,6 @@
 /** Shows that a transcript has one encoding, and that an auditor refuses it when any bit of any field is another. */
 import { describe, expect, it } from 'vitest';
-import { plainCurve as curve } from '../crypto/testing/plain-curve.ts';
+import { plainCurve as curve } from '../../simulator/plain-curve.ts';
 import { KeyCluster, keyMembership } from './testing/key-cluster.ts';
 import {
   decodeTranscript,

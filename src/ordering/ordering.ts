@@ -197,11 +197,7 @@ export class Ordering {
         return;
       case 'requests':
         if (message.requests.length === 0) this.#calls = withReplica(this.#calls, from);
-        for (const bytes of message.requests) {
-          const request = this.#verifier.verifyRequest(bytes);
-          if (request.ok) this.#pending.add(request.value);
-          else this.#reject(`forwarded request: ${request.reason}`, from);
-        }
+        this.#takeForwarded(from, message.requests);
         return;
       case 'catch-up':
         // Answered out of the log by the replica: what is accepted must be in it, else an idle replica keeps it to itself.
@@ -209,6 +205,18 @@ export class Ordering {
         return;
       case 'hello':
         return;
+    }
+  }
+
+  /** They are a reason for a round and no more than that, so a few will do; and nobody correct passes a bad one on. */
+  #takeForwarded(from: number, requests: readonly Uint8Array[]): void {
+    for (const bytes of requests.slice(0, limits.forwardedRequestsMax)) {
+      const request = this.#verifier.verifyRequest(bytes);
+      if (!request.ok) {
+        this.#reject(`forwarded request: ${request.reason}`, from);
+        return;
+      }
+      this.#pending.add(request.value);
     }
   }
 
@@ -382,11 +390,11 @@ export class Ordering {
   }
 
   /**
-   * What gives the others work: our requests, which they may put into their blocks as well. Our duties only we can say:
+   * What gives the others work: some of our requests, which they may put into their blocks as well. Our duties only we can say:
    * without requests the message is a call for the one round that our last block stands in.
    */
   #reasons(): readonly Send[] {
-    const requests = this.#pending.batch().map((request) => request.bytes);
+    const requests = this.#pending.batch(limits.forwardedRequestsMax).map((request) => request.bytes);
     const isCalling = this.#owesWaiting && this.#own.round > this.#dag.highestQuorumRound;
     if (requests.length === 0 && !isCalling) return [];
     return [{ to: 'all', message: { kind: 'requests', requests } }];

@@ -75,13 +75,13 @@ export class PendingRequests {
   }
 
   /** The oldest requests that fit one block; they stay queued until the block that carries them is accepted. */
-  batch(): readonly Request[] {
+  batch(countMax: number = limits.blockRequestsMax): readonly Request[] {
     const batch: Request[] = [];
     let sizeBytes = 0;
     for (const request of this.#queue.values()) {
       const grown = sizeBytes + request.bytes.length + 4;
       if (batch.length > 0 && grown > limits.blockPayloadSizeBytesMax) break;
-      if (batch.length >= limits.blockRequestsMax) break;
+      if (batch.length >= countMax) break;
       batch.push(request);
       sizeBytes = grown;
     }

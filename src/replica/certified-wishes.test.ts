@@ -1,8 +1,8 @@
 /** A certified reply is waited for only when its request was taken: who is refused leaves nothing behind. */
 import { expect, it } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import { sign, signingKeyFromSeed } from '../crypto/ed25519.ts';
 import { digestFrom, sha256 } from '../crypto/hash.ts';
-import { plainCurve } from '../crypto/testing/plain-curve.ts';
 import type { AnyService } from '../execution/service-definition.ts';
 import { type Membership, quorumRule } from '../membership/membership.ts';
 import { blockPreimage } from '../ordering/validity.ts';

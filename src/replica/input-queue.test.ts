@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { encodePeerMessage } from '../wire/peer-message.ts';
 import type { ReplicaInput } from './effects.ts';
 import { InputQueue } from './input-queue.ts';
 
@@ -69,5 +70,15 @@ describe('what waits for a step', () => {
     expect([...paused]).toEqual([6, 7]);
     while (!queue.isEmpty) take(20_000);
     expect([...paused]).toEqual([]);
+  });
+
+  it('costs by the requests that a replica passes on, each of which is to be checked', () => {
+    const { queue } = newQueue({ everySourceEachTime: true });
+    const frame = encodePeerMessage({ kind: 'requests', requests: Array.from({ length: 50 }, () => new Uint8Array(10)) });
+    for (let i = 0; i < 20; i++) queue.push(1, { kind: 'peer-frame', from: 1, frame });
+    expect(queue.take(200_000).length).toBeLessThan(5);
+    const other = encodePeerMessage({ kind: 'catch-up', afterRound: 50 });
+    for (let i = 0; i < 20; i++) queue.push(2, { kind: 'peer-frame', from: 2, frame: other });
+    expect(queue.take(60_000).length).toBeGreaterThan(5);
   });
 });

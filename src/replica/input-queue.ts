@@ -5,6 +5,8 @@
  * that sends without end waits for itself: the others' next input is never behind more than one of its own, and no
  * step checks signatures for so long that links to this replica look dead.
  */
+import { limits } from '../wire/limits.ts';
+import { forwardedRequestsIn } from '../wire/peer-message.ts';
 import type { ReplicaInput } from './effects.ts';
 
 /** Inputs taken of one source after which their places are given back. */
@@ -74,7 +76,7 @@ export class InputQueue {
     for (const [index, source] of this.#sources) {
       const input = source.waiting[source.next] as ReplicaInput;
       const sizeBytes = sizeOf(input);
-      costBytes += sizeBytes + inputCostBytes;
+      costBytes += costOf(input);
       if (taken.length >= turnsMin && costBytes > costBytesMax) break;
       taken.push(input);
       source.next += 1;
@@ -106,4 +108,9 @@ function sizeOf(input: ReplicaInput): number {
   if (input.kind === 'peer-frame') return input.frame.length;
   if (input.kind === 'client-request') return input.request.length;
   return input.kind === 'client-asks-head' ? inputCostBytes : 0;
+}
+
+function costOf(input: ReplicaInput): number {
+  const forwarded = input.kind === 'peer-frame' ? forwardedRequestsIn(input.frame) : 0;
+  return sizeOf(input) + (1 + Math.min(forwarded, limits.forwardedRequestsMax)) * inputCostBytes;
 }

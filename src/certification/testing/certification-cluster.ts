@@ -2,12 +2,13 @@
  * Certification cluster: the certifications of n replicas joined by a little network that delays, repeats, reorders and
  * loses; what they execute is said by the test. The keys come from one polynomial; messages go over the wire and back.
  */
+
+import { plainCurve } from '../../../simulator/plain-curve.ts';
 import { blsSign } from '../../crypto/bls.ts';
 import type { PairingCurve } from '../../crypto/curve.ts';
 import { type SigningKey, signingKeyFromSeed } from '../../crypto/ed25519.ts';
 import { type Digest, digestFrom, sha256 } from '../../crypto/hash.ts';
 import { coordinateOf, evaluatePolynomial } from '../../crypto/polynomial.ts';
-import { plainCurve } from '../../crypto/testing/plain-curve.ts';
 import { type Membership, quorumRule } from '../../membership/membership.ts';
 import { encodeHead, type Head } from '../../wire/head.ts';
 import { encodeMembershipStatement } from '../../wire/membership-statement.ts';

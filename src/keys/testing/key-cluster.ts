@@ -4,10 +4,11 @@
  *
  * Stands in for the ordering, of which key generation needs just that. Only tests use it.
  */
+
+import { plainCurve } from '../../../simulator/plain-curve.ts';
 import { simulatedMembership, simulatedSecrets } from '../../../simulator/simulated-membership.ts';
 import type { PairingCurve } from '../../crypto/curve.ts';
 import type { Digest } from '../../crypto/hash.ts';
-import { plainCurve } from '../../crypto/testing/plain-curve.ts';
 import { encryptionKeyOf } from '../../crypto/verifiable-sharing.ts';
 import { defaultParameters } from '../../membership/genesis.ts';
 import type { Membership } from '../../membership/membership.ts';

@@ -5,8 +5,8 @@
  * they are checked by multiplication, some thousand times faster. Whoever reads a key here knows the secret, so
  * nothing that a test says about forging may rest on it.
  */
-import type { CurveGroup, G1Point, G2Point, PairingCurve } from '../curve.ts';
-import { sha256 } from '../hash.ts';
+import type { CurveGroup, G1Point, G2Point, PairingCurve } from '../src/crypto/curve.ts';
+import { sha256 } from '../src/crypto/hash.ts';
 
 interface PlainPoint {
   readonly log: bigint;
