@@ -110,6 +110,8 @@ export const limits = {
   fetchReferencesMax: 256,
   /** Bytes sent in answer to the fetches of one step, or to a catch-up (two whole rounds at least). More: asked again. */
   fetchReplySizeBytesMax: 8 * MiB,
+  /** Requests passed on to the others as a reason for a round, and looked at when they pass on theirs. More: not looked at. */
+  forwardedRequestsMax: 64,
   /** Requests waiting here to be put into a block. More: refused with `overloaded`. */
   pendingRequestsMax: 16_384,
   /** Bytes of waiting requests. More: refused with `overloaded`. */

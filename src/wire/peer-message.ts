@@ -125,6 +125,11 @@ export function decodePeerMessage(bytes: Uint8Array): Decoded<PeerMessage> {
   });
 }
 
+/** How many requests an encoded message passes on, by its own word; 0 when it is another kind of message. */
+export function forwardedRequestsIn(frame: Uint8Array): number {
+  return frame[0] === kinds.requests ? ((frame[1] ?? 0) << 8) | (frame[2] ?? 0) : 0;
+}
+
 function readStatementKind(reader: Reader): StatementKind {
   const statement = statementKinds[reader.u8('statement')];
   if (statement === undefined) throw new WireError('statement: unknown');
