@@ -4,7 +4,9 @@ import { type Digest, sha256 } from '../crypto/hash.ts';
 import { genesisReference } from '../membership/membership.ts';
 import { type Block, type BlockContent, decodeBlock, encodeBlock, type Reference } from '../wire/block.ts';
 import { limits } from '../wire/limits.ts';
+import type { PeerMessage } from '../wire/peer-message.ts';
 import { noDuties } from './duty-source.ts';
+import type { OrderingEffects } from './effects.ts';
 import { Ordering } from './ordering.ts';
 import { TestCluster, testKey, testMembership, testRequest } from './testing/test-cluster.ts';
 import { blockPreimage, type SignatureCheck, Verifier } from './validity.ts';
@@ -163,6 +165,76 @@ describe('requests of blocks that are dropped anyhow', () => {
     expect(checksFor([...fillers, ...far])).toBe(10);
     const near = forge({ round: 2, parents: made(2), timestamp: 1, requests: requests(1) });
     expect(checksFor([...fillers, near])).toBe(9 + 20);
+  });
+});
+
+describe('requests that are not valid', () => {
+  /** A replica 0 that counts the signatures it checks. */
+  const counting = (): { replica: Ordering; checks: () => number; step: (message: PeerMessage) => OrderingEffects } => {
+    let checks = 0;
+    const membership = testMembership({ n: 4, f: 1 });
+    const check: SignatureCheck = (key, bytes, signature) => {
+      checks += 1;
+      return verify(key, bytes, signature);
+    };
+    const verifier = new Verifier({ membership, check });
+    const sign0 = (digest: Digest): Uint8Array => sign(testKey(0), blockPreimage(digest));
+    const replica = new Ordering({ membership, self: 0, verifier, sign: sign0, duties: noDuties });
+    const step = (message: PeerMessage): OrderingEffects =>
+      replica.step([{ kind: 'peer-message', from: 3, message }], 1_000);
+    return { replica, checks: () => checks, step };
+  };
+  const cluster = new TestCluster({ n: 4, f: 1 });
+  const broken = (client: number, number: number): Uint8Array => {
+    const bytes = Uint8Array.from(testRequest(cluster.membership, client, number).bytes);
+    bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
+    return bytes;
+  };
+  const good = (client: number): readonly Uint8Array[] =>
+    Array.from({ length: 10 }, (_, i) => testRequest(cluster.membership, client, i + 1).bytes);
+
+  it('are checked up to the first of a message that passes them on, and of many only a few', () => {
+    const { checks, step } = counting();
+    step({ kind: 'requests', requests: Array.from({ length: 40 }, (_, i) => broken(1, i + 1)) });
+    expect(checks()).toBe(1);
+    const many = Array.from({ length: 8 }, (_, client) => good(10 + client)).flat();
+    step({ kind: 'requests', requests: [...many, ...many] });
+    expect(checks()).toBeLessThanOrEqual(2 + limits.forwardedRequestsMax);
+  });
+
+  it('are looked for once in the blocks of one author, however many it makes', () => {
+    const { checks, step } = counting();
+    const parents = genesisParents(cluster);
+    for (let client = 1; client < 10; client++) {
+      const forged = forge({ round: 1, parents, requests: [...good(client), broken(client, 11)] });
+      step({ kind: 'block', block: forged.bytes });
+    }
+    expect(checks()).toBe(9 + 11);
+  });
+
+  it('do not keep a good block of the same author out when others build on it', () => {
+    const { replica, step } = counting();
+    const parents = genesisParents(cluster);
+    step({ kind: 'block', block: forge({ round: 1, parents, requests: [broken(1, 1)] }).bytes });
+    const others = [0, 1, 2].map((author) =>
+      forge({ round: 1, author, parents: genesisOwnFirst(cluster, author), timestamp: 5 }),
+    );
+    const needed = forge({ round: 1, parents, timestamp: 7 });
+    step({ kind: 'block', block: needed.bytes });
+    const held = replica.status.heldBlocks;
+    const citing = forge({
+      round: 2,
+      author: 1,
+      parents: [others[1], others[2], needed].map((block) => {
+        const { round, author, digest } = block as Block;
+        return { round, author, digest };
+      }),
+    });
+    for (const block of [others[1], others[2], citing] as Block[]) step({ kind: 'block', block: block.bytes });
+    step({ kind: 'block', block: needed.bytes });
+    // Those two, the one they need, and the one that cites it.
+    expect(replica.status.heldBlocks).toBeGreaterThanOrEqual(held + 4);
+    expect(replica.status.parkedBlocks).toBe(0);
   });
 });
 

@@ -65,6 +65,8 @@ export class Acceptance {
   readonly #claimedRounds: number[];
   /** (author, round) pairs whose equivocation was reported. */
   readonly #reported = new Set<string>();
+  /** Authors of blocks with requests that are not valid. */
+  #forgers: ReplicaSet = emptySet;
   #horizon = 0;
 
   constructor(options: { readonly rule: QuorumRule; readonly self: number; readonly dag: BlockDag }) {
@@ -120,6 +122,14 @@ export class Acceptance {
     }
     const evidence = this.#equivocation(block);
     return { isWanted: !this.#isUnwantedTwin(block) && !this.#hasNoPlaceFor(block), evidence };
+  }
+
+  /**
+   * A block that this author signed has a request that is not valid. Only a faulty replica makes such a block, and finding
+   * out costs up to thousands of signatures; so the next one is looked at when others build on it, and not before.
+   */
+  noteForger(author: number): void {
+    this.#forgers = withReplica(this.#forgers, author);
   }
 
   /** Takes a block that is wanted; returns what became accepted, parents before children. */
@@ -226,9 +236,11 @@ export class Acceptance {
     return [...(this.#parkedByAuthor[author]?.values() ?? [])];
   }
 
-  /** A second block of an author and round that no block of another author needs. */
+  /** A second block of an author and round, or one of a forger's, that no block of another author needs. */
   #isUnwantedTwin(block: Reference): boolean {
-    return this.#dag.firstOf(block.author, block.round) !== undefined && !this.#isNeededByOther(block);
+    const isDoubtful =
+      this.#dag.firstOf(block.author, block.round) !== undefined || containsReplica(this.#forgers, block.author);
+    return isDoubtful && !this.#isNeededByOther(block);
   }
 
   /**

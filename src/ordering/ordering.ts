@@ -242,8 +242,12 @@ export class Ordering {
     this.#evidence.push(...evidence);
     if (!isWanted) return;
     const verdict = this.#verifier.verifyRequests(decoded.value);
-    if (!verdict.ok) this.#reject(verdict.rule, from, { author, digest });
-    else this.#noteAcceptedNow(this.#acceptance.offer(verdict.block, from, nowMs), nowMs);
+    if (verdict.ok) {
+      this.#noteAcceptedNow(this.#acceptance.offer(verdict.block, from, nowMs), nowMs);
+      return;
+    }
+    this.#reject(verdict.rule, from, { author, digest });
+    this.#acceptance.noteForger(author);
   }
 
   #reject(rule: string, from: number, block?: { readonly author: number; readonly digest: Digest }): void {
