@@ -136,6 +136,25 @@ describe('a home', () => {
     },
   );
 
+  it.each(['link.key.pem', 'link.cert.pem'])(
+    'is opened, or refused with the reason, whichever character of %s is damaged',
+    async (name) => {
+      const path = join(home, 'keys', name);
+      const text = await readFile(path, 'utf8');
+      const codes = new Set<string>();
+      for (let at = 0; at < text.length; at += 5) {
+        await writeFile(path, `${text.slice(0, at)}${text[at] === 'A' ? 'B' : 'A'}${text.slice(at + 1)}`);
+        try {
+          await (await openHome(home)).close();
+        } catch (error) {
+          codes.add(error instanceof HomeError ? error.code : String(error));
+        }
+      }
+      expect(codes).toContain('file-malformed');
+      expect([...codes].filter((code) => code !== 'file-malformed' && code !== 'key-mismatch')).toEqual([]);
+    },
+  );
+
   it.each(['', '{', '[]', '{"version":2}', '{"version":1,"replicaId":"r1"}'])(
     'is refused when replica.json is %s',
     async (text) => {

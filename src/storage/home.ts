@@ -310,8 +310,11 @@ async function readLinkKey(
   const linkKeyPem = await readSecretText(files, at(homePaths.linkKey));
   const linkCertificatePem = await readText(files, at(homePaths.linkCertificate));
   let certificate: X509Certificate;
+  let publicKeyDer: Buffer;
   try {
     certificate = new X509Certificate(linkCertificatePem);
+    // A damaged one may be a certificate and hold no key.
+    publicKeyDer = certificate.publicKey.export({ type: 'spki', format: 'der' });
   } catch {
     throw malformed(at(homePaths.linkCertificate), 'it is not a certificate in PEM');
   }
@@ -321,7 +324,7 @@ async function readLinkKey(
   } catch {
     throw malformed(at(homePaths.linkKey), 'it is not a private key in PEM');
   }
-  if (sha256(certificate.publicKey.export({ type: 'spki', format: 'der' })) !== entry.linkKeyDigest) {
+  if (sha256(publicKeyDer) !== entry.linkKeyDigest) {
     throw keyMismatch(at(homePaths.linkCertificate), entry);
   }
   if (!certificate.checkPrivateKey(key)) throw keyMismatch(at(homePaths.linkKey), entry);
