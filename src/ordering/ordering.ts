@@ -112,6 +112,11 @@ export class Ordering {
     this.#observer = options.observer ?? false;
   }
 
+  /** Its log was lost, or it has met a block of its own that is not in it: it says nothing in its own name. */
+  get isObserver(): boolean {
+    return this.#observer;
+  }
+
   get status(): OrderingStatus {
     return {
       round: this.#own.round,

@@ -318,6 +318,10 @@ export class ReplicaMachine {
   }
 
   #certify(nowMs: number): CertificationEffects {
+    if (this.#ordering.isObserver && this.#key.share !== undefined) {
+      this.#key.stop();
+      this.#noteKey();
+    }
     const logSize = this.#certifiedReplies.wantedLogSize;
     if (logSize !== undefined) this.#toCertify.push({ kind: 'wanted', logSize });
     const inputs = this.#toCertify;
