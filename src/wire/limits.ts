@@ -182,6 +182,8 @@ export const limits = {
   httpConnectionsMax: 1_024,
   /** Calls by HTTP that are open at once. More: 503. */
   httpCallsMax: 256,
+  /** Time after which a call by HTTP that has no reply is put before the replica again. */
+  httpAskAgainMs: 1_000,
   /** HTTP requests a second from one address. More: 429. */
   httpRequestsPerSecondMax: 500,
   /** The longest deadline a call by HTTP may have. Longer: 400. */

@@ -8,6 +8,7 @@
 import { type SigningKey, sign } from '../../crypto/ed25519.ts';
 import type { Digest } from '../../crypto/hash.ts';
 import type { Reply } from '../../execution/execution.ts';
+import { setTimer, type Timer } from '../../platform/clock.ts';
 import type { RandomBytes } from '../../platform/random.ts';
 import { limits } from '../../wire/limits.ts';
 import { decodeOutcomes } from '../../wire/outcome.ts';
@@ -64,14 +65,22 @@ export class HttpCalls {
     const link = this.#lastLink;
     const decoded = decodeRequest(request);
     const requestDigest = decoded.ok ? decoded.value.digest : undefined;
+    const input: ClientInput = { kind: 'client-request', link, request, certifyFrom: certified ? 0 : undefined };
     return new Promise((resolve) => {
       const giveUp = (): void => call.settle({ kind: 'given-up' });
+      // A reply may be dropped among too many large ones (`execution/reply-batch.ts`): whoever calls asks again, as clients do.
+      let asking: Timer | undefined;
+      const ask = (): void => {
+        this.#onInput(input);
+        if (this.#open.has(link)) asking = setTimer(limits.httpAskAgainMs, ask, { background: true });
+      };
       const call: OpenCall = {
         link,
         requestDigest,
         certified,
         settle: (submitted) => {
           if (!this.#remove(call)) return;
+          asking?.cancel();
           signal.removeEventListener('abort', giveUp);
           resolve(submitted);
         },
@@ -83,7 +92,7 @@ export class HttpCalls {
       }
       signal.addEventListener('abort', giveUp, { once: true });
       if (signal.aborted) giveUp();
-      else this.#onInput({ kind: 'client-request', link, request, certifyFrom: certified ? 0 : undefined });
+      else ask();
     });
   }
 
