@@ -385,6 +385,9 @@ describe('the last head', () => {
     await client.close();
     const kept = (await headStore.load())!;
     await headStore.save({ ...kept, head: { ...kept.head, logSize: 2 } });
-    expect(await errorOf(connectTo(cluster, { headStore }))).toMatchObject({ code: 'invalid-input' });
+    expect(await errorOf(connectTo(cluster, { headStore }))).toMatchObject({
+      code: 'invalid-input',
+      hint: expect.stringContaining('from a copy'),
+    });
   });
 });

@@ -67,6 +67,8 @@ export class CoterieError extends Error {
     options: {
       readonly outcome: KnownOutcome;
       readonly cause?: unknown;
+      /** Fits better than the one that goes with the code. */
+      readonly hint?: string;
       readonly rejection?: { readonly code: string; readonly message: string };
       readonly proof?: Proof | undefined;
       readonly evidence?: InconsistentHeads;
@@ -74,7 +76,7 @@ export class CoterieError extends Error {
   ) {
     super(sentence, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
-    this.hint = hints[code];
+    this.hint = options.hint ?? hints[code];
     this.outcome = options.outcome;
     this.rejection = options.rejection;
     this.proof = options.proof;

@@ -145,7 +145,8 @@ async function headsOf(
   const newest = kept === undefined ? undefined : serviceKey.readHead(kept);
   if (kept !== undefined && newest?.head.serviceId !== serviceId) {
     const sentence = 'the head that was kept is not signed by this service: it is damaged, or of another one';
-    throw new CoterieError('invalid-input', sentence, { outcome: 'not-sent' });
+    const hint = 'Put it back from a copy. Without it nobody notices here that history was rewritten before now.';
+    throw new CoterieError('invalid-input', sentence, { outcome: 'not-sent', hint });
   }
   return new CertifiedHeads({
     serviceKey,

@@ -126,5 +126,8 @@ function sameAs(a: Uint8Array, b: Uint8Array): boolean {
 const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 function invalidKey(sentence: string): CoterieError {
-  return new CoterieError('invalid-input', sentence, { outcome: 'not-sent' });
+  return new CoterieError('invalid-input', sentence, {
+    outcome: 'not-sent',
+    hint: 'Take the service key as the operator published it.',
+  });
 }
