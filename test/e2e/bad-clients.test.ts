@@ -239,7 +239,8 @@ it('a client that sends much and reads nothing is held back, and the replica sta
   const before = await peakResidentBytes(cluster.pidOf(0));
   const noisy = await Promise.all(Array.from({ length: 8 }, () => dialAnyTls(port)));
   for (const socket of noisy) socket.pause();
-  const flood = Buffer.concat(Array.from({ length: 2_000 }, () => framed(Uint8Array.of(7))));
+  // Requests on a link that is attached to no session: each is refused.
+  const flood = Buffer.concat(Array.from({ length: 2_000 }, () => framed(Uint8Array.of(6, 0))));
   for (const socket of noisy) for (let i = 0; i < 20; i++) socket.write(flood);
   // Frames announced large, sent in part.
   const partial = await Promise.all(Array.from({ length: 100 }, () => dialAnyTls(port)));
@@ -251,6 +252,21 @@ it('a client that sends much and reads nothing is held back, and the replica sta
   await countedMore(/^client-link memory$/, 0);
   expect(await peakResidentBytes(cluster.pidOf(0))).toBeLessThan(before + 256 * 1024 * 1024);
   for (const socket of [...noisy, ...partial]) socket.destroy();
+});
+
+it('who asks for the status over and over is answered now and then, and the others as ever', async () => {
+  const asking = await dialAnyTls(port);
+  let answeredBytes = 0;
+  asking.on('data', (chunk: Uint8Array) => {
+    answeredBytes += chunk.length;
+  });
+  const asked = 40_000;
+  asking.write(Buffer.concat(Array.from({ length: asked }, () => framed(Uint8Array.of(7)))));
+  await load.goesOn(20);
+  await until('it is answered', async () => (answeredBytes > 1_000 ? true : undefined));
+  // An answer has some 1,500 bytes.
+  expect(answeredBytes).toBeLessThan(asked * 100);
+  asking.destroy();
 });
 
 it('who said nothing, or too little, in all that time was cut off', async () => {

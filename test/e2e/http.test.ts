@@ -14,9 +14,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ProcessCluster } from '../../bench/process-cluster.ts';
 import { sign, signingKeyFromSeed } from '../../src/crypto/ed25519.ts';
 import { parseDigest } from '../../src/crypto/hash.ts';
+import { limits } from '../../src/wire/limits.ts';
 import { encodeRequest, requestPreimage } from '../../src/wire/request.ts';
 import { encodeValue } from '../../src/wire/value.ts';
-import { serviceKeyOf, statusOf, until } from './watching.ts';
+import { peakResidentBytes, serviceKeyOf, statusOf, until } from './watching.ts';
 
 const run = promisify(execFile);
 
@@ -129,6 +130,34 @@ describe('signed requests by HTTP', () => {
       body: JSON.stringify({ request: '00'.repeat(200) }),
     });
     expect(response.status).toBe(400);
+  });
+});
+
+describe('bodies made to hurt', () => {
+  const list = (item: string): string => {
+    const count = Math.floor((limits.httpBodySizeBytesMax - 100) / (item.length + 1));
+    return `{"operation":"put","input":[${Array.from({ length: count }, () => item).join()}]}`;
+  };
+
+  it.each([
+    ['records that engines keep as long arrays', '{"1023":0}'],
+    ['records in records', '{"1":{"1":{"1":{"1":0}}}}'],
+    ['lists in lists', '[[[[[[[[[[]]]]]]]]]]'],
+  ])('cost a replica little memory, and a sentence: %s', async (_what, item) => {
+    const before = await peakResidentBytes(cluster.pidOf(2));
+    const responses = await Promise.all(
+      Array.from({ length: 3 }, () =>
+        fetch(`${urls[2]}/v1/call`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: list(item),
+        }),
+      ),
+    );
+    expect(responses.map(({ status }) => status)).toEqual([400, 400, 400]);
+    for (const response of responses) expect((await response.text()).length).toBeLessThan(1_000);
+    expect(await peakResidentBytes(cluster.pidOf(2))).toBeLessThan(before + 512 * 1024 * 1024);
+    expect(await curlCall(urls[2], { operation: 'get', input: { key: 'greeting' } })).toContain('certified reply');
   });
 });
 
