@@ -76,7 +76,8 @@ describe('a seed', () => {
 });
 
 describe('the network adversary that knows everything but an unopened coin', () => {
-  it.each([1, 2, 3])('does not stop the cluster (seed %i)', async (seed) => {
+  // With seed 51 the adversary would keep for ever what others need, if it kept anything for ever.
+  it.each([1, 2, 3, 51])('does not stop the cluster (seed %i)', async (seed) => {
     const result = await simulate({ seed, scenario: 'coin-scheduler-7' });
     expectAgreed(result);
     expect(result.certifiedHeads).toBeGreaterThan(0);

@@ -27,6 +27,12 @@ interface SeenShare {
 /** The leader of a period, by what the adversary knows and the shares on the wire so far; undefined when it cannot know. */
 export type Predict = (period: number, shares: readonly SeenShare[]) => number | undefined;
 
+/**
+ * Longer than any wave takes. Everything arrives in the end, also what this adversary would keep for ever: when somebody
+ * had a block of the one it cuts off before it knew whom to cut off, the others cannot go on without it.
+ */
+const eventuallyMs = 2_000;
+
 /** The rounds of a fallback wave before its certificates: c to c + 3. */
 const cutOffRounds = 4;
 
@@ -133,6 +139,7 @@ export function coinScheduler(options: {
       release();
       if (block !== undefined && isKept(block.author, block.round, passage.to)) {
         kept.push({ passage, author: block.author, round: block.round });
+        deliver(passage, eventuallyMs);
         return undefined;
       }
       return steady.schedule(passage);
