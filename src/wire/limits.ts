@@ -186,6 +186,8 @@ export const limits = {
   httpAskAgainMs: 1_000,
   /** HTTP requests a second from one address. More: 429. */
   httpRequestsPerSecondMax: 500,
+  /** Age of the metrics that are handed out. Older: gathered anew. */
+  httpMetricsAgeMsMax: 250,
   /** The longest deadline a call by HTTP may have. Longer: 400. */
   httpDeadlineMsMax: 60_000,
   /** Time an HTTP request may take to arrive, and an idle connection may stay. Longer: closed. */

@@ -42,7 +42,7 @@ let nextPort = 21_400 + (process.pid % 500) * 4;
 
 async function start(
   change: Partial<Script> = {},
-): Promise<{ url: string; port: number; asked: unknown[]; script: Script }> {
+): Promise<{ url: string; port: number; asked: unknown[]; script: Script; statusReads: () => number }> {
   const script: Script = {
     submitted: quick,
     status: { commitIndex: 7 },
@@ -51,6 +51,7 @@ async function start(
     ...change,
   };
   const asked: unknown[] = [];
+  let statusReads = 0;
   const answer = (signal: AbortSignal): Promise<Submitted> =>
     script.submitted !== 'never'
       ? Promise.resolve(script.submitted)
@@ -73,7 +74,10 @@ async function start(
     consistencyPath: (from, to) => (from <= to && to <= 3 ? [digest as Digest] : undefined),
     certifiedMembership: () => undefined,
     divergence: () => undefined,
-    status: () => script.status,
+    status: () => {
+      statusReads += 1;
+      return script.status;
+    },
   };
   nextPort += 1;
   const port = nextPort;
@@ -86,7 +90,7 @@ async function start(
   });
   await http.listen();
   running.push(http);
-  return { url: `http://127.0.0.1:${port}`, port, asked, script };
+  return { url: `http://127.0.0.1:${port}`, port, asked, script, statusReads: () => statusReads };
 }
 
 const post = (url: string, body: unknown, init: RequestInit = {}): Promise<Response> =>
@@ -290,6 +294,19 @@ describe('the other routes', () => {
     expect(text).toContain('coterie_diverged{replica="r9"} 1');
     expect(text).toContain('coterie_connected_peers{replica="r9"} 2');
     expect(text).toContain('coterie_events_total{event="http-call",replica="r9"} 3');
+  });
+
+  it('gather metrics now and then, however often they are asked for', async () => {
+    const { url, statusReads } = await start();
+    await Promise.all(Array.from({ length: 100 }, () => fetch(`${url}/metrics`)));
+    const once = statusReads();
+    await fetch(`${url}/metrics`);
+    await new Promise((resolve) => setTimeout(resolve, limits.httpMetricsAgeMsMax));
+    const before = statusReads();
+    expect(before).toBeLessThan(100);
+    await fetch(`${url}/metrics`);
+    expect(statusReads()).toBeGreaterThan(before);
+    expect(once).toBeGreaterThan(0);
   });
 
   it('limit the rate of one address, and let it in again', async () => {

@@ -9,6 +9,7 @@
 import rateLimit from '@fastify/rate-limit';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Registry } from 'prom-client';
+import { monotonicMs } from '../../platform/clock.ts';
 import { transportErrorFrom } from '../../transport/transport-error.ts';
 import { certifiedHeadDocument, certifiedMembershipDocument } from '../../verify/document.ts';
 import { limits } from '../../wire/limits.ts';
@@ -33,6 +34,7 @@ export class HttpInterface {
   readonly #server: FastifyInstance;
   readonly #registry: Registry;
   readonly #bodies: Bodies;
+  #metrics: { readonly text: Promise<string>; readonly readAtMs: number } | undefined;
   /** Of the calls that are open. */
   readonly #callers = new Set<AbortController>();
 
@@ -130,9 +132,18 @@ export class HttpInterface {
     });
     server.get('/metrics', async (_request, reply) => {
       reply.header('content-type', this.#registry.contentType);
-      return this.#registry.metrics();
+      return this.#readMetrics();
     });
     server.get('/v1/openapi.json', () => openApi);
+  }
+
+  /** They take milliseconds to gather: who asks more often gets what another one got. */
+  #readMetrics(): Promise<string> {
+    const nowMs = monotonicMs();
+    if (this.#metrics === undefined || nowMs >= this.#metrics.readAtMs + limits.httpMetricsAgeMsMax) {
+      this.#metrics = { text: this.#registry.metrics(), readAtMs: nowMs };
+    }
+    return this.#metrics.text;
   }
 
   async #call(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
