@@ -86,7 +86,8 @@ async function run(options: {
     prng: new Prng(7),
     n,
     conditions: calmLinks,
-    adversary: coinScheduler({ membership, predict, lasting: true }),
+    // Rounds are slow here: blocks wait for work, and each other.
+    adversary: coinScheduler({ membership, predict, lasting: true, eventuallyMs: 60_000 }),
     ports: {
       deliver: (to, from, frame) => {
         const decoded = decodePeerMessage(frame);

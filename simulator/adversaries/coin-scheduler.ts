@@ -31,7 +31,7 @@ export type Predict = (period: number, shares: readonly SeenShare[]) => number |
  * Longer than any wave takes. Everything arrives in the end, also what this adversary would keep for ever: when somebody
  * had a block of the one it cuts off before it knew whom to cut off, the others cannot go on without it.
  */
-const eventuallyMs = 2_000;
+const eventuallyMsStandard = 2_000;
 
 /** The rounds of a fallback wave before its certificates: c to c + 3. */
 const cutOffRounds = 4;
@@ -49,8 +49,10 @@ export function coinScheduler(options: {
   readonly lasting: boolean;
   /** False: for now it delivers everything, as when the cluster still generates its key. */
   readonly isActive?: () => boolean;
+  /** After so long it hands on what it keeps; more than four rounds take. */
+  readonly eventuallyMs?: number;
 }): NetworkAdversary {
-  const { membership, predict, lasting, isActive = () => true } = options;
+  const { membership, predict, lasting, isActive = () => true, eventuallyMs = eventuallyMsStandard } = options;
   const { n, f } = membership.rule;
   const { period: periodRounds } = membership.parameters;
   const steady = leaderScheduler({ membership, lasting });
