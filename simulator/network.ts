@@ -33,8 +33,11 @@ export interface Passage {
 export interface NetworkAdversary {
   readonly name: string;
   schedule(passage: Passage): number | undefined;
-  /** Called once with the way to deliver what was kept back. */
-  attach(deliver: (passage: Passage, delayMs: number) => void): void;
+  /** Called once with the way to deliver what was kept back, and to do something later. */
+  attach(
+    deliver: (passage: Passage, delayMs: number) => void,
+    later: (delayMs: number, task: () => void) => void,
+  ): void;
   /** The safety phase is over: deliver everything kept back and interfere no more, unless it is a lasting adversary. */
   heal(): void;
 }
@@ -79,7 +82,10 @@ export class Network {
     this.#lastArrivalMs = Array.from({ length: links }, () => 0);
     this.#connection = Array.from({ length: links }, () => 0);
     this.#resetting = Array.from({ length: links }, () => false);
-    options.adversary?.attach((passage, delayMs) => this.#arrive(passage, delayMs));
+    options.adversary?.attach(
+      (passage, delayMs) => this.#arrive(passage, delayMs),
+      (delayMs, task) => void this.#world.after(delayMs, '', task),
+    );
   }
 
   send(from: number, to: number, frame: Uint8Array): void {

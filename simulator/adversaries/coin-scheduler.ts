@@ -66,6 +66,7 @@ export function coinScheduler(options: {
   let kept: Kept[] = [];
   let healed = false;
   let deliver: (passage: Passage, delayMs: number) => void = () => {};
+  let later: (delayMs: number, task: () => void) => void = () => {};
 
   const seenIn = (frame: Uint8Array): Block | undefined => {
     let seen = frames.get(frame);
@@ -130,9 +131,10 @@ export function coinScheduler(options: {
 
   return {
     name: 'coin-scheduler',
-    attach(way) {
+    attach(way, afterwards) {
       deliver = way;
-      steady.attach(way);
+      later = afterwards;
+      steady.attach(way, afterwards);
     },
     schedule(passage) {
       const block = seenIn(passage.frame);
@@ -140,8 +142,13 @@ export function coinScheduler(options: {
       if (healed || !isActive()) return passage.delayMs;
       release();
       if (block !== undefined && isKept(block.author, block.round, passage.to)) {
-        kept.push({ passage, author: block.author, round: block.round });
-        deliver(passage, eventuallyMs);
+        const each = { passage, author: block.author, round: block.round };
+        kept.push(each);
+        later(eventuallyMs, () => {
+          if (!kept.includes(each)) return;
+          kept = kept.filter((other) => other !== each);
+          deliver(passage, passage.delayMs);
+        });
         return undefined;
       }
       return steady.schedule(passage);
