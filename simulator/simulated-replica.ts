@@ -288,7 +288,7 @@ export class SimulatedReplica {
       () => {
         if (life !== this.#life) return;
         this.#carryingOut = false;
-        if (this.#inbox.length > 0) this.#planTurn();
+        if (this.#inbox.length > 0 || effects.isUnfinished) this.#planTurn();
         else this.#setWake(effects.wakeAtMs);
       },
       (error: unknown) => {

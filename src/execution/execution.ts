@@ -12,6 +12,7 @@
  */
 import type { Digest } from '../crypto/hash.ts';
 import type { Commit } from '../ordering/commit.ts';
+import { dutyKinds } from '../wire/duty.ts';
 import type { Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
 import { encodeOutcome, failure, joinOutcomes, resultOverheadSizeBytes } from '../wire/outcome.ts';
@@ -150,7 +151,13 @@ export class Execution {
       commitIndex: commit.index,
       replies: replies.all,
       stateDigest,
-      head: this.#log.close({ commitIndex: commit.index, timestamp: commit.timestamp, stateDigest }),
+      head: this.#log.close({
+        commitIndex: commit.index,
+        timestamp: commit.timestamp,
+        isWished: commit.blocks.some(({ duties }) => duties.some(({ kind }) => kind === dutyKinds.headWish)),
+        leaderTimestamp: commit.blocks.find(({ digest }) => digest === commit.leader.digest)?.timestamp,
+        stateDigest,
+      }),
       operationCount: this.#operationCount,
       diagnostics: this.#diagnostics,
       diagnosticsDropped: this.#diagnosticsDropped,

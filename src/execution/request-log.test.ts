@@ -29,7 +29,12 @@ const echo = (number: number, text = 'x'): Request => requestOf({ number, operat
 
 /** An execution whose commits come at the times that the test says. */
 class Stage {
-  readonly execution = new Execution({ service, serviceId, epoch: 3, headIntervalMs: 10 });
+  readonly execution = new Execution({
+    service,
+    serviceId,
+    epoch: 3,
+    headIntervalMs: 10 / limits.headUnwishedIntervals,
+  });
 
   at(timestamp: number, ...requests: readonly Request[]): Applied {
     return this.execution.step(testCommit(this.execution.commitIndex + 1, timestamp, requests));
@@ -155,14 +160,56 @@ describe('a head', () => {
     stage.at(1_000, echo(1));
     stage.at(1_000, echo(2));
     const dues: number[] = [];
-    for (let index = 3; index <= 200; index++) if (stage.at(1_000).head !== undefined) dues.push(index);
-    expect(dues).toEqual([1 + limits.headCommitsMax]);
-    expect(stage.at(1_000, echo(3)).head).toMatchObject({ commitIndex: 201, logSize: 3, timestamp: 1_000 });
+    const commits = limits.headCommitsMax * limits.headUnwishedIntervals;
+    for (let index = 3; index <= 2 * commits; index++) if (stage.at(1_000).head !== undefined) dues.push(index);
+    expect(dues).toEqual([1 + commits]);
+    stage.at(1_000);
+    expect(stage.at(1_000, echo(3)).head).toMatchObject({ commitIndex: 2 * commits + 2, logSize: 3, timestamp: 1_000 });
+  });
+
+  it('is due sooner when somebody wishes for it, and by the word of the leader after a rest', () => {
+    const logAt = (timestamp: number): RequestLog => {
+      const log = new RequestLog({ serviceId, epoch: 0, headIntervalMs: 10 });
+      const plain = { stateDigest: emptyRoot, leaderTimestamp: undefined, isWished: false };
+      log.append(digestOf('first'), new Uint8Array(), 1);
+      expect(log.close({ ...plain, commitIndex: 1, timestamp })).toBeDefined();
+      log.append(digestOf('second'), new Uint8Array(), 2);
+      return log;
+    };
+    const isDue = (change: {
+      timestamp?: number;
+      leaderTimestamp?: number;
+      isWished?: boolean;
+      commitIndex?: number;
+    }) =>
+      logAt(1_000).close({
+        commitIndex: 2,
+        timestamp: 1_000,
+        leaderTimestamp: undefined,
+        isWished: false,
+        stateDigest: emptyRoot,
+        ...change,
+      }) !== undefined;
+    const unwishedMs = 10 * limits.headUnwishedIntervals;
+    expect(isDue({ timestamp: 1_000 + unwishedMs - 1 })).toBe(false);
+    expect(isDue({ timestamp: 1_000 + unwishedMs })).toBe(true);
+    expect(isDue({ timestamp: 1_009, isWished: true })).toBe(false);
+    expect(isDue({ timestamp: 1_010, isWished: true })).toBe(true);
+    expect(isDue({ leaderTimestamp: 1_010, isWished: true })).toBe(true);
+    expect(isDue({ leaderTimestamp: 900, timestamp: 1_010, isWished: true })).toBe(true);
+    expect(isDue({ leaderTimestamp: 1_000 + unwishedMs })).toBe(true);
+    expect(isDue({ commitIndex: 1 + limits.headCommitsMax })).toBe(false);
+    expect(isDue({ commitIndex: 1 + limits.headCommitsMax, isWished: true })).toBe(true);
+    expect(isDue({ commitIndex: 1 + limits.headCommitsMax * limits.headUnwishedIntervals })).toBe(true);
   });
 
   it('is due at the same commits for all, by the commits alone', () => {
     const commits = fc.array(
-      fc.record({ grows: fc.integer({ min: 0, max: 2 }), passesMs: fc.constantFrom(0, 0, 0, 0, 0, 1, 7, 15) }),
+      fc.record({
+        grows: fc.integer({ min: 0, max: 2 }),
+        passesMs: fc.constantFrom(0, 0, 0, 0, 0, 1, 7, 15),
+        isWished: fc.boolean(),
+      }),
       {
         maxLength: 100,
       },
@@ -173,12 +220,15 @@ describe('a head', () => {
         let [timestamp, size, dueSize] = [1_000, 0, 0];
         let lastDue = Number.NEGATIVE_INFINITY;
         let lastIndex = 0;
-        for (const [i, { grows, passesMs }] of plan.entries()) {
+        for (const [i, { grows, passesMs, isWished }] of plan.entries()) {
           timestamp += passesMs;
           for (let j = 0; j < grows; j++)
             expect(log.append(digestOf(`${i} ${j}`), new Uint8Array(), i + 1)).toBe(size++);
-          const head = log.close({ commitIndex: i + 1, timestamp, stateDigest: emptyRoot });
-          const isTime = timestamp >= lastDue + headIntervalMs || i + 1 >= lastIndex + limits.headCommitsMax;
+          const end = { commitIndex: i + 1, timestamp, leaderTimestamp: timestamp, isWished, stateDigest: emptyRoot };
+          const head = log.close(end);
+          const factor = isWished ? 1 : limits.headUnwishedIntervals;
+          const isLater = timestamp >= lastDue + factor * headIntervalMs;
+          const isTime = isLater || i + 1 >= lastIndex + factor * limits.headCommitsMax;
           const expected = size > dueSize && isTime;
           expect(head !== undefined).toBe(expected);
           if (!expected) continue;

@@ -16,6 +16,10 @@ export interface CommitEnd {
   readonly commitIndex: number;
   /** Agreed time of the commit, milliseconds since 1970. */
   readonly timestamp: number;
+  /** What its leader's block says the time is; undefined when that was ordered before. It may be a lie. */
+  readonly leaderTimestamp: number | undefined;
+  /** Somebody waits for a certified reply: so says a duty in the commit. */
+  readonly isWished: boolean;
   readonly stateDigest: Digest;
 }
 
@@ -74,11 +78,17 @@ export class RequestLog {
     return this.#tree.consistencyPath(from, to);
   }
 
-  /** Agreed time stands still after clocks were ahead, for as long as they were; then commits are counted. */
-  #isTime({ commitIndex, timestamp }: CommitEnd): boolean {
+  /**
+   * Agreed time is that of the round before the leader's. After a rest that round is old, and to wait for a newer one would
+   * take further rounds; so the leader's own word will do: one that lies makes heads due more often, never less.
+   * Agreed time stands still after clocks were ahead, for as long as they were; then commits are counted.
+   */
+  #isTime({ commitIndex, timestamp, leaderTimestamp = timestamp, isWished }: CommitEnd): boolean {
     const last = this.#lastDue;
-    if (last === undefined || timestamp >= last.timestamp + this.#headIntervalMs) return true;
-    return commitIndex >= last.commitIndex + limits.headCommitsMax;
+    if (last === undefined) return true;
+    const factor = isWished ? 1 : limits.headUnwishedIntervals;
+    if (Math.max(timestamp, leaderTimestamp) >= last.timestamp + factor * this.#headIntervalMs) return true;
+    return commitIndex >= last.commitIndex + factor * limits.headCommitsMax;
   }
 }
 

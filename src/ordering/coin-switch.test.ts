@@ -98,7 +98,7 @@ type SequenceMaker = new (...options: ConstructorParameters<typeof CommitSequenc
 function replicaOf(Maker: SequenceMaker, { membership, coinFrom }: World) {
   const dag = new BlockDag(membership);
   const duties = new ScriptedDuties({ self: 0, coinFrom, coin: new TestCoin(membership, 0) });
-  const coins = new Coins({ membership, duties });
+  const coins = new Coins({ membership, duties, quorumRound: () => Number.POSITIVE_INFINITY });
   const sequence = new Maker({ membership, dag, duties, coins });
   const commits: Digest[] = [];
   return {

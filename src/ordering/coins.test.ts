@@ -24,6 +24,8 @@ const wrongShare = (period: number): Duty => ({
 });
 
 let made = 0;
+/** The rounds are far ahead: whatever is enough is tried. */
+const quorumRound = (): number => Number.POSITIVE_INFINITY;
 
 function blockWith(author: number, round: number, ...duties: readonly Duty[]): VerifiedBlock {
   const digest = sha256Of([Buffer.from(`${author} ${round} ${made++}`)]);
@@ -34,7 +36,7 @@ function blockWith(author: number, round: number, ...duties: readonly Duty[]): V
 
 function coinsWith(coinFrom = 0) {
   const coin = new TestCoin(membership, 0);
-  const coins = new Coins({ membership, duties: new ScriptedDuties({ self: 0, coinFrom, coin }) });
+  const coins = new Coins({ membership, duties: new ScriptedDuties({ self: 0, coinFrom, coin }), quorumRound });
   const accept = (...blocks: readonly VerifiedBlock[]): void => {
     for (const block of blocks) coins.accepted(block);
   };
@@ -46,7 +48,9 @@ describe('the leader of a period', () => {
     const { coins, accept } = coinsWith(1);
     accept(...[1, 2, 3].map((author) => blockWith(author, 12, shareOf(author, 1))));
     expect(coins.leaderOf(1)).toBe(genesisCoin(membership.epochGenesis, 1, 7));
-    expect(new Coins({ membership, duties: noDuties }).leaderOf(5)).toBe(genesisCoin(membership.epochGenesis, 5, 7));
+    expect(new Coins({ membership, duties: noDuties, quorumRound }).leaderOf(5)).toBe(
+      genesisCoin(membership.epochGenesis, 5, 7),
+    );
   });
 
   it('is known from f + 1 right shares on, whoever else gave a wrong one', () => {
@@ -56,6 +60,25 @@ describe('the leader of a period', () => {
     expect(coins.takeEvidence()).toMatchObject([{ kind: 'rejection', rule: 'coin share: wrong', author: 1 }]);
     accept(blockWith(4, 14, shareOf(4, 1)));
     expect(coins.leaderOf(1)).toBe(testLeader(1, 7));
+  });
+
+  it('waits a round for a quorum of shares, which takes no pairing, and no longer', () => {
+    let round = 12;
+    const coin = new TestCoin(membership, 0);
+    const duties = new ScriptedDuties({ self: 0, coinFrom: 0, coin });
+    const coins = new Coins({ membership, duties, quorumRound: () => round });
+    for (const author of [1, 2, 3]) coins.accepted(blockWith(author, 12, shareOf(author, 1)));
+    expect(coins.leaderOf(1)).toBeUndefined();
+    expect(coin.attempts).toBe(0);
+    for (const author of [4, 5]) coins.accepted(blockWith(author, 12, shareOf(author, 1)));
+    expect(coins.leaderOf(1)).toBe(testLeader(1, 7));
+    // Of the next period nobody else says one.
+    round = 20;
+    for (const author of [1, 2, 3]) coins.accepted(blockWith(author, 20, shareOf(author, 2)));
+    expect(coins.leaderOf(2)).toBeUndefined();
+    round = 21;
+    expect(coins.leaderOf(2)).toBe(testLeader(2, 7));
+    expect(coin.attempts).toBe(2);
   });
 
   it('is not looked for again until a new share came', () => {
@@ -156,8 +179,8 @@ describe('our own shares', () => {
 
   it('are said late when the key share comes late', () => {
     const late = new ScriptedDuties({ self: 0, coinFrom: 0, coin: new TestCoin(membership, undefined) });
-    expect(new Coins({ membership, duties: late }).toSay(100)).toEqual([]);
-    expect(new Coins({ membership, duties: noDuties }).toSay(100)).toEqual([]);
+    expect(new Coins({ membership, duties: late, quorumRound }).toSay(100)).toEqual([]);
+    expect(new Coins({ membership, duties: noDuties, quorumRound }).toSay(100)).toEqual([]);
   });
 
   it('are a bounded number in each block, the lowest first', () => {

@@ -33,6 +33,7 @@ interface Period {
 export class Coins {
   readonly #membership: Membership;
   readonly #duties: DutySource;
+  readonly #quorumRound: () => number;
   readonly #periods = new Map<number, Period>();
   /** The lowest period whose coin may still be needed. */
   #lowest = 1;
@@ -45,9 +46,15 @@ export class Coins {
   #culprits: ReplicaSet = emptySet;
   #evidence: Evidence[] = [];
 
-  constructor(options: { readonly membership: Membership; readonly duties: DutySource }) {
+  constructor(options: {
+    readonly membership: Membership;
+    readonly duties: DutySource;
+    /** The highest round that a quorum of blocks stands in. */
+    readonly quorumRound: () => number;
+  }) {
     this.#membership = options.membership;
     this.#duties = options.duties;
+    this.#quorumRound = options.quorumRound;
   }
 
   /** Reads the shares in a block that was accepted, or was once and is back from our log. */
@@ -98,8 +105,8 @@ export class Coins {
     if (coin === undefined) return genesisCoin(epochGenesis, period, rule.n);
     const held = this.#periods.get(period);
     if (held === undefined || held.leader !== undefined || held.isTried) return held?.leader;
+    if (!this.#isWorthTrying(period, setOf(held.shares.keys()))) return undefined;
     held.isTried = true;
-    if (!rule.hasCorrect(setOf(held.shares.keys()))) return undefined;
     const shares = [...held.shares].map(([author, share]) => ({ author, share })).sort((a, b) => a.author - b.author);
     const { leader, culprits } = coin.open(period, shares);
     held.leader = leader;
@@ -109,6 +116,16 @@ export class Coins {
       this.#evidence.push({ kind: 'rejection', rule: 'coin share: wrong', from: author, author, digest: undefined });
     }
     return leader;
+  }
+
+  /**
+   * A quorum's shares are combined without a pairing, which costs more than a round of everything else. So fewer are tried
+   * only when the round after that of the shares is there as well: then nobody is likely to add any.
+   */
+  #isWorthTrying(period: number, authors: ReplicaSet): boolean {
+    const { rule, parameters } = this.#membership;
+    if (rule.isQuorum(authors)) return true;
+    return rule.hasCorrect(authors) && this.#quorumRound() > coinRound(period, parameters);
   }
 
   /** The sequence is past all fallback slots of lower periods: their coins decide nothing more, here or elsewhere. */

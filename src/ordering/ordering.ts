@@ -105,7 +105,7 @@ export class Ordering {
     this.#repetition = new Repetition({ n: rule.n, self, dag: this.#dag, acceptance: this.#acceptance });
     this.#duties = duties;
     this.#owed = new OwedDuties(duties);
-    this.#coins = new Coins({ membership, duties });
+    this.#coins = new Coins({ membership, duties, quorumRound: () => this.#dag.highestQuorumRound });
     this.#sequence = new CommitSequence({ membership, dag: this.#dag, duties, coins: this.#coins });
     this.#latestRounds = Array.from({ length: rule.n }, () => 0);
     this.#own = genesisReference(membership.epochGenesis, self);

@@ -34,6 +34,7 @@ const effects: ReplicaEffects = {
   evidence: [],
   diagnostics: [],
   commits: [],
+  isUnfinished: false,
   wakeAtMs: undefined,
 };
 

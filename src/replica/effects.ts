@@ -52,6 +52,8 @@ export interface ReplicaEffects {
   readonly diagnostics: readonly Diagnostic[];
   /** What was committed and, by now, executed; for observers such as metrics and the simulator's checkers. */
   readonly commits: readonly Commit[];
+  /** There is more to do at once: step again as soon as these are carried out. */
+  readonly isUnfinished: boolean;
   /** Step again at this time at the latest, with or without input; undefined when nothing is waited for. */
   readonly wakeAtMs: number | undefined;
 }

@@ -36,6 +36,8 @@ export class EventLoop {
   #running: Promise<void> | undefined;
   #timer: Timer | undefined;
   #stopped = false;
+  /** The last step left something to do at once. */
+  #isUnfinished = false;
 
   constructor(options: {
     readonly machine: ReplicaMachine;
@@ -97,7 +99,7 @@ export class EventLoop {
         })
         .finally(() => {
           this.#running = undefined;
-          if (!this.#fromPeers.isEmpty || !this.#fromClients.isEmpty) this.#schedule();
+          if (this.#isUnfinished || !this.#fromPeers.isEmpty || !this.#fromClients.isEmpty) this.#schedule();
         });
     });
   }
@@ -108,6 +110,7 @@ export class EventLoop {
     const effects = this.#machine.step(inputs, monotonicMs(), now());
     await carryOut(effects, this.#ports);
     this.#observe(effects);
+    this.#isUnfinished = effects.isUnfinished;
     if (effects.wakeAtMs !== undefined && !this.#stopped) {
       this.#timer = setTimer(Math.max(1, effects.wakeAtMs - monotonicMs()), () => this.#schedule());
     }

@@ -25,8 +25,11 @@ import type { DutySource } from '../ordering/duty-source.ts';
 import type { Evidence, OrderingEffects, OrderingInput } from '../ordering/effects.ts';
 import { Ordering, type OrderingStatus } from '../ordering/ordering.ts';
 import { type SignatureCheck, Verifier } from '../ordering/validity.ts';
+import type { Duty } from '../wire/block.ts';
 import type { CertifiedHead, RefusalCode } from '../wire/client-message.ts';
+import { decodeHeadWish, dutyKinds, encodeHeadWish } from '../wire/duty.ts';
 import type { Head } from '../wire/head.ts';
+import { limits } from '../wire/limits.ts';
 import { encodeMembershipStatement } from '../wire/membership-statement.ts';
 import { decodePeerMessage } from '../wire/peer-message.ts';
 import { decodeRequest, type Request } from '../wire/request.ts';
@@ -76,7 +79,15 @@ export class ReplicaMachine {
   readonly #certification: Certification;
   readonly #certifiedReplies: CertifiedReplies;
   #operations = 0;
+  readonly #self: number;
   #hasKey = false;
+  /** Wishes for a head that no commit holds yet, for our next blocks. */
+  #wishes: readonly Duty[] = [];
+  #lastWish = 0;
+  #isHeadWished = false;
+  /** Since when there are results that no due head covers, and whether that is long enough to make rounds for them alone. */
+  #uncertifiedSinceMs: number | undefined;
+  #isHeadOverdue = false;
   #shareInUse: bigint | undefined;
   /** The replay of the log is over: effects are for somebody. */
   #isLive = false;
@@ -91,9 +102,12 @@ export class ReplicaMachine {
   #commits: Commit[] = [];
   /** For the certification, at the end of the step. */
   #toCertify: CertificationInput[] = [];
+  /** Heads that are due, to be signed in the next step: that takes longer than all the rest, and replies do not wait for it. */
+  #due: CertificationInput[] = [];
 
   constructor(options: MachineOptions) {
     const { membership, self, sign, check, guard, curve, observer = false } = options;
+    this.#self = self;
     const { serviceId, epoch, headIntervalMs } = membership;
     this.#verifier = new Verifier(check === undefined ? { membership } : { membership, check });
     const anonymousClients = new Set(membership.members.map(({ signingKey }) => signingKey.text as string));
@@ -188,7 +202,11 @@ export class ReplicaMachine {
     this.#isLive = true;
     const taken: OrderingInput[] = [];
     for (const input of inputs) this.#take(input, taken);
-    return this.#effects(this.#ordering.step(taken, nowMs, clockMs), nowMs);
+    this.#watchUncertified(nowMs);
+    this.#wish(clockMs);
+    const ordering = this.#ordering.step(taken, nowMs, clockMs);
+    this.#watchUncertified(nowMs);
+    return this.#effects(ordering, nowMs);
   }
 
   /** Makes everything accepted durable; for a clean stop. */
@@ -250,7 +268,10 @@ export class ReplicaMachine {
       return;
     }
     // Only now: a wish for what is never ordered would take up room as long as its link is there.
-    if (input.certifyFrom !== undefined && !this.#want(link, request, input.certifyFrom)) return;
+    if (input.certifyFrom !== undefined) {
+      if (!this.#want(link, request, input.certifyFrom)) return;
+      this.#isHeadWished ||= remembered === undefined || this.#execution.hasUncertified;
+    }
     if (remembered !== undefined) this.#answer(remembered);
     else taken.push({ kind: 'request', request });
   }
@@ -272,17 +293,48 @@ export class ReplicaMachine {
     if (this.#isLive) this.#certifiedReplies.executed(reply);
   }
 
+  /** Says in our next block that somebody waits for a head. */
+  #wish(clockMs: number): void {
+    if (!this.#isHeadWished) return;
+    this.#isHeadWished = false;
+    // Above every number of an earlier life, whose blocks may still be in nobody's commit.
+    this.#lastWish = Math.max(this.#lastWish + 1, Math.floor(clockMs));
+    this.#wishes = [...this.#wishes, { kind: dutyKinds.headWish, payload: encodeHeadWish(this.#lastWish) }];
+  }
+
+  /** Our own wishes are owed until a commit holds them. */
+  #fulfil({ blocks }: Commit): void {
+    for (const { author, duties } of this.#wishes.length === 0 ? [] : blocks) {
+      if (author !== this.#self) continue;
+      for (const { kind, payload } of duties) {
+        const said = kind === dutyKinds.headWish ? decodeHeadWish(payload) : undefined;
+        if (said?.ok === true) this.#wishes = this.#wishes.filter((wish) => !isUpTo(wish, said.value));
+      }
+    }
+  }
+
+  /** Notes since when there are results that no due head covers. */
+  #watchUncertified(nowMs: number): void {
+    if (!this.#hasKey || !this.#execution.hasUncertified) this.#uncertifiedSinceMs = undefined;
+    else this.#uncertifiedSinceMs ??= nowMs;
+    const sinceMs = this.#uncertifiedSinceMs;
+    const wasOverdue = this.#isHeadOverdue;
+    this.#isHeadOverdue = sinceMs !== undefined && nowMs >= sinceMs + limits.headOverdueMs;
+    if (this.#isHeadOverdue && !wasOverdue) this.#isHeadWished = true;
+  }
+
   /** What the ordering asks: a commit is executed the moment it is decided. */
   #duties(): DutySource {
     const key = this.#key;
-    const execution = this.#execution;
+    const wishes = (): readonly Duty[] => this.#wishes;
+    const isHeadOverdue = (): boolean => this.#isHeadOverdue;
     return {
       committed: (commit) => this.#committed(commit),
       get owed() {
-        return key.owed;
+        return wishes().length === 0 ? key.owed : [...key.owed, ...wishes()];
       },
       get hasWork() {
-        return key.transcript !== undefined && execution.hasUncertified;
+        return isHeadOverdue();
       },
       get coin() {
         return key.coin;
@@ -296,9 +348,16 @@ export class ReplicaMachine {
     for (const reply of applied.replies) this.#answer(reply);
     this.#diagnostics.push(...applied.diagnostics);
     this.#commits.push(commit);
+    this.#fulfil(commit);
     this.#key.committed(commit);
     this.#noteKey();
     if (applied.head !== undefined) this.#noteDue(applied.head);
+  }
+
+  /** When to look whether results without a due head are work by now; undefined when there are none, or they are. */
+  get #overdueAtMs(): number | undefined {
+    if (this.#uncertifiedSinceMs === undefined || this.#isHeadOverdue) return undefined;
+    return this.#uncertifiedSinceMs + limits.headOverdueMs;
   }
 
   /** The certification learns of the key when there is one, and of our share when we have it. */
@@ -313,8 +372,8 @@ export class ReplicaMachine {
 
   #noteDue(head: Head): void {
     // While the log is replayed only the last one matters: it covers those before.
-    if (!this.#isLive) this.#toCertify = [];
-    this.#toCertify.push({ kind: 'due', head });
+    if (!this.#isLive) this.#due = [];
+    this.#due.push({ kind: 'due', head });
   }
 
   #certify(nowMs: number): CertificationEffects {
@@ -325,7 +384,8 @@ export class ReplicaMachine {
     const logSize = this.#certifiedReplies.wantedLogSize;
     if (logSize !== undefined) this.#toCertify.push({ kind: 'wanted', logSize });
     const inputs = this.#toCertify;
-    this.#toCertify = [];
+    this.#toCertify = this.#due;
+    this.#due = [];
     const effects = this.#certification.step(inputs, nowMs);
     if (this.divergence !== undefined) this.#key.stop();
     this.#certified.push(...this.#certifiedReplies.take(this.certifiedHead));
@@ -354,7 +414,8 @@ export class ReplicaMachine {
       ],
       diagnostics: this.#diagnostics,
       commits: this.#commits,
-      wakeAtMs: earliest(ordering.wakeAtMs, certification?.wakeAtMs),
+      isUnfinished: this.#toCertify.length > 0,
+      wakeAtMs: earliest(earliest(ordering.wakeAtMs, certification?.wakeAtMs), this.#overdueAtMs),
     };
     this.#serve = [];
     this.#replies = new ReplyBatch();
@@ -365,6 +426,11 @@ export class ReplicaMachine {
     this.#commits = [];
     return effects;
   }
+}
+
+function isUpTo({ payload }: Duty, number: number): boolean {
+  const wish = decodeHeadWish(payload);
+  return wish.ok && wish.value <= number;
 }
 
 function earliest(a: number | undefined, b: number | undefined): number | undefined {

@@ -78,6 +78,8 @@ export interface ReplicaStatus {
   readonly uptimeMs: number;
   readonly pid: number;
   readonly residentBytes: number;
+  /** Processor time of the process so far. */
+  readonly cpuMs: number;
   readonly counters: Readonly<Record<string, number>>;
 }
 
@@ -341,6 +343,7 @@ class Replica implements RunningReplica {
       uptimeMs: Math.round(monotonicMs() - this.#startedAtMs),
       pid: process.pid,
       residentBytes: process.memoryUsage.rss(),
+      cpuMs: Math.round((process.cpuUsage().user + process.cpuUsage().system) / 1_000),
       counters: this.#counters.counts,
     };
   }

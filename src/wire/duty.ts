@@ -18,6 +18,8 @@ export const dutyKinds = {
   opening: 4,
   /** A share of the coin of a period. It is no work: no round is made for its sake. */
   coinShare: 5,
+  /** Somebody waits for a certified reply at the author: a head is due sooner. The payload is a number, so that no two are alike. */
+  headWish: 6,
 } as const;
 
 /** Bytes of a signature of the service, and of a share of one: a compressed point of G1. */
@@ -42,4 +44,12 @@ export function decodeCoinShare(payload: Uint8Array): Decoded<CoinShare> {
     period: reader.u64('period'),
     share: reader.fixed(serviceSignatureSizeBytes, 'share'),
   }));
+}
+
+export function encodeHeadWish(number: number): Uint8Array {
+  return new Writer(8).u64(number).finish();
+}
+
+export function decodeHeadWish(payload: Uint8Array): Decoded<number> {
+  return decode(payload, (reader) => reader.u64('number'));
 }

@@ -53,8 +53,10 @@ export const limits = {
   /** What a kept result counts for besides its bytes, so that many empty ones are bounded too. */
   sessionResultOverheadSizeBytes: 256,
 
-  /** Commits after a due head with which the next is due, even if agreed time stands still. */
+  /** Commits after a due head with which the next is due when one is wished, even if agreed time stands still. */
   headCommitsMax: 64,
+  /** Where nobody wishes for a head, time and commits between two that are due are longer by this factor. */
+  headUnwishedIntervals: 10,
   /** Hashes in a proof of inclusion or consistency; enough for a log of 2^53 leaves. More: refused. */
   proofHashesMax: 64,
   /** An encoded statement of the service: a head, or a membership of all the replicas there may be. Larger: refused. */
@@ -192,6 +194,9 @@ export const limits = {
   httpDeadlineMsMax: 60_000,
   /** Time an HTTP request may take to arrive, and an idle connection may stay. Longer: closed. */
   httpPatienceMs: 10_000,
+
+  /** Time that results may be without a due head before rounds are made for their sake alone; more than an unwished interval. */
+  headOverdueMs: 150,
 
   // ── client ──
 

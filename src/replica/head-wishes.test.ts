@@ -1,0 +1,63 @@
+/** Heads come at once where somebody waits for a proof, now and then where nobody does, and an idle cluster ends with all certified. */
+import { describe, expect, it } from 'vitest';
+import { limits } from '../wire/limits.ts';
+import { encodeRequest } from '../wire/request.ts';
+import { keyOf, Machines } from './testing/machines.ts';
+
+let number = 0;
+
+function request(): Uint8Array {
+  number += 1;
+  const content = {
+    client: Buffer.from(keyOf(98).publicKey.text, 'hex'),
+    session: { birth: 0, nonce: new Uint8Array(16) },
+    number,
+    acknowledged: number - 1,
+    operations: [{ name: 'noop', input: new Uint8Array(1) }],
+  };
+  return encodeRequest(content, () => new Uint8Array(64)).bytes;
+}
+
+/** Asks machine 1 and gives them turns until every machine has certified it; how long that took. */
+function msUntilCertified(machines: Machines, certified: boolean): number {
+  const [first] = machines.all;
+  const sizeBefore = first?.status.logSize ?? 0;
+  const startedMs = machines.nowMs;
+  machines.give(1, {
+    kind: 'client-request',
+    link: 7,
+    request: request(),
+    certifyFrom: certified ? 0 : undefined,
+  });
+  const isDone = (): boolean =>
+    machines.all.every(
+      ({ status }) => status.logSize > sizeBefore && status.certification.certifiedLogSize === status.logSize,
+    );
+  while (!isDone()) {
+    if (machines.nowMs > startedMs + 5_000) throw new Error('it is never certified');
+    machines.turn();
+  }
+  return machines.nowMs - startedMs;
+}
+
+describe('a head', () => {
+  it('is made soon for a request whose client waits for a proof, and for others when nothing else happens', () => {
+    const machines = new Machines();
+    machines.generateKey();
+    msUntilCertified(machines, true);
+    const wished = msUntilCertified(machines, true);
+    const unwished = msUntilCertified(machines, false);
+    expect(wished).toBeLessThan(limits.headOverdueMs);
+    expect(unwished).toBeGreaterThan(wished);
+  });
+
+  it('leaves nothing to do when it is certified', () => {
+    const machines = new Machines();
+    machines.generateKey();
+    msUntilCertified(machines, false);
+    for (let i = 0; i < 40; i++) machines.turn();
+    const rounds = machines.all.map(({ status }) => status.round);
+    for (let i = 0; i < 40; i++) machines.turn();
+    expect(machines.all.map(({ status }) => status.round)).toEqual(rounds);
+  });
+});
