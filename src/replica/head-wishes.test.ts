@@ -18,7 +18,7 @@ function request(): Uint8Array {
   return encodeRequest(content, () => new Uint8Array(64)).bytes;
 }
 
-/** Asks machine 1 and gives them turns until every machine has certified it; how long that took. */
+/** Asks machine 1 and gives them turns until that one has it certified; how long that took. */
 function msUntilCertified(machines: Machines, certified: boolean): number {
   const [first] = machines.all;
   const sizeBefore = first?.status.logSize ?? 0;
@@ -29,10 +29,11 @@ function msUntilCertified(machines: Machines, certified: boolean): number {
     request: request(),
     certifyFrom: certified ? 0 : undefined,
   });
-  const isDone = (): boolean =>
-    machines.all.every(
-      ({ status }) => status.logSize > sizeBefore && status.certification.certifiedLogSize === status.logSize,
-    );
+  const asked = machines.all[1];
+  const isDone = (): boolean => {
+    const { logSize = 0, certification } = asked?.status ?? {};
+    return logSize > sizeBefore && certification?.certifiedLogSize === logSize;
+  };
   while (!isDone()) {
     if (machines.nowMs > startedMs + 5_000) throw new Error('it is never certified');
     machines.turn();
