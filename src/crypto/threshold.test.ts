@@ -72,9 +72,10 @@ function cluster(curve: PairingCurve, holders: number, polynomial: Polynomial) {
 
 const polynomialOf = (threshold: number): Polynomial =>
   Array.from({ length: threshold }, (_, i) => BigInt(1_000_003 + 7 * i) ** 11n);
+/** Wrong by another number for each holder: what is wrong by the same may cancel out when it is combined, as with seed -816958208. */
 const wrong = (curve: PairingCurve, share: SignatureShare): SignatureShare => ({
   holder: share.holder,
-  point: curve.g1.add(share.point, curve.g1.generator),
+  point: curve.g1.add(share.point, curve.g1.multiply(curve.g1.generator, 7_919n ** BigInt(share.holder + 1) + 1n)),
 });
 const sizes = [
   { n: 1, f: 0 },
