@@ -57,16 +57,14 @@ export class CertifiedReplies {
 
   /** The smallest log that a head must cover for somebody to get an answer; undefined when nobody waits. */
   get wantedLogSize(): number | undefined {
-    let least: number | undefined;
-    for (const { reply } of this.#waiting) {
-      if (least === undefined || reply.leafIndex < least) least = reply.leafIndex + 1;
-    }
-    return least;
+    let first: number | undefined;
+    for (const { reply } of this.#waiting) first = Math.min(first ?? reply.leafIndex, reply.leafIndex);
+    return first === undefined ? undefined : first + 1;
   }
 
   /** A link wants a proof of this request; it holds a head of so many leaves. */
   want(link: number, requestDigest: Digest, heldLogSize: number): void {
-    this.#begin(link, heldLogSize);
+    if (!this.#chains.has(link)) this.#chains.set(link, heldLogSize);
     const links = this.#wishes.get(requestDigest) ?? new Set();
     if (links.has(link)) return;
     this.#wishes.set(requestDigest, links.add(link));
@@ -159,10 +157,6 @@ export class CertifiedReplies {
       if (wishes?.size === 0) this.#wishesOf.delete(link);
     }
     return links;
-  }
-
-  #begin(link: number, heldLogSize: number): void {
-    if (!this.#chains.has(link)) this.#chains.set(link, heldLogSize);
   }
 
   /** Goes on from the last head of the link; from nothing when that one is not of our log. */

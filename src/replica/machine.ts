@@ -80,7 +80,7 @@ export class ReplicaMachine {
   readonly #certifiedReplies: CertifiedReplies;
   #operations = 0;
   readonly #self: number;
-  #hasKey = false;
+  #serviceKey: string | undefined;
   /** Wishes for a head that no commit holds yet, for our next blocks. */
   #wishes: readonly Duty[] = [];
   #lastWish = 0;
@@ -153,8 +153,7 @@ export class ReplicaMachine {
 
   /** Public key of the service, 192 hex characters; undefined while it is being generated. */
   get serviceKey(): string | undefined {
-    const key = this.#key.transcript?.serviceKey;
-    return key === undefined ? undefined : Buffer.from(key).toString('hex');
+    return this.#serviceKey;
   }
 
   /** Who dealt, who qualified, and every replica's verification key, from the commit on with which there is a key. */
@@ -282,7 +281,8 @@ export class ReplicaMachine {
       this.#refusals.push({ link, requestDigest, code: 'not-certifying', reason });
       return false;
     };
-    if (!this.#hasKey) return refuse('the service key is still being generated; ask for a quick reply, or later');
+    if (this.#serviceKey === undefined)
+      return refuse('the service key is still being generated; ask for a quick reply, or later');
     if (this.divergence !== undefined) return refuse('this replica has diverged; ask another one');
     this.#certifiedReplies.want(link, requestDigest, heldLogSize);
     return true;
@@ -315,7 +315,7 @@ export class ReplicaMachine {
 
   /** Notes since when there are results that no due head covers. */
   #watchUncertified(nowMs: number): void {
-    if (!this.#hasKey || !this.#execution.hasUncertified) this.#uncertifiedSinceMs = undefined;
+    if (this.#serviceKey === undefined || !this.#execution.hasUncertified) this.#uncertifiedSinceMs = undefined;
     else this.#uncertifiedSinceMs ??= nowMs;
     const sinceMs = this.#uncertifiedSinceMs;
     const wasOverdue = this.#isHeadOverdue;
@@ -363,8 +363,8 @@ export class ReplicaMachine {
   /** The certification learns of the key when there is one, and of our share when we have it. */
   #noteKey(): void {
     const { transcript, share } = this.#key;
-    if (transcript === undefined || (this.#hasKey && share === this.#shareInUse)) return;
-    this.#hasKey = true;
+    if (transcript === undefined || (this.#serviceKey !== undefined && share === this.#shareInUse)) return;
+    this.#serviceKey ??= Buffer.from(transcript.serviceKey).toString('hex');
     this.#shareInUse = share;
     const { serviceKey, verificationKeys } = transcript;
     this.#certification.setKey({ serviceKey, verificationKeys, share });

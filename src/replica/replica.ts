@@ -316,6 +316,7 @@ class Replica implements RunningReplica {
     const { replicaId, replicaIndex, service } = this.#home;
     const membership = this.#membership;
     const { serviceKey, certifiedHead } = this.#machine;
+    const cpu = process.cpuUsage();
     const suspected = membership.members.filter((_, index) => containsReplica(machine.suspected, index));
     return {
       replicaId,
@@ -343,7 +344,7 @@ class Replica implements RunningReplica {
       uptimeMs: Math.round(monotonicMs() - this.#startedAtMs),
       pid: process.pid,
       residentBytes: process.memoryUsage.rss(),
-      cpuMs: Math.round((process.cpuUsage().user + process.cpuUsage().system) / 1_000),
+      cpuMs: Math.round((cpu.user + cpu.system) / 1_000),
       counters: this.#counters.counts,
     };
   }
@@ -417,10 +418,6 @@ class Replica implements RunningReplica {
     const { prover } = machine;
     return {
       replicaId: this.#home.replicaId,
-      serviceId: this.#membership.serviceId,
-      get serviceKey() {
-        return machine.serviceKey;
-      },
       submit: (request, options) => this.#httpCalls.submit(request, options),
       submitAnonymous: (operation, input, options) => this.#httpCalls.submitAnonymous(operation, input, options),
       certifiedHead: () => machine.certifiedHead,

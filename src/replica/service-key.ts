@@ -23,7 +23,7 @@ export interface ServiceKeyOptions {
   readonly secrets: KeySecrets | undefined;
   /** What the sealed file held. */
   readonly sealedShare?: bigint | undefined;
-  /** An observer never signs. */
+  /** An observer owes nothing and never signs: it has no use for secrets. */
   readonly observer: boolean;
 }
 
@@ -31,7 +31,6 @@ export class ServiceKey {
   readonly #curve: PairingCurve;
   readonly #membership: Membership;
   readonly #self: number;
-  readonly #observer: boolean;
   readonly #generation: KeyGeneration;
   readonly #sealedShare: bigint | undefined;
   #coin: ThresholdCoin | undefined;
@@ -44,13 +43,12 @@ export class ServiceKey {
     this.#curve = curve;
     this.#membership = membership;
     this.#self = self;
-    this.#observer = observer;
-    this.#sealedShare = options.sealedShare;
+    this.#sealedShare = observer ? undefined : options.sealedShare;
     this.#generation = new KeyGeneration({ curve, membership, self, secrets: observer ? undefined : secrets });
   }
 
   get owed(): readonly Duty[] {
-    return this.#observer ? [] : this.#generation.owed;
+    return this.#generation.owed;
   }
 
   get progress(): KeyProgress {
@@ -79,7 +77,7 @@ export class ServiceKey {
     if (this.#coin === undefined && this.#generation.isWidelyHeld) this.#coin = this.#coinOf(transcript);
   }
 
-  /** Signs nothing any more: this replica has diverged. */
+  /** Signs nothing any more: this replica has diverged, or its log was set back. */
   stop(): void {
     this.#isStopped = true;
   }
@@ -105,7 +103,6 @@ export class ServiceKey {
   }
 
   #findShare(transcript: Transcript): void {
-    if (this.#observer) return;
     const sealed = this.#sealedShare;
     if (sealed !== undefined && this.#fits(sealed, transcript)) {
       this.#share = sealed;

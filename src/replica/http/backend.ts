@@ -26,9 +26,6 @@ export type Submitted =
 
 export interface HttpBackend {
   readonly replicaId: string;
-  readonly serviceId: Digest;
-  /** 192 hex characters; undefined while the key is being generated. */
-  readonly serviceKey: string | undefined;
   /** Submits an encoded, signed request as it is. Never rejects. */
   submit(
     request: Uint8Array,

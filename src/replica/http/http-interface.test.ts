@@ -58,8 +58,6 @@ async function start(
       : new Promise((resolve) => signal.addEventListener('abort', () => resolve({ kind: 'given-up' })));
   const backend: HttpBackend = {
     replicaId: 'r9',
-    serviceId: digest,
-    serviceKey: undefined,
     submit: (request, { certified, signal }) => {
       asked.push({ request: Buffer.from(request).toString('hex'), certified });
       return answer(signal);

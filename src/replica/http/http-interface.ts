@@ -8,7 +8,6 @@
  */
 import rateLimit from '@fastify/rate-limit';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import type { Registry } from 'prom-client';
 import { monotonicMs } from '../../platform/clock.ts';
 import { transportErrorFrom } from '../../transport/transport-error.ts';
 import { certifiedHeadDocument, certifiedMembershipDocument } from '../../verify/document.ts';
@@ -16,7 +15,7 @@ import { limits } from '../../wire/limits.ts';
 import type { HttpBackend } from './backend.ts';
 import { Bodies } from './bodies.ts';
 import { answerCall } from './call-route.ts';
-import { makeRegistry } from './metrics.ts';
+import { Metrics } from './metrics.ts';
 import { openApi } from './openapi.ts';
 import { badRequest, HttpProblem, type Problem, unavailable } from './problem.ts';
 
@@ -32,15 +31,15 @@ export interface HttpInterfaceOptions {
 export class HttpInterface {
   readonly #options: HttpInterfaceOptions;
   readonly #server: FastifyInstance;
-  readonly #registry: Registry;
+  readonly #metrics: Metrics;
   readonly #bodies: Bodies;
-  #metrics: { readonly text: Promise<string>; readonly readAtMs: number } | undefined;
+  #lastMetrics: { readonly text: Promise<string>; readonly readAtMs: number } | undefined;
   /** Of the calls that are open. */
   readonly #callers = new Set<AbortController>();
 
   constructor(options: HttpInterfaceOptions) {
     this.#options = options;
-    this.#registry = makeRegistry(options.backend);
+    this.#metrics = new Metrics(options.backend);
     this.#bodies = new Bodies(() => options.onCounted('http-bodies-shed'));
     this.#server = fastify({
       logger: false,
@@ -131,7 +130,7 @@ export class HttpInterface {
       return { status: observer === true ? 'observer' : 'ok', replica: backend.replicaId, commitIndex };
     });
     server.get('/metrics', async (_request, reply) => {
-      reply.header('content-type', this.#registry.contentType);
+      reply.header('content-type', this.#metrics.contentType);
       return this.#readMetrics();
     });
     server.get('/v1/openapi.json', () => openApi);
@@ -140,10 +139,10 @@ export class HttpInterface {
   /** They take milliseconds to gather: who asks more often gets what another one got. */
   #readMetrics(): Promise<string> {
     const nowMs = monotonicMs();
-    if (this.#metrics === undefined || nowMs >= this.#metrics.readAtMs + limits.httpMetricsAgeMsMax) {
-      this.#metrics = { text: this.#registry.metrics(), readAtMs: nowMs };
+    if (this.#lastMetrics === undefined || nowMs >= this.#lastMetrics.readAtMs + limits.httpMetricsAgeMsMax) {
+      this.#lastMetrics = { text: this.#metrics.text(), readAtMs: nowMs };
     }
-    return this.#metrics.text;
+    return this.#lastMetrics.text;
   }
 
   async #call(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {

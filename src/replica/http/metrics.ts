@@ -9,87 +9,80 @@ import type { HttpBackend } from './backend.ts';
 interface Measure {
   readonly name: string;
   readonly help: string;
-  readonly read: (status: Readonly<Record<string, unknown>>) => number;
+  /** Of the status: a number, whether something is so, or a list that is counted. */
+  readonly field: string;
 }
 
-const numberIn =
-  (field: string) =>
-  (status: Readonly<Record<string, unknown>>): number => {
-    const value = status[field];
-    return typeof value === 'number' ? value : 0;
-  };
-const flagIn =
-  (field: string) =>
-  (status: Readonly<Record<string, unknown>>): number =>
-    status[field] === true ? 1 : 0;
-const lengthIn =
-  (field: string) =>
-  (status: Readonly<Record<string, unknown>>): number => {
-    const value = status[field];
-    return Array.isArray(value) ? value.length : 0;
-  };
-
 const measures: readonly Measure[] = [
-  { name: 'resident_memory_bytes', help: 'Memory of the process.', read: numberIn('residentBytes') },
-  { name: 'uptime_ms', help: 'Time since the process started.', read: numberIn('uptimeMs') },
-  { name: 'cpu_ms', help: 'Processor time of the process so far.', read: numberIn('cpuMs') },
-  { name: 'epoch', help: 'Epoch of the membership.', read: numberIn('epoch') },
-  { name: 'round', help: 'Round of the last own block.', read: numberIn('round') },
-  { name: 'commit_index', help: 'Index of the last commit executed.', read: numberIn('commitIndex') },
-  { name: 'commit_timestamp_ms', help: 'Agreed time of the last commit.', read: numberIn('timestamp') },
+  { name: 'resident_memory_bytes', help: 'Memory of the process.', field: 'residentBytes' },
+  { name: 'uptime_ms', help: 'Time since the process started.', field: 'uptimeMs' },
+  { name: 'cpu_ms', help: 'Processor time of the process so far.', field: 'cpuMs' },
+  { name: 'epoch', help: 'Epoch of the membership.', field: 'epoch' },
+  { name: 'round', help: 'Round of the last own block.', field: 'round' },
+  { name: 'commit_index', help: 'Index of the last commit executed.', field: 'commitIndex' },
+  { name: 'commit_timestamp_ms', help: 'Agreed time of the last commit.', field: 'timestamp' },
   {
     name: 'operations_per_second',
     help: 'Operations executed a second, of late.',
-    read: numberIn('requestsPerSecond'),
+    field: 'requestsPerSecond',
   },
-  { name: 'pending_requests', help: 'Requests that wait for a block.', read: numberIn('pendingRequests') },
-  { name: 'connected_peers', help: 'Replicas it has a link to.', read: lengthIn('connected') },
-  { name: 'suspected_peers', help: 'Replicas it does not wait for.', read: lengthIn('suspected') },
-  { name: 'observer', help: '1 when its log was lost and it proposes nothing.', read: flagIn('observer') },
-  { name: 'log_size', help: 'Leaves in the log of requests.', read: numberIn('logSize') },
-  { name: 'certified_log_size', help: 'Leaves that a certified head covers.', read: numberIn('certifiedLogSize') },
+  { name: 'pending_requests', help: 'Requests that wait for a block.', field: 'pendingRequests' },
+  { name: 'connected_peers', help: 'Replicas it has a link to.', field: 'connected' },
+  { name: 'suspected_peers', help: 'Replicas it does not wait for.', field: 'suspected' },
+  { name: 'observer', help: '1 when its log was lost and it proposes nothing.', field: 'observer' },
+  { name: 'log_size', help: 'Leaves in the log of requests.', field: 'logSize' },
+  { name: 'certified_log_size', help: 'Leaves that a certified head covers.', field: 'certifiedLogSize' },
   {
     name: 'certified_commit_index',
     help: 'Commit of the newest certified head.',
-    read: numberIn('certifiedCommitIndex'),
+    field: 'certifiedCommitIndex',
   },
   {
     name: 'diverged',
     help: '1 when its log differs from a certified head: it signs nothing any more.',
-    read: flagIn('diverged'),
+    field: 'diverged',
   },
   {
     name: 'key_share',
     help: '1 when it holds its share of the service key.',
-    read: flagIn('hasKeyShare'),
+    field: 'hasKeyShare',
   },
 ];
 
-/** The registry of one replica; `metrics()` of it reads the status anew. */
-export function makeRegistry(backend: HttpBackend): Registry {
-  const registry = new Registry();
-  registry.setDefaultLabels({ replica: backend.replicaId });
-  for (const { name, help, read } of measures) {
-    new Gauge({
-      name: `coterie_${name}`,
-      help,
-      registers: [registry],
-      collect() {
-        this.set(read(backend.status()));
-      },
-    });
+/** The metrics of one replica. */
+export class Metrics {
+  readonly #backend: HttpBackend;
+  readonly #registry = new Registry();
+  readonly #gauges: readonly (readonly [Gauge, string])[];
+  readonly #events: Counter<'event'>;
+
+  constructor(backend: HttpBackend) {
+    this.#backend = backend;
+    const registers = [this.#registry];
+    this.#registry.setDefaultLabels({ replica: backend.replicaId });
+    this.#gauges = measures.map(({ name, help, field }) => [
+      new Gauge({ name: `coterie_${name}`, help, registers }),
+      field,
+    ]);
+    const help = 'What it saw and refused, by kind.';
+    this.#events = new Counter({ name: 'coterie_events_total', help, labelNames: ['event'], registers });
   }
-  new Counter({
-    name: 'coterie_events_total',
-    help: 'What it saw and refused, by kind.',
-    labelNames: ['event'],
-    registers: [registry],
-    collect() {
-      const { counters } = backend.status();
-      if (typeof counters !== 'object' || counters === null) return;
-      this.reset();
-      for (const [event, count] of Object.entries(counters)) if (typeof count === 'number') this.inc({ event }, count);
-    },
-  });
-  return registry;
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** Reads the status, once, and writes it down. */
+  text(): Promise<string> {
+    const status = this.#backend.status();
+    for (const [gauge, field] of this.#gauges) gauge.set(measureOf(status[field]));
+    this.#events.reset();
+    for (const [event, count] of Object.entries(status.counters ?? {})) this.#events.inc({ event }, measureOf(count));
+    return this.#registry.metrics();
+  }
+}
+
+function measureOf(value: unknown): number {
+  if (Array.isArray(value)) return value.length;
+  return typeof value === 'number' ? value : value === true ? 1 : 0;
 }
