@@ -71,7 +71,9 @@ export function importsOf(text: string): readonly Import[] {
 
 const stages = ['ordering', 'execution', 'certification', 'keys', 'secrets', 'recovery'];
 const ground = ['membership', 'wire', 'crypto'];
-const pureRooms = [...stages, ...ground, 'verify'];
+/** Over `state/` only these two stand: who executes, and who fetches what others executed. */
+const overState = ['execution', 'recovery'];
+const pureRooms = [...stages, ...ground, 'state', 'verify'];
 const belowReplica = [...pureRooms, 'transport', 'storage', 'platform'];
 
 /** Rooms of src/ that each room may import. */
@@ -80,9 +82,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   wire: ['crypto'],
   membership: ['wire', 'crypto'],
   verify: ['wire', 'crypto'],
-  ...Object.fromEntries(stages.map((stage) => [stage, ground])),
+  state: ['wire', 'crypto'],
+  ...Object.fromEntries(stages.map((stage) => [stage, overState.includes(stage) ? [...ground, 'state'] : ground])),
   transport: ['wire', 'crypto', 'platform'],
-  storage: ['wire', 'crypto', 'platform'],
+  storage: ['state', 'wire', 'crypto', 'platform'],
   platform: [],
   replica: belowReplica,
   client: ['verify', 'transport', 'membership', 'wire', 'crypto', 'platform'],

@@ -20,6 +20,12 @@ export const domains = {
   commit: tag('commit'),
   /** The chain of state digests. */
   state: tag('state'),
+  /** The digest of a checkpoint. */
+  checkpoint: tag('checkpoint'),
+  /** The hash of an entry, a bucket and an inner node of the state tree. */
+  stateEntry: tag('state-entry'),
+  stateBucket: tag('state-bucket'),
+  stateInner: tag('state-inner'),
   /** The coin before the epoch has a service key. */
   genesisCoin: tag('genesis-coin'),
   /** The service signs an epoch and a period: the coin. */

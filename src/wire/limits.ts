@@ -57,6 +57,15 @@ export const limits = {
   headCommitsMax: 64,
   /** Where nobody wishes for a head, time and commits between two that are due are longer by this factor. */
   headUnwishedIntervals: 10,
+  /** Blocks above the horizon that a checkpoint names: `pruneDepth` times n, twice for twins. More: the genesis is refused. */
+  checkpointBlocksMax: 131_072,
+  /** Commits, changed entries, and bytes of these, after a checkpoint with which the next one is due. */
+  checkpointCommitsMax: 16_384,
+  checkpointEntriesMax: 32_768,
+  checkpointSizeBytesMax: 32 * MiB,
+  /** Entries in a bucket of the state tree, and bytes of their keys and values unless it is only one. More: it is split. */
+  stateBucketEntriesMax: 16,
+  stateBucketSizeBytesMax: 256 * KiB,
   /** Hashes in a proof of inclusion or consistency; enough for a log of 2^53 leaves. More: refused. */
   proofHashesMax: 64,
   /** An encoded statement of the service: a head, or a membership of all the replicas there may be. Larger: refused. */
