@@ -143,14 +143,14 @@ export const peerMessage: fc.Arbitrary<PeerMessage> = fc.oneof(
     requests: fc.array(fc.uint8Array({ maxLength: 40 }), { maxLength: 4 }),
   }),
   fc.record({
-    kind: fc.constant('share' as const),
+    kind: fc.constant('signature-share' as const),
     statement: fc.constantFrom(...statementKinds),
     commitIndex: natural,
     digest,
     share: g1Bytes,
   }),
   fc.record({
-    kind: fc.constant('certificate' as const),
+    kind: fc.constant('certified-statement' as const),
     statement: fc.constantFrom(...statementKinds),
     encoded: fc.uint8Array({ maxLength: 130 }),
     signature: g1Bytes,

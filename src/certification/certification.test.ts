@@ -52,8 +52,8 @@ class Stage {
 function wordsOf({ send, evidence, wakeAtMs }: CertificationEffects): readonly string[] {
   return [
     ...send.map(({ to, message }) => {
-      if (message.kind === 'share') return `share of ${message.commitIndex} to ${to}`;
-      return message.kind === 'certificate' ? `certificate to ${to}` : message.kind;
+      if (message.kind === 'signature-share') return `share of ${message.commitIndex} to ${to}`;
+      return message.kind === 'certified-statement' ? `certificate to ${to}` : message.kind;
     }),
     ...evidence.map(({ from, rule }) => `r${from}: ${rule}`),
     ...(wakeAtMs === undefined ? [] : [`wake at ${wakeAtMs}`]),
@@ -188,7 +188,7 @@ describe('wrong shares', () => {
     const stage = new Stage();
     const wrong = keys.shareMessage(3, headOf(1)).share;
     stage.at(0, due(headOf(1)), forgedShare(1, headOf(1), wrong), wanted(1));
-    expect(stage.at(10)).toContain('r1: share: not valid');
+    expect(stage.at(10)).toContain('r1: signature share: not valid');
     expect(stage.machine.status.excluded).toEqual([1]);
     stage.at(11, share(1, headOf(1)));
     stage.at(20);
@@ -241,7 +241,7 @@ describe('wrong shares', () => {
 });
 
 describe('shares of another head', () => {
-  const rule = 'share: of another head than the certified one';
+  const rule = 'signature share: of another head than the certified one';
 
   it('are told of once ours is certified: once each replica, and it gets the certificate', () => {
     const stage = new Stage();
@@ -256,7 +256,7 @@ describe('shares of another head', () => {
   it('are not combined with those of ours', () => {
     const stage = new Stage();
     stage.at(0, due(headOf(1)), share(1, headOf(1, 'wrong')), wanted(1));
-    expect(stage.at(10)).not.toContain('r1: share: not valid');
+    expect(stage.at(10)).not.toContain('r1: signature share: not valid');
     stage.at(11, share(2, headOf(1)), share(3, headOf(1)));
     expect(stage.machine.status).toMatchObject({ certifiedCommitIndex: 1, excluded: [] });
   });
@@ -278,7 +278,7 @@ describe('shares of another head', () => {
     const wrong = headOf(1, 'wrong');
     const replayed = keys.shareMessage(2, headOf(1)).share;
     const words = stage.at(0, due(headOf(1)), share(3, wrong), forgedShare(2, wrong, replayed));
-    expect(words).toContain('r2: share: not valid');
+    expect(words).toContain('r2: signature share: not valid');
     expect(stage.machine.divergence).toBeUndefined();
   });
 });
@@ -336,7 +336,7 @@ describe('divergence', () => {
   it('is not believed without the signature of the service', () => {
     const stage = new Stage();
     expect(stage.at(0, due(headOf(1)), forgedCertificate(1, headOf(1, 'wrong')))).toContain(
-      'r1: certificate: not signed by the service',
+      'r1: certified statement: not signed by the service',
     );
     expect(stage.machine.divergence).toBeUndefined();
   });
@@ -389,14 +389,14 @@ describe('certificates', () => {
   ])('%s are refused', (_, other) => {
     const stage = new Stage();
     const words = stage.at(0, due(headOf(1)), certificate(1, { ...headOf(1), ...other }));
-    expect(words).toContain('r1: certificate: not a head of this service');
+    expect(words).toContain('r1: certified statement: not a head of this service');
     expect(stage.machine.divergence).toBeUndefined();
   });
 
   it('that are no heads are refused', () => {
     const stage = new Stage();
     const garbage = { ...keys.certificate(headOf(1)), encoded: new Uint8Array(200) };
-    expect(stage.at(0, { from: 1, ...garbage })).toEqual(['r1: certificate: not a head of this service']);
+    expect(stage.at(0, { from: 1, ...garbage })).toEqual(['r1: certified statement: not a head of this service']);
   });
 
   it('from before an earlier life say nothing', () => {

@@ -107,15 +107,15 @@ export class Certification {
         this.#heads.connected(input.peer, nowMs);
         this.#membership?.connected(input.peer, nowMs);
         return;
-      case 'share':
+      case 'signature-share':
         if (!this.#isPeer(input.from)) return;
         if (input.statement === 'head') this.#heads.takeShare(input.from, input, nowMs);
         else this.#membership?.takeShare(input.from, input, nowMs);
         return;
-      case 'certificate':
+      case 'certified-statement':
         if (!this.#isPeer(input.from)) return;
-        if (input.statement === 'head') this.#heads.takeCertificate(input.from, input, nowMs);
-        else this.#membership?.takeCertificate(input.from, input);
+        if (input.statement === 'head') this.#heads.takeCertified(input.from, input, nowMs);
+        else this.#membership?.takeCertified(input.from, input);
     }
   }
 

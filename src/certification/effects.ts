@@ -7,15 +7,15 @@ import type { CertifiedHead } from '../wire/client-message.ts';
 import type { Head } from '../wire/head.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
 
-export type ShareMessage = Extract<PeerMessage, { readonly kind: 'share' }>;
-export type CertificateMessage = Extract<PeerMessage, { readonly kind: 'certificate' }>;
+export type SignatureShareMessage = Extract<PeerMessage, { readonly kind: 'signature-share' }>;
+export type CertifiedStatementMessage = Extract<PeerMessage, { readonly kind: 'certified-statement' }>;
 
 export type CertificationInput =
   /** Our own execution came to a head that is due. In the order of the commits. */
   | { readonly kind: 'due'; readonly head: Head }
   /** From the replica at the other end of an authenticated link. */
-  | (ShareMessage & { readonly from: number })
-  | (CertificateMessage & { readonly from: number })
+  | (SignatureShareMessage & { readonly from: number })
+  | (CertifiedStatementMessage & { readonly from: number })
   /** Our link to this replica is up: what we sent before may be lost. */
   | { readonly kind: 'connected'; readonly peer: number }
   /** Somebody waits for a certified head of at least so many leaves. */

@@ -11,7 +11,7 @@ import type { CertifiedHead } from '../wire/client-message.ts';
 import { decodeHead, type Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
 import { type DueHead, DueHeads } from './due-heads.ts';
-import type { CertificateMessage, Divergence, ShareMessage } from './effects.ts';
+import type { CertifiedStatementMessage, Divergence, SignatureShareMessage } from './effects.ts';
 import type { Parts } from './parts.ts';
 import { Retry } from './retry.ts';
 import { ShareBook } from './share-book.ts';
@@ -79,7 +79,7 @@ export class HeadCertification {
     for (const commitIndex of this.#book.commitsIn(before, head.commitIndex)) this.#toCompare.add(commitIndex);
   }
 
-  takeShare(from: number, { commitIndex, digest, share }: ShareMessage, nowMs: number): void {
+  takeShare(from: number, { commitIndex, digest, share }: SignatureShareMessage, nowMs: number): void {
     if (this.#divergence !== undefined || this.#parts.suspects.isExcluded(from)) return;
     const isRepeated = this.#lastShareOf.get(from) === commitIndex;
     this.#lastShareOf.set(from, commitIndex);
@@ -95,7 +95,7 @@ export class HeadCertification {
     }
   }
 
-  takeCertificate(from: number, { encoded, signature }: CertificateMessage, nowMs: number): void {
+  takeCertified(from: number, { encoded, signature }: CertifiedStatementMessage, nowMs: number): void {
     const digest = sha256(encoded);
     if (this.#divergence !== undefined) {
       this.#explain(encoded, digest);
@@ -105,7 +105,7 @@ export class HeadCertification {
     if (suspects.isExcluded(from)) return;
     const head = decodeHead(encoded);
     if (head === undefined || head.serviceId !== this.#serviceId || head.epoch !== this.#epoch) {
-      suspects.exclude(from, 'certificate: not a head of this service', digest, nowMs);
+      suspects.exclude(from, 'certified statement: not a head of this service', digest, nowMs);
       return;
     }
     const before = this.#candidates.get(from)?.head.commitIndex ?? this.#certifiedUpTo;
@@ -274,7 +274,7 @@ export class HeadCertification {
     if (ready.length > 1) outbox.wakeAt(nowMs);
     const { commitIndex } = head;
     if (!signing.verify(statementMessage('head', digest), signature)) {
-      suspects.exclude(from, 'certificate: not signed by the service', digest, nowMs);
+      suspects.exclude(from, 'certified statement: not signed by the service', digest, nowMs);
       return;
     }
     this.#certificatesRestUntilMs = nowMs + limits.certificateChecksRestMs;
@@ -298,14 +298,14 @@ export class HeadCertification {
 
   /** It signed another head than the service: it has diverged, or lies. Told of it, a replica that has diverged notices. */
   #contradicted(holder: number, digest: Digest, nowMs: number): void {
-    this.#parts.suspects.name(holder, 'share: of another head than the certified one', digest);
+    this.#parts.suspects.name(holder, 'signature share: of another head than the certified one', digest);
     this.#tell(holder, nowMs);
   }
 
   #exclude(culprits: readonly number[], digest: Digest, nowMs: number): void {
     const { suspects, self } = this.#parts;
     for (const culprit of culprits) {
-      suspects.exclude(culprit, 'share: not valid', digest, nowMs);
+      suspects.exclude(culprit, 'signature share: not valid', digest, nowMs);
       if (culprit !== self) this.#book.clear(culprit);
     }
   }
@@ -343,12 +343,17 @@ export class HeadCertification {
     if (nowMs < (this.#toldAtMs.get(peer) ?? Number.NEGATIVE_INFINITY) + limits.certificateRestMs) return;
     this.#toldAtMs.set(peer, nowMs);
     const { signature } = this.#newest;
-    this.#parts.outbox.send(peer, { kind: 'certificate', statement: 'head', encoded: this.#newestEncoded, signature });
+    this.#parts.outbox.send(peer, {
+      kind: 'certified-statement',
+      statement: 'head',
+      encoded: this.#newestEncoded,
+      signature,
+    });
   }
 
   #sendShare(to: number | 'all', { head, digest, share }: DueHead): void {
     if (share === undefined) return;
     const { commitIndex } = head;
-    this.#parts.outbox.send(to, { kind: 'share', statement: 'head', commitIndex, digest, share });
+    this.#parts.outbox.send(to, { kind: 'signature-share', statement: 'head', commitIndex, digest, share });
   }
 }

@@ -6,7 +6,7 @@
  */
 import { type Digest, sha256 } from '../crypto/hash.ts';
 import { limits } from '../wire/limits.ts';
-import type { CertificateMessage, CertifiedStatement, ShareMessage } from './effects.ts';
+import type { CertifiedStatement, CertifiedStatementMessage, SignatureShareMessage } from './effects.ts';
 import type { Parts } from './parts.ts';
 import { Retry } from './retry.ts';
 import { statementMessage } from './statement.ts';
@@ -37,11 +37,11 @@ export class MembershipCertification {
     return this.#certified;
   }
 
-  takeShare(from: number, { digest, share }: ShareMessage, nowMs: number): void {
+  takeShare(from: number, { digest, share }: SignatureShareMessage, nowMs: number): void {
     const { suspects } = this.#parts;
     if (suspects.isExcluded(from)) return;
     if (digest !== this.#digest) {
-      suspects.name(from, 'share: of another membership statement', digest);
+      suspects.name(from, 'signature share: of another membership statement', digest);
       return;
     }
     // It says so again: it does not know that the statement is certified.
@@ -49,11 +49,11 @@ export class MembershipCertification {
     else this.#shares.set(from, Uint8Array.from(share));
   }
 
-  takeCertificate(from: number, { encoded, signature }: CertificateMessage): void {
+  takeCertified(from: number, { encoded, signature }: CertifiedStatementMessage): void {
     const { suspects } = this.#parts;
     if (this.#certified !== undefined || suspects.isExcluded(from)) return;
     const digest = sha256(encoded);
-    if (digest !== this.#digest) suspects.name(from, 'certificate: another membership statement', digest);
+    if (digest !== this.#digest) suspects.name(from, 'certified statement: another membership statement', digest);
     else this.#candidates.set(from, Uint8Array.from(signature));
   }
 
@@ -104,7 +104,7 @@ export class MembershipCertification {
     }
     const { signature, culprits } = signing.combine(this.#message, shares);
     for (const culprit of culprits) {
-      suspects.exclude(culprit, 'share: not valid', this.#digest, nowMs);
+      suspects.exclude(culprit, 'signature share: not valid', this.#digest, nowMs);
       this.#shares.delete(culprit);
       if (culprit === self) this.#own = undefined;
     }
@@ -118,7 +118,7 @@ export class MembershipCertification {
     for (const [from, signature] of this.#candidates) {
       this.#candidates.delete(from);
       if (signing.verify(this.#message, signature)) this.#certified = { encoded: this.#encoded, signature };
-      else suspects.exclude(from, 'certificate: not signed by the service', this.#digest, nowMs);
+      else suspects.exclude(from, 'certified statement: not signed by the service', this.#digest, nowMs);
       if (this.#candidates.size > 0) outbox.wakeAt(nowMs);
       return;
     }
@@ -128,11 +128,11 @@ export class MembershipCertification {
     if (this.#certified === undefined) return;
     if (nowMs < (this.#toldAtMs.get(peer) ?? Number.NEGATIVE_INFINITY) + limits.certificateRestMs) return;
     this.#toldAtMs.set(peer, nowMs);
-    this.#parts.outbox.send(peer, { kind: 'certificate', statement: 'membership', ...this.#certified });
+    this.#parts.outbox.send(peer, { kind: 'certified-statement', statement: 'membership', ...this.#certified });
   }
 
   #sendShare(to: number | 'all', share: Uint8Array): void {
     const { outbox } = this.#parts;
-    outbox.send(to, { kind: 'share', statement: 'membership', commitIndex: 0, digest: this.#digest, share });
+    outbox.send(to, { kind: 'signature-share', statement: 'membership', commitIndex: 0, digest: this.#digest, share });
   }
 }

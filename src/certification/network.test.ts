@@ -7,7 +7,7 @@ import { Prng } from '../../simulator/prng.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
 import { CertificationCluster, headOf, type Letter, type Liar } from './testing/certification-cluster.ts';
 
-type Share = Extract<PeerMessage, { kind: 'share' }>;
+type Share = Extract<PeerMessage, { kind: 'signature-share' }>;
 
 const hex = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('hex');
 const toAll = (cluster: CertificationCluster, from: number, message: PeerMessage): readonly Letter[] =>
@@ -15,7 +15,7 @@ const toAll = (cluster: CertificationCluster, from: number, message: PeerMessage
 
 /** The share of a head that a correct replica sent. */
 function sharedHead(cluster: CertificationCluster, letter: Letter | undefined): Share | undefined {
-  if (letter?.message.kind !== 'share' || letter.message.statement !== 'head') return undefined;
+  if (letter?.message.kind !== 'signature-share' || letter.message.statement !== 'head') return undefined;
   return cluster.liars.has(letter.from) ? undefined : letter.message;
 }
 
@@ -59,13 +59,13 @@ const liars: Readonly<Record<string, Liar>> = {
     signature: keys.certificate(headOf(commitIndex + 1)).signature,
   })),
   'certificates that are no heads': answering((_, __, { share }) => ({
-    kind: 'certificate',
+    kind: 'certified-statement',
     statement: 'head',
     encoded: new Uint8Array(125),
     signature: share,
   })),
   'wrong statements of the membership': answering((_, __, { share, digest }) => ({
-    kind: 'share',
+    kind: 'signature-share',
     statement: 'membership',
     commitIndex: 0,
     digest,
@@ -172,7 +172,9 @@ describe.each([
       } else {
         expect(status).toMatchObject({ hasDiverged: false, isSigning: true, certifiedCommitIndex: 10 });
         for (const other of corrupted) {
-          expect(cluster.rulesAgainst(index, other)).toEqual(['share: of another head than the certified one']);
+          expect(cluster.rulesAgainst(index, other)).toEqual([
+            'signature share: of another head than the certified one',
+          ]);
         }
       }
     }
@@ -211,7 +213,7 @@ describe('the membership', () => {
     expect(silent).toEqual({ send: [], evidence: [], wakeAtMs: undefined });
     expect(cluster.step(0, [{ kind: 'connected', peer: 2 }])?.send.map(({ message }) => message)).toEqual([
       {
-        kind: 'certificate',
+        kind: 'certified-statement',
         statement: 'membership',
         encoded: cluster.statement,
         signature: cluster.keys.signature('membership', cluster.statement),
@@ -258,12 +260,12 @@ describe('the membership', () => {
     const { statement: encoded } = cluster;
     const signature = cluster.keys.signature('head', encoded);
     const other = Uint8Array.from(encoded).fill(2, -1);
-    const message = { kind: 'certificate', statement: 'membership' } as const;
+    const message = { kind: 'certified-statement', statement: 'membership' } as const;
     cluster.step(0, [{ from: 1, ...message, encoded, signature }]);
     cluster.step(0, [{ from: 2, ...message, encoded: other, signature: cluster.keys.signature('membership', other) }]);
     expect(cluster.machine(0).membershipStatement).toBeUndefined();
-    expect(cluster.rulesAgainst(0, 1)).toEqual(['certificate: not signed by the service']);
-    expect(cluster.rulesAgainst(0, 2)).toEqual(['certificate: another membership statement']);
+    expect(cluster.rulesAgainst(0, 1)).toEqual(['certified statement: not signed by the service']);
+    expect(cluster.rulesAgainst(0, 2)).toEqual(['certified statement: another membership statement']);
     cluster.step(0, [{ from: 3, ...message, encoded, signature: cluster.keys.signature('membership', encoded) }]);
     expect(cluster.machine(0).status.isMembershipCertified).toBe(true);
   });

@@ -241,7 +241,7 @@ export class ReplicaMachine {
       return;
     }
     const message = decoded.value;
-    if (message.kind === 'share' || message.kind === 'certificate') {
+    if (message.kind === 'signature-share' || message.kind === 'certified-statement') {
       this.#toCertify.push({ ...message, from });
       return;
     }

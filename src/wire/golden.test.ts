@@ -121,10 +121,10 @@ const peerMessages: readonly PeerMessage[] = [
   { kind: 'fetch', references: blockContent.parents },
   { kind: 'catch-up', afterRound: 2 ** 33 },
   { kind: 'requests', requests: [request.bytes, filled(2, 1)] },
-  { kind: 'share', statement: 'head', commitIndex: 13, digest: digest(0x33), share: serviceSignature },
-  { kind: 'share', statement: 'membership', commitIndex: 0, digest: digest(0x34), share: serviceSignature },
-  { kind: 'certificate', statement: 'head', encoded: encodeHead(head), signature: serviceSignature },
-  { kind: 'certificate', statement: 'membership', encoded: filled(7, 1), signature: serviceSignature },
+  { kind: 'signature-share', statement: 'head', commitIndex: 13, digest: digest(0x33), share: serviceSignature },
+  { kind: 'signature-share', statement: 'membership', commitIndex: 0, digest: digest(0x34), share: serviceSignature },
+  { kind: 'certified-statement', statement: 'head', encoded: encodeHead(head), signature: serviceSignature },
+  { kind: 'certified-statement', statement: 'membership', encoded: filled(7, 1), signature: serviceSignature },
 ];
 
 const welcome = { serviceId, replicaIndex: 3, challenge: filled(32, 0x70) };

@@ -121,7 +121,7 @@ describe('at the limit and one beyond', () => {
       limits.statementSizeBytesMax,
       (n) => {
         const certificate = { statement: 'membership', encoded: new Uint8Array(n), signature } as const;
-        return decodePeerMessage(encodePeerMessage({ kind: 'certificate', ...certificate }));
+        return decodePeerMessage(encodePeerMessage({ kind: 'certified-statement', ...certificate }));
       },
     ],
     ['bytes of a certified result', limits.resultSizeBytesMax, (n) => certified({ result: new Uint8Array(n) })],

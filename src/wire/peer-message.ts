@@ -25,7 +25,7 @@ export type PeerMessage =
   | { readonly kind: 'requests'; readonly requests: readonly Uint8Array[] }
   /** The sender's share of the service's signature of a statement. */
   | {
-      readonly kind: 'share';
+      readonly kind: 'signature-share';
       readonly statement: StatementKind;
       /** Of the head's commit; 0 of a membership statement. */
       readonly commitIndex: number;
@@ -35,7 +35,7 @@ export type PeerMessage =
     }
   /** A statement with the service's signature. */
   | {
-      readonly kind: 'certificate';
+      readonly kind: 'certified-statement';
       readonly statement: StatementKind;
       readonly encoded: Uint8Array;
       readonly signature: Uint8Array;
@@ -45,7 +45,15 @@ export type PeerMessage =
 export const statementKinds = ['head', 'membership'] as const;
 export type StatementKind = (typeof statementKinds)[number];
 
-const kinds = { hello: 1, block: 2, fetch: 3, 'catch-up': 4, requests: 5, share: 6, certificate: 7 } as const;
+const kinds = {
+  hello: 1,
+  block: 2,
+  fetch: 3,
+  'catch-up': 4,
+  requests: 5,
+  'signature-share': 6,
+  'certified-statement': 7,
+} as const;
 
 export function encodePeerMessage(message: PeerMessage): Uint8Array {
   switch (message.kind) {
@@ -66,13 +74,13 @@ export function encodePeerMessage(message: PeerMessage): Uint8Array {
       for (const request of message.requests) writer.bytes(request);
       return writer.finish();
     }
-    case 'share': {
-      const writer = new Writer(96).u8(kinds.share).u8(statementKinds.indexOf(message.statement));
+    case 'signature-share': {
+      const writer = new Writer(96).u8(kinds['signature-share']).u8(statementKinds.indexOf(message.statement));
       writer.u64(message.commitIndex).digest(message.digest);
       return writer.fixed(message.share, serviceSignatureSizeBytes).finish();
     }
-    case 'certificate': {
-      const writer = new Writer(64 + message.encoded.length).u8(kinds.certificate);
+    case 'certified-statement': {
+      const writer = new Writer(64 + message.encoded.length).u8(kinds['certified-statement']);
       writer.u8(statementKinds.indexOf(message.statement)).bytes(message.encoded);
       return writer.fixed(message.signature, serviceSignatureSizeBytes).finish();
     }
@@ -101,23 +109,23 @@ export function decodePeerMessage(bytes: Uint8Array): Decoded<PeerMessage> {
         for (let i = 0; i < count; i++) requests.push(reader.bytes(limits.requestSizeBytesMax, 'request'));
         return { kind: 'requests', requests };
       }
-      case kinds.share: {
+      case kinds['signature-share']: {
         const statement = readStatementKind(reader);
         const commitIndex = reader.u64('commit index');
         const digest = reader.digest('digest');
         return {
-          kind: 'share',
+          kind: 'signature-share',
           statement,
           commitIndex,
           digest,
           share: reader.fixed(serviceSignatureSizeBytes, 'share'),
         };
       }
-      case kinds.certificate: {
+      case kinds['certified-statement']: {
         const statement = readStatementKind(reader);
         const encoded = reader.bytes(limits.statementSizeBytesMax, 'statement');
         const signature = reader.fixed(serviceSignatureSizeBytes, 'signature');
-        return { kind: 'certificate', statement, encoded, signature };
+        return { kind: 'certified-statement', statement, encoded, signature };
       }
       default:
         throw new WireError(`kind: ${kind} is unknown`);

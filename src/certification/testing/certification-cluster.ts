@@ -75,15 +75,21 @@ export class TestKeys {
     return this.#sign(evaluatePolynomial(this.#polynomial, 0n, this.curve.order), kind, encoded);
   }
 
-  shareMessage(holder: number, head: Head): Extract<PeerMessage, { kind: 'share' }> {
+  shareMessage(holder: number, head: Head): Extract<PeerMessage, { kind: 'signature-share' }> {
     const encoded = encodeHead(head);
     const share = this.#sign(this.shareOf(holder), 'head', encoded);
-    return { kind: 'share', statement: 'head', commitIndex: head.commitIndex, digest: sha256(encoded), share };
+    return {
+      kind: 'signature-share',
+      statement: 'head',
+      commitIndex: head.commitIndex,
+      digest: sha256(encoded),
+      share,
+    };
   }
 
-  certificate(head: Head): Extract<PeerMessage, { kind: 'certificate' }> {
+  certificate(head: Head): Extract<PeerMessage, { kind: 'certified-statement' }> {
     const encoded = encodeHead(head);
-    return { kind: 'certificate', statement: 'head', encoded, signature: this.signature('head', encoded) };
+    return { kind: 'certified-statement', statement: 'head', encoded, signature: this.signature('head', encoded) };
   }
 
   #sign(secret: bigint, kind: StatementKind, encoded: Uint8Array): Uint8Array {
@@ -249,6 +255,7 @@ export class CertificationCluster {
     const decoded = decodePeerMessage(encodePeerMessage(letter.message));
     if (!decoded.ok) throw new Error(decoded.reason);
     const message = decoded.value;
-    if (message.kind === 'share' || message.kind === 'certificate') this.step(to, [{ ...message, from }]);
+    if (message.kind === 'signature-share' || message.kind === 'certified-statement')
+      this.step(to, [{ ...message, from }]);
   }
 }
