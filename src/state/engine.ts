@@ -6,6 +6,7 @@
  * one suite of tests is for both. Keys are compared byte by byte. An engine always holds one checkpoint whole: what was
  * written since lies in memory above it (`state-store.ts`) until the next one replaces it.
  */
+import { limits } from '../wire/limits.ts';
 
 export interface Range {
   /** Inclusive; from the first key when it is not given. */
@@ -36,6 +37,16 @@ export interface Change {
 /** The contents at one moment, whatever is written later. Holds space on disk until it is closed. */
 export interface StateSnapshot extends StateView {
   close(): void;
+}
+
+/** Throws for what no engine takes. */
+export function checkChange({ key, value }: Change): void {
+  if (key.length === 0 || key.length > limits.engineKeySizeBytesMax) {
+    throw new RangeError(`a key of ${key.length} bytes in the state engine`);
+  }
+  if (value !== undefined && value.length > limits.engineValueSizeBytesMax) {
+    throw new RangeError(`a value of ${value.length} bytes in the state engine`);
+  }
 }
 
 export interface StateEngine extends StateView {

@@ -66,6 +66,9 @@ export const limits = {
   /** Entries in a bucket of the state tree, and bytes of their keys and values unless it is only one. More: it is split. */
   stateBucketEntriesMax: 16,
   stateBucketSizeBytesMax: 256 * KiB,
+  /** A key and a value in the engine under the state: the largest result and what is kept with it. Larger: our bug. */
+  engineKeySizeBytesMax: 1_900,
+  engineValueSizeBytesMax: 1 * MiB + 64 * KiB,
   /** Hashes in a proof of inclusion or consistency; enough for a log of 2^53 leaves. More: refused. */
   proofHashesMax: 64,
   /** An encoded statement of the service: a head, or a membership of all the replicas there may be. Larger: refused. */
@@ -171,11 +174,11 @@ export const limits = {
   /** Wait before a share is said again while its statement is not certified; doubled each time, up to the second number. */
   shareRetryDelayMsMin: 500,
   shareRetryDelayMsMax: 5_000,
-  /** Time between two certificates told to one replica that seems to lack them. */
-  certificateRestMs: 200,
-  /** Time after a certificate was verified, by a pairing, in which shares alone certify our heads, by additions. */
-  certificateChecksRestMs: 200,
-  /** Time for which no share or certificate of a replica is looked at after one that is not valid, which costs pairings. */
+  /** Time between telling one replica twice of certified statements that it seems to lack. */
+  certifiedRestMs: 200,
+  /** Time after a certified head was verified, by a pairing, in which shares alone certify our heads, by additions. */
+  certifiedChecksRestMs: 200,
+  /** Time for which no share or certified statement of a replica is looked at after one that is not valid, which costs pairings. */
   faultySharesRestMs: 60_000,
 
   /** Requests to be executed of which a proof is wanted at one replica. More: the oldest gets `not-certifying`. */
