@@ -13,20 +13,20 @@ const { certifyLazyMs, certifyPairingAfterMs, faultySharesRestMs, shareRetryDela
 
 const due = (head: Head): CertificationInput => ({ kind: 'due', head });
 const share = (from: number, head: Head): CertificationInput => ({ from, ...keys.shareMessage(from, head) });
-const certificate = (from: number, head: Head): CertificationInput => ({ from, ...keys.certificate(head) });
+const certified = (from: number, head: Head): CertificationInput => ({ from, ...keys.certified(head) });
 const wanted = (logSize: number): CertificationInput => ({ kind: 'wanted', logSize });
 const connected = (peer: number): CertificationInput => ({ kind: 'connected', peer });
 
-/** Says that the bytes are r1's share, or the certificate, of a head. */
+/** Says that the bytes are r1's share, or the service's signature, of a head. */
 const forgedShare = (from: number, head: Head, bytes: Uint8Array): CertificationInput => ({
   from,
   ...keys.shareMessage(from, head),
   share: bytes,
 });
-const forgedCertificate = (from: number, head: Head): CertificationInput => ({
+const forgedCertified = (from: number, head: Head): CertificationInput => ({
   from,
-  ...keys.certificate(head),
-  signature: keys.certificate(headOf(99)).signature,
+  ...keys.certified(head),
+  signature: keys.certified(headOf(99)).signature,
 });
 
 /** Replica r0. */
@@ -53,7 +53,7 @@ function wordsOf({ send, evidence, wakeAtMs }: CertificationEffects): readonly s
   return [
     ...send.map(({ to, message }) => {
       if (message.kind === 'signature-share') return `share of ${message.commitIndex} to ${to}`;
-      return message.kind === 'certified-statement' ? `certificate to ${to}` : message.kind;
+      return message.kind === 'certified-statement' ? `certified to ${to}` : message.kind;
     }),
     ...evidence.map(({ from, rule }) => `r${from}: ${rule}`),
     ...(wakeAtMs === undefined ? [] : [`wake at ${wakeAtMs}`]),
@@ -118,7 +118,7 @@ describe('combining', () => {
     expect(stage.at(certifyLazyMs)).toEqual([]);
     expect(stage.machine.newest).toEqual({
       head: headOf(2),
-      signature: keys.certificate(headOf(2)).signature,
+      signature: keys.certified(headOf(2)).signature,
     });
   });
 
@@ -177,7 +177,7 @@ describe('combining', () => {
     const inputs = [1, 2].flatMap((from) => [share(from, headOf(2)), share(from, headOf(1))]);
     stage.at(0, due(headOf(1)), due(headOf(2)), wanted(4), ...inputs);
     expect(stage.certified).toBe(2);
-    stage.at(200, share(3, headOf(1)), certificate(1, headOf(1)), wanted(1));
+    stage.at(200, share(3, headOf(1)), certified(1, headOf(1)), wanted(1));
     stage.at(400);
     expect(stage.certified).toBe(2);
   });
@@ -211,7 +211,7 @@ describe('wrong shares', () => {
     stage.at(0, due(headOf(1)), forgedShare(1, headOf(1), bytes()), share(2, headOf(1)), wanted(1));
     stage.at(10);
     expect(stage.certified).toBe(1);
-    expect(stage.machine.newest?.signature).toEqual(keys.certificate(headOf(1)).signature);
+    expect(stage.machine.newest?.signature).toEqual(keys.certified(headOf(1)).signature);
     expect(stage.machine.status.excluded).toEqual([1]);
   });
 
@@ -243,13 +243,13 @@ describe('wrong shares', () => {
 describe('shares of another head', () => {
   const rule = 'signature share: of another head than the certified one';
 
-  it('are told of once ours is certified: once each replica, and it gets the certificate', () => {
+  it('are told of once ours is certified: once each replica, and it gets the certified head', () => {
     const stage = new Stage();
     const [first, second] = [headOf(1), headOf(2)];
     expect(onlyEvidence(stage.at(0, due(first), due(second), share(3, headOf(1, 'wrong'))))).toEqual([]);
     const words = stage.at(1, share(3, headOf(2, 'wrong')), share(1, second), share(2, second), wanted(6));
     expect(stage.certified).toBe(2);
-    expect(words).toEqual(['certificate to 3', `r3: ${rule}`]);
+    expect(words).toEqual(['certified to 3', `r3: ${rule}`]);
     expect(stage.at(2, due(headOf(3)), share(3, headOf(1, 'wrong')))).not.toContain(`r3: ${rule}`);
   });
 
@@ -264,7 +264,7 @@ describe('shares of another head', () => {
   it('are told of when they come late, too', () => {
     const stage = new Stage();
     stage.at(0, due(headOf(1)), share(1, headOf(1)), share(2, headOf(1)), wanted(1));
-    expect(stage.at(1, share(3, headOf(1, 'wrong')))).toEqual(['certificate to 3', `r3: ${rule}`]);
+    expect(stage.at(1, share(3, headOf(1, 'wrong')))).toEqual(['certified to 3', `r3: ${rule}`]);
   });
 
   it('of a commit after which no head was due are told of, too', () => {
@@ -286,16 +286,16 @@ describe('shares of another head', () => {
 describe('divergence', () => {
   const alarm = 'r0: head: the service signed another one than ours';
 
-  it('is noticed by a certificate: no share is signed any more, and what was certified stays', () => {
+  it('is noticed by a certified head: no share is signed any more, and what was certified stays', () => {
     const stage = new Stage();
     stage.at(0, due(headOf(1)), share(1, headOf(1)), share(2, headOf(1)), wanted(1));
     const own = headOf(2, 'corrupted');
-    expect(stage.at(1, due(own), certificate(1, headOf(2)))).toContain(alarm);
+    expect(stage.at(1, due(own), certified(1, headOf(2)))).toContain(alarm);
     expect(stage.machine.divergence).toMatchObject({ own, certified: { head: headOf(2) } });
     expect(stage.certified).toBe(1);
     expect(stage.machine.status).toMatchObject({ isSigning: false, hasDiverged: true });
     stage.machine.setKey(keys.materialOf(0));
-    expect(stage.at(2_000, due(headOf(3, 'corrupted')), connected(2))).toEqual(['certificate to 2']);
+    expect(stage.at(2_000, due(headOf(3, 'corrupted')), connected(2))).toEqual(['certified to 2']);
     expect(stage.machine.newest?.head).toEqual(headOf(1));
   });
 
@@ -305,14 +305,14 @@ describe('divergence', () => {
     expect(stage.machine.divergence).toBeUndefined();
     expect(stage.at(1, share(2, headOf(1)))).toContain(alarm);
     const { digest } = keys.shareMessage(1, headOf(1));
-    const { signature } = keys.certificate(headOf(1));
+    const { signature } = keys.certified(headOf(1));
     expect(stage.machine.divergence).toEqual({
       own: headOf(1, 'corrupted'),
       digest,
       signature,
       certified: undefined,
     });
-    stage.at(2, certificate(3, headOf(1, 'other')), forgedCertificate(3, headOf(1)));
+    stage.at(2, certified(3, headOf(1, 'other')), forgedCertified(3, headOf(1)));
     expect(stage.machine.divergence?.certified).toEqual({ head: headOf(1), signature });
   });
 
@@ -329,29 +329,29 @@ describe('divergence', () => {
   it('is noticed when the service signed a head of a commit after which we had none', () => {
     const stage = new Stage();
     stage.at(0, due(headOf(1)), due(headOf(3)));
-    expect(stage.at(1, certificate(2, headOf(2)))).toContain(alarm);
+    expect(stage.at(1, certified(2, headOf(2)))).toContain(alarm);
     expect(stage.machine.divergence).toMatchObject({ own: headOf(3), certified: { head: headOf(2) } });
   });
 
   it('is not believed without the signature of the service', () => {
     const stage = new Stage();
-    expect(stage.at(0, due(headOf(1)), forgedCertificate(1, headOf(1, 'wrong')))).toContain(
+    expect(stage.at(0, due(headOf(1)), forgedCertified(1, headOf(1, 'wrong')))).toContain(
       'r1: certified statement: not signed by the service',
     );
     expect(stage.machine.divergence).toBeUndefined();
   });
 });
 
-describe('certificates', () => {
+describe('certified heads of others', () => {
   it('are used for a head that we have executed', () => {
     const stage = new Stage();
-    stage.at(0, due(headOf(1)), certificate(1, headOf(1)));
+    stage.at(0, due(headOf(1)), certified(1, headOf(1)));
     expect(stage.certified).toBe(1);
   });
 
   it('wait for the commit: only what we executed is ever ours to prove', () => {
     const stage = new Stage();
-    stage.at(0, certificate(1, headOf(3)), certificate(2, headOf(2)));
+    stage.at(0, certified(1, headOf(3)), certified(2, headOf(2)));
     stage.at(1, due(headOf(1)));
     expect(stage.certified).toBe(0);
     stage.at(2, due(headOf(2)), due(headOf(3)), due(headOf(4)));
@@ -360,14 +360,14 @@ describe('certificates', () => {
 
   it('of a replica do not take the place of a newer one', () => {
     const stage = new Stage();
-    stage.at(0, certificate(1, headOf(3)), certificate(1, headOf(2)));
+    stage.at(0, certified(1, headOf(3)), certified(1, headOf(2)));
     stage.at(1, due(headOf(2)), due(headOf(3)));
     expect(stage.certified).toBe(3);
   });
 
   it('are checked one a step, the newest first; the others are not needed then', () => {
     const stage = new Stage();
-    const words = stage.at(0, due(headOf(1)), due(headOf(2)), certificate(1, headOf(1)), certificate(2, headOf(2)));
+    const words = stage.at(0, due(headOf(1)), due(headOf(2)), certified(1, headOf(1)), certified(2, headOf(2)));
     expect(stage.certified).toBe(2);
     expect(words).toContain('wake at 0');
     expect(stage.at(0)).toEqual([]);
@@ -375,11 +375,11 @@ describe('certificates', () => {
 
   it('of a liar do not keep those of others from being used', () => {
     const stage = new Stage();
-    const future = forgedCertificate(3, headOf(2 ** 40));
-    stage.at(0, future, due(headOf(1)), forgedCertificate(1, headOf(1)), certificate(2, headOf(1)));
+    const future = forgedCertified(3, headOf(2 ** 40));
+    stage.at(0, future, due(headOf(1)), forgedCertified(1, headOf(1)), certified(2, headOf(1)));
     expect(stage.certified).toBe(0);
     expect(stage.machine.status.excluded).toEqual([1]);
-    stage.at(1, certificate(1, headOf(1)));
+    stage.at(1, certified(1, headOf(1)));
     expect(stage.certified).toBe(1);
   });
 
@@ -388,20 +388,20 @@ describe('certificates', () => {
     ['of another epoch', { epoch: 1 }],
   ])('%s are refused', (_, other) => {
     const stage = new Stage();
-    const words = stage.at(0, due(headOf(1)), certificate(1, { ...headOf(1), ...other }));
+    const words = stage.at(0, due(headOf(1)), certified(1, { ...headOf(1), ...other }));
     expect(words).toContain('r1: certified statement: not a head of this service');
     expect(stage.machine.divergence).toBeUndefined();
   });
 
   it('that are no heads are refused', () => {
     const stage = new Stage();
-    const garbage = { ...keys.certificate(headOf(1)), encoded: new Uint8Array(200) };
+    const garbage = { ...keys.certified(headOf(1)), encoded: new Uint8Array(200) };
     expect(stage.at(0, { from: 1, ...garbage })).toEqual(['r1: certified statement: not a head of this service']);
   });
 
   it('from before an earlier life say nothing', () => {
     const stage = new Stage();
-    expect(onlyEvidence(stage.at(0, due(headOf(9)), certificate(1, headOf(4)), share(2, headOf(3, 'wrong'))))).toEqual(
+    expect(onlyEvidence(stage.at(0, due(headOf(9)), certified(1, headOf(4)), share(2, headOf(3, 'wrong'))))).toEqual(
       [],
     );
     expect(stage.machine.newest).toBeUndefined();
@@ -421,25 +421,25 @@ describe('saying again', () => {
     expect(stage.at(40_000)).toEqual([]);
   });
 
-  it('on a new link: the newest certificate, and the newest shares above it', () => {
+  it('on a new link: the newest certified head, and the newest shares above it', () => {
     const stage = new Stage();
     expect(stage.at(0, connected(1))).toEqual([]);
     stage.at(0, due(headOf(1)), share(1, headOf(1)), share(2, headOf(1)), wanted(1));
     stage.at(1, due(headOf(2)));
     stage.at(2, due(headOf(3)));
-    const again = ['certificate to 3', 'share of 2 to 3', 'share of 3 to 3'];
+    const again = ['certified to 3', 'share of 2 to 3', 'share of 3 to 3'];
     expect(onlySent(stage.at(3, connected(3)))).toEqual(again);
     expect(onlySent(stage.at(4, connected(3)))).toEqual(again);
   });
 
-  it('the certificate to who repeats a share of what is certified, and not too often', () => {
+  it('the certified head to who repeats a share of what is certified, and not too often', () => {
     const stage = new Stage();
     stage.at(0, due(headOf(1)), share(1, headOf(1)), share(2, headOf(1)), wanted(1));
     expect(stage.at(1, share(3, headOf(1)))).toEqual([]);
-    expect(stage.at(2, share(3, headOf(1)))).toEqual(['certificate to 3']);
+    expect(stage.at(2, share(3, headOf(1)))).toEqual(['certified to 3']);
     expect(stage.at(3, share(3, headOf(1)))).toEqual([]);
-    expect(stage.at(2 + limits.certificateRestMs, share(3, headOf(1)))).toEqual(['certificate to 3']);
-    expect(shareRetryDelayMsMin).toBeGreaterThan(limits.certificateRestMs);
+    expect(stage.at(2 + limits.certifiedRestMs, share(3, headOf(1)))).toEqual(['certified to 3']);
+    expect(shareRetryDelayMsMin).toBeGreaterThan(limits.certifiedRestMs);
   });
 });
 
@@ -460,11 +460,11 @@ describe('bounds', () => {
     expect(stage.certified).toBe(400);
   });
 
-  it('many heads without a certificate are covered by a later one', () => {
+  it('many heads that are not certified are covered by a later one', () => {
     const stage = new Stage();
     for (let i = 1; i <= 600; i++) stage.at(i, due(headOf(i)));
     expect(stage.machine.status.waitingHeads).toBe(limits.dueHeadsMax);
-    expect(onlyEvidence(stage.at(601, certificate(1, headOf(5)), share(2, headOf(5, 'wrong'))))).toEqual([]);
+    expect(onlyEvidence(stage.at(601, certified(1, headOf(5)), share(2, headOf(5, 'wrong'))))).toEqual([]);
     stage.at(602, share(1, headOf(590)), share(2, headOf(590)), wanted(1));
     expect(stage.certified).toBe(590);
     expect(stage.machine.status.waitingHeads).toBe(10);

@@ -1,8 +1,8 @@
 /**
  * Certification: the service's signature under the heads of its log and under who its replicas are.
  *
- * In: our due heads, shares and certificates from other replicas, the keys when they are there. Out: shares and certificates
- * to send, evidence, the newest certified head. A pure machine; docs/protocol/certification.md is normative.
+ * In: our due heads, shares and certified statements from other replicas, the keys when they are there. Out: the same two to
+ * send, evidence, the newest certified head. A pure machine; docs/protocol/certification.md is normative.
  * Safety: a service signature takes f + 1 shares, so one by a correct replica, and correct replicas sign what they executed.
  * Liveness: as long as f + 1 correct replicas come to a due head and can reach each other, it or a later one is certified.
  * Trust: an attacker who controls this has one key share, and this replica's clients wait or ask another.

@@ -65,6 +65,6 @@ export interface CertificationStatus {
   /** Due heads above it. */
   readonly waitingHeads: number;
   readonly isMembershipCertified: boolean;
-  /** Replicas whose signature shares or certificates were provably wrong lately, and are not looked at for a while. */
+  /** Replicas whose signature shares or certified statements were provably wrong lately, and are not looked at for a while. */
   readonly excluded: readonly number[];
 }

@@ -1,7 +1,7 @@
 /**
  * Head certification: gets the service's signature under the heads that our own execution came to.
  *
- * In: our due heads; shares and certificates of others. Out: our share of each due head, at once; the newest certified head,
+ * In: our due heads; shares and certified heads from others. Out: our share of each due head, at once; the newest certified head,
  * which only ever grows. Combining is lazy: at once when somebody waits, else one signature for all that came meanwhile.
  * Safety: only a head that we executed ourselves is ever certified here. When the service signed another one than ours, this
  * replica has diverged: it says so, signs nothing more, and keeps what it had (docs/protocol/certification.md §§4-6).
@@ -49,8 +49,8 @@ export class HeadCertification {
   #enoughSinceMs: number | undefined;
   /** No head is certified by a pairing before, for somebody who waits. */
   #pairingsRestUntilMs = Number.NEGATIVE_INFINITY;
-  /** No certificate of a head of ours is looked at before. */
-  #certificatesRestUntilMs = Number.NEGATIVE_INFINITY;
+  /** No signature under a head of ours is verified before. */
+  #certifiedRestUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: { parts: Parts; replicas: number; serviceId: Digest; epoch: number }) {
     this.#parts = options.parts;
@@ -252,8 +252,9 @@ export class HeadCertification {
   }
 
   /**
-   * Looks at the newest certificate for a commit that we have executed. One a step, since it costs a pairing; and after one
-   * that was right those of heads of ours rest, or a faulty replica that is quick could make each head cost one.
+   * Verifies the newest signature that came with a head whose commit we have executed. One a step, since it costs a
+   * pairing; and after one that was right those of heads of ours rest, or a quick faulty replica could make each head cost
+   * one.
    */
   #checkCandidates(nowMs: number): void {
     if (this.#divergence !== undefined) return;
@@ -263,8 +264,7 @@ export class HeadCertification {
       const { head, digest } = candidate;
       const judgement = this.#dues.judge(head.commitIndex, digest);
       if (head.commitIndex <= this.#certifiedUpTo || judgement === 'unknown') this.#candidates.delete(from);
-      else if (judgement === 'ours' && nowMs < this.#certificatesRestUntilMs)
-        outbox.wakeAt(this.#certificatesRestUntilMs);
+      else if (judgement === 'ours' && nowMs < this.#certifiedRestUntilMs) outbox.wakeAt(this.#certifiedRestUntilMs);
       else if (judgement !== 'ahead') ready.push([from, candidate]);
     }
     const best = ready.sort(([, a], [, b]) => b.head.commitIndex - a.head.commitIndex)[0];
@@ -277,7 +277,7 @@ export class HeadCertification {
       suspects.exclude(from, 'certified statement: not signed by the service', digest, nowMs);
       return;
     }
-    this.#certificatesRestUntilMs = nowMs + limits.certificateChecksRestMs;
+    this.#certifiedRestUntilMs = nowMs + limits.certifiedChecksRestMs;
     const due = this.#dues.at(commitIndex);
     if (due?.digest === digest) this.#adopt(due, signature, nowMs);
     else this.#diverge({ commitIndex, digest, signature, head });
@@ -340,7 +340,7 @@ export class HeadCertification {
 
   #tell(peer: number, nowMs: number): void {
     if (this.#newest === undefined || this.#newestEncoded === undefined) return;
-    if (nowMs < (this.#toldAtMs.get(peer) ?? Number.NEGATIVE_INFINITY) + limits.certificateRestMs) return;
+    if (nowMs < (this.#toldAtMs.get(peer) ?? Number.NEGATIVE_INFINITY) + limits.certifiedRestMs) return;
     this.#toldAtMs.set(peer, nowMs);
     const { signature } = this.#newest;
     this.#parts.outbox.send(peer, {

@@ -1,7 +1,7 @@
 /**
  * Membership certification: one signature of the service under the statement who its replicas are, once an epoch.
  *
- * In: shares and certificates of others. Out: our share until it is certified, then the certificate to who lacks it. The
+ * In: shares and signatures from others. Out: our share until it is certified, then the signature to who lacks it. The
  * statement is a function of the genesis, so all correct replicas sign the same bytes.
  */
 import { type Digest, sha256 } from '../crypto/hash.ts';
@@ -126,7 +126,7 @@ export class MembershipCertification {
 
   #tell(peer: number, nowMs: number): void {
     if (this.#certified === undefined) return;
-    if (nowMs < (this.#toldAtMs.get(peer) ?? Number.NEGATIVE_INFINITY) + limits.certificateRestMs) return;
+    if (nowMs < (this.#toldAtMs.get(peer) ?? Number.NEGATIVE_INFINITY) + limits.certifiedRestMs) return;
     this.#toldAtMs.set(peer, nowMs);
     this.#parts.outbox.send(peer, { kind: 'certified-statement', statement: 'membership', ...this.#certified });
   }

@@ -50,15 +50,15 @@ const liars: Readonly<Record<string, Liar>> = {
       message: cluster.keys.shareMessage(self, headOf(commitIndex, each.to % 2 === 0 ? 'right' : 'wrong')),
     }));
   },
-  'forged certificates': answering(({ keys }, _, { commitIndex }) => ({
-    ...keys.certificate(headOf(commitIndex, 'forged')),
-    signature: keys.certificate(headOf(commitIndex)).signature,
+  'forged certified heads': answering(({ keys }, _, { commitIndex }) => ({
+    ...keys.certified(headOf(commitIndex, 'forged')),
+    signature: keys.certified(headOf(commitIndex)).signature,
   })),
-  'forged certificates of right heads': answering(({ keys }, _, { commitIndex }) => ({
-    ...keys.certificate(headOf(commitIndex)),
-    signature: keys.certificate(headOf(commitIndex + 1)).signature,
+  'forged signatures of right heads': answering(({ keys }, _, { commitIndex }) => ({
+    ...keys.certified(headOf(commitIndex)),
+    signature: keys.certified(headOf(commitIndex + 1)).signature,
   })),
-  'certificates that are no heads': answering((_, __, { share }) => ({
+  'certified statements that are no heads': answering((_, __, { share }) => ({
     kind: 'certified-statement',
     statement: 'head',
     encoded: new Uint8Array(125),
@@ -113,7 +113,7 @@ function expectAllCertified(cluster: CertificationCluster, last: number): void {
       isMembershipCertified: true,
     });
     expect(machine.newest?.head).toEqual(headOf(last));
-    expect(hex(machine.newest?.signature)).toBe(hex(cluster.keys.certificate(headOf(last)).signature));
+    expect(hex(machine.newest?.signature)).toBe(hex(cluster.keys.certified(headOf(last)).signature));
     const { statement: encoded } = cluster;
     expect(hex(machine.membershipStatement?.encoded)).toBe(hex(encoded));
     expect(hex(machine.membershipStatement?.signature)).toBe(hex(cluster.keys.signature('membership', encoded)));
@@ -255,7 +255,7 @@ describe('the membership', () => {
     for (let index = 0; index < 4; index++) expect(cluster.machine(index).status.isMembershipCertified).toBe(true);
   });
 
-  it('is not certified by a wrong certificate', () => {
+  it('is not certified by a wrong signature', () => {
     const cluster = new CertificationCluster({ n: 4, f: 1, withoutShare: [0, 1, 2, 3] });
     const { statement: encoded } = cluster;
     const signature = cluster.keys.signature('head', encoded);

@@ -60,8 +60,8 @@ describe.each([
         cluster.execute(index, commit);
         for (let liar = 0; liar < f; liar++) {
           const bad = { ...cluster.keys.shareMessage(liar, headOf(commit + 1)), share: new Uint8Array(48).fill(1) };
-          const { signature } = cluster.keys.certificate(headOf(0));
-          const forged = { ...cluster.keys.certificate(headOf(commit, 'forged')), signature };
+          const { signature } = cluster.keys.certified(headOf(0));
+          const forged = { ...cluster.keys.certified(headOf(commit, 'forged')), signature };
           const message = commit % 2 === 0 ? bad : forged;
           cluster.step(index, [{ ...message, from: liar }]);
         }
@@ -70,7 +70,7 @@ describe.each([
     }
     cluster.run(500);
     for (let index = f; index < n; index++) expect(cluster.newestOf(index)).toBe(40);
-    // Each liar is found out once: by a forged certificate, or with all shares of one head.
+    // Each liar is found out once: by a forged signature, or with all shares of one head.
     expect(count()).toBeLessThanOrEqual((n - f) * f * (n + 1));
   });
 });
@@ -83,7 +83,7 @@ it('runs on BLS12-381', () => {
   for (let index = 0; index < 4; index++) {
     const { newest, membershipStatement } = cluster.machine(index);
     expect(newest?.head).toEqual(headOf(3));
-    const { signature } = cluster.keys.certificate(headOf(3));
+    const { signature } = cluster.keys.certified(headOf(3));
     expect(Buffer.compare(newest?.signature ?? new Uint8Array(), signature)).toBe(0);
     expect(membershipStatement?.encoded).toEqual(cluster.statement);
   }

@@ -17,7 +17,7 @@ describe.each([
 ])('n = $n', ({ n, f }) => {
   const keys = new TestKeys(plainCurve, n, f);
   const right = (holder: number): EncodedShare => ({ holder, share: keys.shareMessage(holder, headOf(1)).share });
-  const { signature } = keys.certificate(headOf(1));
+  const { signature } = keys.certified(headOf(1));
 
   function signingThatCounts(): { readonly signing: Signing; readonly decoded: () => number } {
     let decoded = 0;

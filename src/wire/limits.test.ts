@@ -117,11 +117,11 @@ describe('at the limit and one beyond', () => {
       },
     ],
     [
-      'bytes of a statement with its certificate',
+      'bytes of a certified statement',
       limits.statementSizeBytesMax,
       (n) => {
-        const certificate = { statement: 'membership', encoded: new Uint8Array(n), signature } as const;
-        return decodePeerMessage(encodePeerMessage({ kind: 'certified-statement', ...certificate }));
+        const certified = { statement: 'membership', encoded: new Uint8Array(n), signature } as const;
+        return decodePeerMessage(encodePeerMessage({ kind: 'certified-statement', ...certified }));
       },
     ],
     ['bytes of a certified result', limits.resultSizeBytesMax, (n) => certified({ result: new Uint8Array(n) })],

@@ -1,7 +1,7 @@
 /**
  * Peer messages: what one replica says to another on a link whose two ends are already authenticated.
  *
- * Blocks, shares and certificates carry authority by their own signature; everything else here is a hint or a question.
+ * Blocks, signature shares and certified statements carry authority by their own signature; everything else here is a hint or a question.
  */
 import type { Digest } from '../crypto/hash.ts';
 import { type Reference, readReferences, writeReference } from './block.ts';

@@ -87,7 +87,7 @@ export class TestKeys {
     };
   }
 
-  certificate(head: Head): Extract<PeerMessage, { kind: 'certified-statement' }> {
+  certified(head: Head): Extract<PeerMessage, { kind: 'certified-statement' }> {
     const encoded = encodeHead(head);
     return { kind: 'certified-statement', statement: 'head', encoded, signature: this.signature('head', encoded) };
   }
