@@ -46,7 +46,7 @@ function measureHeadCost(curve: PairingCurve, replicas: number): HeadCost {
       if (point === undefined) throw new Error('invariant: a share is a point');
       return { holder, point };
     });
-    const { signature } = combineShares({ curve, threshold, message, shares, serviceKey, verificationKeys });
+    const { signature } = combineShares({ curve, threshold, message, shares, keys: { serviceKey, verificationKeys } });
     if (signature === undefined) throw new Error('invariant: right shares make a signature');
     return signature;
   };

@@ -7,6 +7,7 @@
  * replica has diverged: it says so, signs nothing more, and keeps what it had (docs/protocol/certification.md §§4-6).
  */
 import { type Digest, sha256 } from '../crypto/hash.ts';
+import { sharesWithoutPairing } from '../crypto/threshold.ts';
 import type { CertifiedHead } from '../wire/client-message.ts';
 import { decodeHead, type Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
@@ -16,6 +17,7 @@ import type { Parts } from './parts.ts';
 import { Retry } from './retry.ts';
 import { ShareBook } from './share-book.ts';
 import { statementMessage } from './statement.ts';
+import { Told } from './told.ts';
 
 /** A head that somebody says the service signed; not verified. */
 interface Candidate {
@@ -35,7 +37,7 @@ export class HeadCertification {
   readonly #candidates = new Map<number, Candidate>();
   /** Commit of the last share of each replica. */
   readonly #lastShareOf = new Map<number, number>();
-  readonly #toldAtMs = new Map<number, number>();
+  readonly #told = new Told();
   readonly #retry = new Retry();
   /** Commits of which somebody may have signed another head than ours, to be looked at in this step. */
   readonly #toCompare = new Set<number>();
@@ -125,7 +127,7 @@ export class HeadCertification {
 
   /** What the peer may lack: the newest certified head, and our shares of those above it. */
   connected(peer: number, nowMs: number): void {
-    this.#toldAtMs.delete(peer);
+    this.#told.forget(peer);
     this.#tell(peer, nowMs);
     if (this.#divergence !== undefined) return;
     const open = [...this.#dues.newestAbove(this.#certifiedUpTo)].filter(({ share }) => share !== undefined);
@@ -242,7 +244,7 @@ export class HeadCertification {
 
   /** With so many shares of a head the combination is right without a look at the key. */
   get #countWithoutPairing(): number {
-    return 2 * this.#parts.threshold - 1;
+    return sharesWithoutPairing(this.#parts.threshold);
   }
 
   #countOf({ head, digest, share }: DueHead): number {
@@ -339,9 +341,7 @@ export class HeadCertification {
   }
 
   #tell(peer: number, nowMs: number): void {
-    if (this.#newest === undefined || this.#newestEncoded === undefined) return;
-    if (nowMs < (this.#toldAtMs.get(peer) ?? Number.NEGATIVE_INFINITY) + limits.certifiedRestMs) return;
-    this.#toldAtMs.set(peer, nowMs);
+    if (this.#newest === undefined || this.#newestEncoded === undefined || !this.#told.takeTurn(peer, nowMs)) return;
     const { signature } = this.#newest;
     this.#parts.outbox.send(peer, {
       kind: 'certified-statement',

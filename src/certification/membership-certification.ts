@@ -5,11 +5,13 @@
  * statement is a function of the genesis, so all correct replicas sign the same bytes.
  */
 import { type Digest, sha256 } from '../crypto/hash.ts';
+import { sharesWithoutPairing } from '../crypto/threshold.ts';
 import { limits } from '../wire/limits.ts';
 import type { CertifiedStatement, CertifiedStatementMessage, SignatureShareMessage } from './effects.ts';
 import type { Parts } from './parts.ts';
 import { Retry } from './retry.ts';
 import { statementMessage } from './statement.ts';
+import { Told } from './told.ts';
 
 export class MembershipCertification {
   readonly #parts: Parts;
@@ -20,7 +22,7 @@ export class MembershipCertification {
   readonly #shares = new Map<number, Uint8Array>();
   /** Signatures that others gave as the service's, one of each. */
   readonly #candidates = new Map<number, Uint8Array>();
-  readonly #toldAtMs = new Map<number, number>();
+  readonly #told = new Told();
   readonly #retry = new Retry();
   #own: Uint8Array | undefined;
   #enoughAtMs: number | undefined;
@@ -59,7 +61,7 @@ export class MembershipCertification {
 
   connected(peer: number, nowMs: number): void {
     if (this.#certified !== undefined) {
-      this.#toldAtMs.delete(peer);
+      this.#told.forget(peer);
       this.#tell(peer, nowMs);
     } else if (this.#own !== undefined) {
       this.#sendShare(peer, this.#own);
@@ -98,7 +100,7 @@ export class MembershipCertification {
     if (shares.length < threshold) return;
     this.#enoughAtMs ??= nowMs;
     const atMs = this.#enoughAtMs + limits.certifyLazyMs;
-    if (shares.length < 2 * threshold - 1 && nowMs < atMs) {
+    if (shares.length < sharesWithoutPairing(threshold) && nowMs < atMs) {
       outbox.wakeAt(atMs);
       return;
     }
@@ -125,9 +127,7 @@ export class MembershipCertification {
   }
 
   #tell(peer: number, nowMs: number): void {
-    if (this.#certified === undefined) return;
-    if (nowMs < (this.#toldAtMs.get(peer) ?? Number.NEGATIVE_INFINITY) + limits.certifiedRestMs) return;
-    this.#toldAtMs.set(peer, nowMs);
+    if (this.#certified === undefined || !this.#told.takeTurn(peer, nowMs)) return;
     this.#parts.outbox.send(peer, { kind: 'certified-statement', statement: 'membership', ...this.#certified });
   }
 

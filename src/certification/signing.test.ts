@@ -3,8 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { plainCurve } from '../../simulator/plain-curve.ts';
 import type { G1Point, PairingCurve } from '../crypto/curve.ts';
 import { sha256 } from '../crypto/hash.ts';
+import type { EncodedShare } from '../crypto/threshold.ts';
 import { encodeHead } from '../wire/head.ts';
-import { type EncodedShare, Signing } from './signing.ts';
+import { Signing } from './signing.ts';
 import { statementMessage } from './statement.ts';
 import { headOf, TestKeys } from './testing/certification-cluster.ts';
 

@@ -7,8 +7,8 @@
  * Trust: an attacker who controls it has one key share; a service signature takes f + 1.
  */
 import { blsSign, blsVerify } from '../crypto/bls.ts';
-import type { G1Point, G2Point, PairingCurve } from '../crypto/curve.ts';
-import { combineShares, type SignatureShare } from '../crypto/threshold.ts';
+import type { PairingCurve } from '../crypto/curve.ts';
+import { combineEncodedShares, decodePublicKeys, type EncodedShare, type PublicKeys } from '../crypto/threshold.ts';
 
 export interface KeyMaterial {
   /** Encoded points of G2. */
@@ -18,17 +18,10 @@ export interface KeyMaterial {
   readonly share: bigint | undefined;
 }
 
-/** A share by its holder, as it came. */
-export interface EncodedShare {
-  readonly holder: number;
-  readonly share: Uint8Array;
-}
-
 export class Signing {
   readonly #curve: PairingCurve;
   readonly #threshold: number;
-  #serviceKey: G2Point | undefined;
-  #verificationKeys: readonly G2Point[] = [];
+  #keys: PublicKeys | undefined;
   #share: bigint | undefined;
   #isStopped = false;
 
@@ -38,7 +31,7 @@ export class Signing {
   }
 
   get hasServiceKey(): boolean {
-    return this.#serviceKey !== undefined;
+    return this.#keys !== undefined;
   }
 
   get canSign(): boolean {
@@ -48,9 +41,7 @@ export class Signing {
   /** The service key of an epoch never changes; the share may come later, or be taken away. */
   setKey(key: KeyMaterial): void {
     this.#share = key.share;
-    if (this.#serviceKey !== undefined) return;
-    this.#serviceKey = this.#decodeKey(key.serviceKey);
-    this.#verificationKeys = key.verificationKeys.map((each) => this.#decodeKey(each));
+    this.#keys ??= decodePublicKeys(this.#curve, key);
   }
 
   /** Signs nothing any more, whatever key is set. */
@@ -70,42 +61,17 @@ export class Signing {
    */
   combine(
     message: Uint8Array,
-    encoded: readonly EncodedShare[],
+    shares: readonly EncodedShare[],
   ): { readonly signature: Uint8Array | undefined; readonly culprits: readonly number[] } {
-    if (this.#serviceKey === undefined) return { signature: undefined, culprits: [] };
-    const { g1 } = this.#curve;
-    const shares: SignatureShare[] = [];
-    const undecodable: number[] = [];
-    // Whatever f of them are, f + 1 of 2f + 1 are right. To decode one more takes as long as to add up several.
-    for (const { holder, share } of encoded.slice(0, 2 * this.#threshold - 1)) {
-      const point = g1.decode(share);
-      if (point === undefined) undecodable.push(holder);
-      else shares.push({ holder, point });
-    }
-    const { signature, culprits } = combineShares({
-      curve: this.#curve,
-      threshold: this.#threshold,
-      message,
-      shares,
-      serviceKey: this.#serviceKey,
-      verificationKeys: this.#verificationKeys,
-    });
-    return {
-      signature: signature === undefined ? undefined : g1.encode(signature),
-      culprits: [...undecodable, ...culprits],
-    };
+    const keys = this.#keys;
+    if (keys === undefined) return { signature: undefined, culprits: [] };
+    return combineEncodedShares({ curve: this.#curve, threshold: this.#threshold, message, shares, keys });
   }
 
   /** Is this the service's signature of the message? Takes one pairing check. */
   verify(message: Uint8Array, signature: Uint8Array): boolean {
-    const point: G1Point | undefined = this.#curve.g1.decode(signature);
-    if (point === undefined || this.#serviceKey === undefined) return false;
-    return blsVerify(this.#curve, this.#serviceKey, message, point);
-  }
-
-  #decodeKey(encoded: Uint8Array): G2Point {
-    const point = this.#curve.g2.decode(encoded);
-    if (point === undefined) throw new Error('invariant: the transcript of key generation has a key that is none');
-    return point;
+    const point = this.#curve.g1.decode(signature);
+    if (point === undefined || this.#keys === undefined) return false;
+    return blsVerify(this.#curve, this.#keys.serviceKey, message, point);
   }
 }

@@ -13,11 +13,16 @@ import { evaluatePolynomial, interpolateAt, type Polynomial } from './polynomial
 import { modulo } from './scalar.ts';
 import { tinyCurve } from './testing/tiny-curve.ts';
 import {
+  combineEncodedShares,
   combineShares,
+  decodePublicKeys,
+  type EncodedShare,
   interpolateAtZero,
   lagrangeAtZero,
+  type PublicKeys,
   parityThresholdMax,
   type SignatureShare,
+  sharesWithoutPairing,
   verifyShare,
 } from './threshold.ts';
 
@@ -52,6 +57,10 @@ function cluster(curve: PairingCurve, holders: number, polynomial: Polynomial) {
   const keyShares = Array.from({ length: holders }, (_, holder) => shareOf(curve, polynomial, holder));
   const counted = counting(curve);
   const signature = blsSign(curve, polynomial[0] as bigint, message);
+  const keys: PublicKeys = {
+    serviceKey: blsPublicKey(curve, polynomial[0] as bigint),
+    verificationKeys: keyShares.map((keyShare) => blsPublicKey(curve, keyShare)),
+  };
   return {
     signature,
     shares: keyShares.map((keyShare, holder): SignatureShare => ({ holder, point: blsSign(curve, keyShare, message) })),
@@ -63,9 +72,10 @@ function cluster(curve: PairingCurve, holders: number, polynomial: Polynomial) {
         threshold: polynomial.length,
         message,
         shares,
-        serviceKey: blsPublicKey(curve, polynomial[0] as bigint),
-        verificationKeys: keyShares.map((keyShare) => blsPublicKey(curve, keyShare)),
+        keys,
       }),
+    combineEncoded: (encoded: readonly EncodedShare[]) =>
+      combineEncodedShares({ curve, threshold: polynomial.length, message, shares: encoded, keys }),
     isSignature: (point: G1Point | undefined) => point !== undefined && curve.g1.equals(point, signature),
   };
 }
@@ -129,6 +139,57 @@ describe.each(sizes)('with $n holders of which $f may be faulty', ({ n, f }) => 
         }
       }),
     );
+  });
+});
+
+describe.each([
+  ['mcl', mclCurve],
+  ['noble', nobleCurve],
+  ['plain', plainCurve],
+] as const)('shares as they come, on %s', (_, curve) => {
+  const [f, n] = [2, 7];
+  const { shares, signature, combineEncoded } = cluster(curve, n, polynomialOf(f + 1));
+  const encode = ({ holder, point }: SignatureShare): EncodedShare => ({ holder, share: curve.g1.encode(point) });
+  const noPoint = (share: SignatureShare): EncodedShare => ({
+    holder: share.holder,
+    share: new Uint8Array(48).fill(0xff),
+  });
+  const [first, second, ...others] = shares as [SignatureShare, SignatureShare, ...SignatureShare[]];
+
+  test('those that are no points are wrong ones like the rest: all are named, and f + 1 right ones are enough', () => {
+    const sent = [encode(wrong(curve, first)), noPoint(second), ...others.slice(0, f + 1).map(encode)];
+    const { signature: combined, culprits } = combineEncoded(sent);
+    expect(combined).toEqual(curve.g1.encode(signature));
+    expect(new Set(culprits)).toEqual(new Set([first.holder, second.holder]));
+  });
+
+  test('f right ones beside one that is no point make no signature', () => {
+    expect(combineEncoded([noPoint(first), ...others.slice(0, f).map(encode)])).toEqual({
+      signature: undefined,
+      culprits: [first.holder],
+    });
+  });
+
+  test('2f + 1 are looked at, whatever comes after them', () => {
+    const enough = shares.slice(0, sharesWithoutPairing(f + 1)).map(encode);
+    const more = shares.slice(enough.length).map(noPoint);
+    expect(more).not.toEqual([]);
+    expect(combineEncoded([...enough, ...more])).toEqual({ signature: curve.g1.encode(signature), culprits: [] });
+  });
+
+  test('keys of a transcript are points, or it is our mistake', () => {
+    const verificationKeys = [5n, 6n].map((secret) => blsPublicKey(curve, secret));
+    const serviceKey = blsPublicKey(curve, 4n);
+    const encoded = {
+      serviceKey: curve.g2.encode(serviceKey),
+      verificationKeys: verificationKeys.map(curve.g2.encode),
+    };
+    const keys = decodePublicKeys(curve, encoded);
+    expect([keys.serviceKey, ...keys.verificationKeys].map(curve.g2.encode)).toEqual(
+      [serviceKey, ...verificationKeys].map(curve.g2.encode),
+    );
+    const damaged = { ...encoded, verificationKeys: [encoded.serviceKey, new Uint8Array(96).fill(0xff)] };
+    expect(() => decodePublicKeys(curve, damaged)).toThrow('invariant');
   });
 });
 

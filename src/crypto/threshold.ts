@@ -26,14 +26,32 @@ export interface Combination {
   readonly culprits: readonly number[];
 }
 
+/** What the signatures of one service are held against; anyone may know it. */
+export interface PublicKeys {
+  readonly serviceKey: G2Point;
+  /** One for each holder. */
+  readonly verificationKeys: readonly G2Point[];
+}
+
+/** A share as it came. */
+export interface EncodedShare {
+  readonly holder: number;
+  readonly share: Uint8Array;
+}
+
 /** Above this one pairing is cheaper than the parity check, whose numbers grow with the holders. */
 export const parityThresholdMax = 9;
+
+/** With so many shares the parity check can tell that the combination is right: `2f + 1`, of which `f + 1` are right. */
+export function sharesWithoutPairing(threshold: number): number {
+  return 2 * threshold - 1;
+}
 
 /**
  * Combines shares of one message, at the least cost. The first share of a holder counts; holders without a
  * verification key are ignored.
  *
- * - With 2 * threshold - 1 shares: do they lie on one polynomial of degree threshold - 1? That takes additions only. If
+ * - With `sharesWithoutPairing` of them: do they lie on one polynomial of degree threshold - 1? That takes additions only. If
  *   so, the combination is right and no pairing is needed: at most threshold - 1 of the holders are faulty, so at least
  *   `threshold` of these shares are right, and two polynomials of that degree which agree in `threshold` places are
  *   one. If not, somebody is lying, and each share is verified.
@@ -45,17 +63,16 @@ export function combineShares(task: {
   readonly threshold: number;
   readonly message: Uint8Array;
   readonly shares: readonly SignatureShare[];
-  readonly serviceKey: G2Point;
-  /** One for each holder. */
-  readonly verificationKeys: readonly G2Point[];
+  readonly keys: PublicKeys;
 }): Combination {
-  const { curve, threshold, message, serviceKey, verificationKeys } = task;
+  const { curve, threshold, message } = task;
+  const { serviceKey, verificationKeys } = task.keys;
   const shares = oneOfEach(task.shares, verificationKeys.length);
   if (shares.length < threshold) return { signature: undefined, culprits: [] };
 
   // Holders next to each other make for small numbers.
-  const redundant = shares.slice(0, 2 * threshold - 1).sort((a, b) => a.holder - b.holder);
-  const hasParity = redundant.length === 2 * threshold - 1 && threshold <= parityThresholdMax;
+  const redundant = shares.slice(0, sharesWithoutPairing(threshold)).sort((a, b) => a.holder - b.holder);
+  const hasParity = redundant.length === sharesWithoutPairing(threshold) && threshold <= parityThresholdMax;
   if (hasParity && areOnOnePolynomial(curve, threshold, redundant)) {
     return { signature: combined(curve, redundant.slice(0, threshold)), culprits: [] };
   }
@@ -70,6 +87,47 @@ export function combineShares(task: {
   const culprits = shares.filter((share) => !right.includes(share)).map(({ holder }) => holder);
   const signature = right.length < threshold ? undefined : combined(curve, right.slice(0, threshold));
   return { signature, culprits };
+}
+
+/**
+ * Combines shares by different holders as they came, and encodes what they make. One that is no point is a wrong one.
+ *
+ * No more than `sharesWithoutPairing` are looked at: whatever f of them are, `threshold` are right, and to decode one more
+ * takes as long as to add up several.
+ */
+export function combineEncodedShares(task: {
+  readonly curve: PairingCurve;
+  readonly threshold: number;
+  readonly message: Uint8Array;
+  readonly shares: readonly EncodedShare[];
+  readonly keys: PublicKeys;
+}): { readonly signature: Uint8Array | undefined; readonly culprits: readonly number[] } {
+  const { g1 } = task.curve;
+  const shares: SignatureShare[] = [];
+  const undecodable: number[] = [];
+  for (const { holder, share } of task.shares.slice(0, sharesWithoutPairing(task.threshold))) {
+    const point = g1.decode(share);
+    if (point === undefined) undecodable.push(holder);
+    else shares.push({ holder, point });
+  }
+  const { signature, culprits } = combineShares({ ...task, shares });
+  return {
+    signature: signature === undefined ? undefined : g1.encode(signature),
+    culprits: [...undecodable, ...culprits],
+  };
+}
+
+/** The keys of a transcript. It is ours, so they are points; throws otherwise. */
+export function decodePublicKeys(
+  { g2 }: PairingCurve,
+  encoded: { readonly serviceKey: Uint8Array; readonly verificationKeys: readonly Uint8Array[] },
+): PublicKeys {
+  const pointOf = (key: Uint8Array): G2Point => {
+    const point = g2.decode(key);
+    if (point === undefined) throw new Error('invariant: the transcript of key generation has a key that is no point');
+    return point;
+  };
+  return { serviceKey: pointOf(encoded.serviceKey), verificationKeys: encoded.verificationKeys.map(pointOf) };
 }
 
 /** Is this the holder's share of the signature of the message? */

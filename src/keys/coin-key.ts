@@ -7,9 +7,9 @@
  * Cost: when 2f + 1 shares agree no pairing is computed, else one; culprits are looked for only when that one fails.
  */
 import { blsSign } from '../crypto/bls.ts';
-import type { G2Point, PairingCurve } from '../crypto/curve.ts';
+import type { PairingCurve } from '../crypto/curve.ts';
 import { digestBytes, sha256 } from '../crypto/hash.ts';
-import { combineShares, type SignatureShare } from '../crypto/threshold.ts';
+import { combineEncodedShares, decodePublicKeys, type PublicKeys } from '../crypto/threshold.ts';
 import { type Membership, uniformIndex } from '../membership/membership.ts';
 import type { Coin } from '../ordering/duty-source.ts';
 import { domains } from '../wire/domain.ts';
@@ -34,16 +34,14 @@ export class ThresholdCoin implements Coin {
   readonly #transcript: Transcript;
   readonly #n: number;
   readonly #keyShare: () => bigint | undefined;
-  readonly #serviceKey: G2Point;
-  readonly #verificationKeys: readonly G2Point[];
+  readonly #keys: PublicKeys;
 
   constructor({ curve, membership, transcript, keyShare }: ThresholdCoinOptions) {
     this.#curve = curve;
     this.#transcript = transcript;
     this.#n = membership.rule.n;
     this.#keyShare = keyShare;
-    this.#serviceKey = pointOf(curve, transcript.serviceKey);
-    this.#verificationKeys = transcript.verificationKeys.map((key) => pointOf(curve, key));
+    this.#keys = decodePublicKeys(curve, transcript);
   }
 
   share(period: number): Uint8Array | undefined {
@@ -56,31 +54,14 @@ export class ThresholdCoin implements Coin {
     period: number,
     shares: readonly { readonly author: number; readonly share: Uint8Array }[],
   ): { readonly leader: number | undefined; readonly culprits: readonly number[] } {
-    const decoded: SignatureShare[] = [];
-    const culprits: number[] = [];
-    for (const { author, share } of shares) {
-      const point = this.#curve.g1.decode(share);
-      if (point === undefined) culprits.push(author);
-      else decoded.push({ holder: author, point });
-    }
-    const combined = combineShares({
+    const { signature, culprits } = combineEncodedShares({
       curve: this.#curve,
       threshold: this.#transcript.threshold,
       message: coinMessage(this.#transcript, period),
-      shares: decoded,
-      serviceKey: this.#serviceKey,
-      verificationKeys: this.#verificationKeys,
+      shares: shares.map(({ author, share }) => ({ holder: author, share })),
+      keys: this.#keys,
     });
-    culprits.push(...combined.culprits);
-    if (combined.signature === undefined) return { leader: undefined, culprits };
-    const digest = sha256(this.#curve.g1.encode(combined.signature));
-    return { leader: uniformIndex(digestBytes(digest), this.#n), culprits };
+    if (signature === undefined) return { leader: undefined, culprits };
+    return { leader: uniformIndex(digestBytes(sha256(signature)), this.#n), culprits };
   }
-}
-
-/** The transcript is ours, so its keys are points. */
-function pointOf({ g2 }: PairingCurve, encoded: Uint8Array): G2Point {
-  const point = g2.decode(encoded);
-  if (point === undefined) throw new Error('the transcript has a key that is no point');
-  return point;
 }

@@ -56,7 +56,7 @@ function made(curve: PairingCurve, size: Size): Made {
 }
 
 function combine({ curve, size, serviceKey, verificationKeys }: Made, shares: readonly SignatureShare[]) {
-  return combineShares({ curve, threshold: size.f + 1, message, shares, serviceKey, verificationKeys });
+  return combineShares({ curve, threshold: size.f + 1, message, shares, keys: { serviceKey, verificationKeys } });
 }
 
 const shareBy = ({ signatureShares }: Made, holder: number): SignatureShare => ({
