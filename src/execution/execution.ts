@@ -12,6 +12,7 @@
  */
 import type { Digest } from '../crypto/hash.ts';
 import type { Commit } from '../ordering/commit.ts';
+import { MemoryEngine } from '../state/memory-engine.ts';
 import { dutyKinds } from '../wire/duty.ts';
 import type { Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
@@ -93,7 +94,7 @@ export class Execution {
 
   constructor(options: ExecutionOptions) {
     this.#operations = new Map(Object.entries(options.service.operations));
-    this.#log = new RequestLog(options);
+    this.#log = new RequestLog({ ...options, view: new MemoryEngine() });
     this.#guard = options.guard ?? noGuard;
     this.#anonymousClients = options.anonymousClients ?? new Set();
   }
@@ -147,17 +148,17 @@ export class Execution {
     this.#commitIndex = commit.index;
     this.#timestamp = commit.timestamp;
     const stateDigest = this.#state.close(commit.digest);
+    const end = {
+      commitIndex: commit.index,
+      timestamp: commit.timestamp,
+      isWished: commit.blocks.some(({ duties }) => duties.some(({ kind }) => kind === dutyKinds.headWish)),
+      leaderTimestamp: commit.blocks.find(({ digest }) => digest === commit.leader.digest)?.timestamp,
+    };
     return {
       commitIndex: commit.index,
       replies: replies.all,
       stateDigest,
-      head: this.#log.close({
-        commitIndex: commit.index,
-        timestamp: commit.timestamp,
-        isWished: commit.blocks.some(({ duties }) => duties.some(({ kind }) => kind === dutyKinds.headWish)),
-        leaderTimestamp: commit.blocks.find(({ digest }) => digest === commit.leader.digest)?.timestamp,
-        stateDigest,
-      }),
+      head: this.#log.isDue(end) ? this.#log.makeHead(end, { stateDigest }) : undefined,
       operationCount: this.#operationCount,
       diagnostics: this.#diagnostics,
       diagnosticsDropped: this.#diagnosticsDropped,

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { type Digest, digestBytes, sha256, sha256Of } from '../crypto/hash.ts';
 import { verifyConsistency, verifyInclusion } from '../crypto/merkle.ts';
+import { MemoryEngine } from '../state/memory-engine.ts';
 import { decodeHead, encodeHead, type Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
 import type { Request } from '../wire/request.ts';
@@ -24,6 +25,7 @@ const service = defineService({
 
 const serviceId = sha256(Buffer.from('echo service'));
 const emptyRoot = sha256(new Uint8Array());
+const cover = { stateRoot: emptyRoot, checkpoint: emptyRoot };
 const digestOf = (text: string): Digest => sha256(Buffer.from(text));
 const echo = (number: number, text = 'x'): Request => requestOf({ number, operations: [['echo', text]] });
 
@@ -169,10 +171,11 @@ describe('a head', () => {
 
   it('is due sooner when somebody wishes for it, and by the word of the leader after a rest', () => {
     const logAt = (timestamp: number): RequestLog => {
-      const log = new RequestLog({ serviceId, epoch: 0, headIntervalMs: 10 });
-      const plain = { stateDigest: emptyRoot, leaderTimestamp: undefined, isWished: false };
+      const log = new RequestLog({ serviceId, epoch: 0, headIntervalMs: 10, view: new MemoryEngine() });
+      const end = { commitIndex: 1, timestamp, leaderTimestamp: undefined, isWished: false };
       log.append(digestOf('first'), new Uint8Array(), 1);
-      expect(log.close({ ...plain, commitIndex: 1, timestamp })).toBeDefined();
+      expect(log.isDue(end)).toBe(true);
+      log.makeHead(end, cover);
       log.append(digestOf('second'), new Uint8Array(), 2);
       return log;
     };
@@ -182,14 +185,7 @@ describe('a head', () => {
       isWished?: boolean;
       commitIndex?: number;
     }) =>
-      logAt(1_000).close({
-        commitIndex: 2,
-        timestamp: 1_000,
-        leaderTimestamp: undefined,
-        isWished: false,
-        stateDigest: emptyRoot,
-        ...change,
-      }) !== undefined;
+      logAt(1_000).isDue({ commitIndex: 2, timestamp: 1_000, leaderTimestamp: undefined, isWished: false, ...change });
     const unwishedMs = 10 * limits.headUnwishedIntervals;
     expect(isDue({ timestamp: 1_000 + unwishedMs - 1 })).toBe(false);
     expect(isDue({ timestamp: 1_000 + unwishedMs })).toBe(true);
@@ -216,7 +212,7 @@ describe('a head', () => {
     );
     fc.assert(
       fc.property(commits, fc.constantFrom(1, 5, 20, 1_000), (plan, headIntervalMs) => {
-        const log = new RequestLog({ serviceId, epoch: 0, headIntervalMs });
+        const log = new RequestLog({ serviceId, epoch: 0, headIntervalMs, view: new MemoryEngine() });
         let [timestamp, size, dueSize] = [1_000, 0, 0];
         let lastDue = Number.NEGATIVE_INFINITY;
         let lastIndex = 0;
@@ -224,8 +220,8 @@ describe('a head', () => {
           timestamp += passesMs;
           for (let j = 0; j < grows; j++)
             expect(log.append(digestOf(`${i} ${j}`), new Uint8Array(), i + 1)).toBe(size++);
-          const end = { commitIndex: i + 1, timestamp, leaderTimestamp: timestamp, isWished, stateDigest: emptyRoot };
-          const head = log.close(end);
+          const end = { commitIndex: i + 1, timestamp, leaderTimestamp: timestamp, isWished };
+          const head = log.isDue(end) ? log.makeHead(end, cover) : undefined;
           const factor = isWished ? 1 : limits.headUnwishedIntervals;
           const isLater = timestamp >= lastDue + factor * headIntervalMs;
           const isTime = isLater || i + 1 >= lastIndex + factor * limits.headCommitsMax;

@@ -210,6 +210,12 @@ export const limits = {
   /** Time that results may be without a due head before rounds are made for their sake alone; more than an unwished interval. */
   headOverdueMs: 150,
 
+  /**
+   * Leaves of the request log of which a replica can give proofs, unless it is set otherwise: more than there are results
+   * that sessions remember. Older: dropped, and who asks gets `not-retained`.
+   */
+  logLeavesRetained: 1_048_576,
+
   // ── client ──
 
   /** Requests a client keeps open at once; calls beyond wait and share the next request. Far below the window. */
@@ -240,8 +246,8 @@ export const limits = {
   /** A replica that ran for so long failed anew, not again: the wait is the smallest one. */
   restartSteadyAfterMs: 30_000,
 
-  /** A segment file of the log; what is read and repaired as one. Reached: the next file is begun. */
-  logSegmentSizeBytesMax: 64 * MiB,
+  /** A segment file of the log; what is read, repaired and dropped as one. Reached: the next file is begun. */
+  logSegmentSizeBytesMax: 16 * MiB,
   /** Records written under one checksum and one fsync. More: several writes, each with its own. */
   logBatchSizeBytesMax: 8 * MiB,
   /** A genesis or another JSON file of a home. Larger: refused unread. */
