@@ -10,6 +10,7 @@ import { ScriptedCluster } from '../client/testing/scripted-cluster.ts';
 import { sha256 } from '../crypto/hash.ts';
 import { randomBytes } from '../platform/random.ts';
 import { createIdentity } from '../storage/identity.ts';
+import { certifiedHeadDocument } from '../verify/document.ts';
 import { formatGenesis } from '../wire/genesis.ts';
 import { failure } from '../wire/outcome.ts';
 import { runProgram } from './program.ts';
@@ -111,6 +112,34 @@ describe('--certified', () => {
   });
 });
 
+describe('a damaged service key', () => {
+  const noPoint = 'f'.repeat(192);
+
+  it.each([`${noPoint}\n`, 'abc\n', ''])('in the cluster directory is named, with what to do: %j', async (text) => {
+    const path = inDirectory('service-key');
+    writeFileSync(path, text);
+    const { exitCode, stderr } = await coterie('call', 'echo', '1', '--certified', '-');
+    expect(exitCode).toBe(4);
+    expect(stderr).toContain(path);
+    expect(stderr).toContain('Put it back from a copy');
+    expect(readFileSync(path, 'utf8')).toBe(text);
+    expect(cluster.executed).toEqual([]);
+  });
+
+  it('in another file is named too, and one on the command line is not said to be in a file', async () => {
+    const path = inDirectory('other-key');
+    writeFileSync(path, noPoint);
+    const inFile = await coterie('call', 'echo', '1', '--certified', '-', '--service-key', path);
+    expect(inFile.exitCode).toBe(4);
+    expect(inFile.stderr).toContain(`${path} holds no service key`);
+    const inAt = await coterie('call', 'echo', '1', '--service-key', path, '--at', '127.0.0.1:1');
+    expect(inAt.stderr).toContain(`${path} holds no service key`);
+    const asItIs = await coterie('call', 'echo', '1', '--certified', '-', '--service-key', noPoint);
+    expect(asItIs.exitCode).toBe(2);
+    expect(asItIs.stderr).not.toContain(directory);
+  });
+});
+
 describe('the last head', () => {
   it('is kept beside the identity of the client, for its owner, and goes on', async () => {
     const file = inDirectory('reply.json');
@@ -139,11 +168,15 @@ describe('the last head', () => {
 
   it('that is damaged is refused, not replaced', async () => {
     const path = inDirectory('client', 'head.json');
-    for (const text of ['{', '{"coterie": "certified head"}']) {
+    const foreign = new ScriptedCertifier(cluster.serviceId, 5n);
+    foreign.append(sha256(Buffer.from('request')), 1);
+    const signed = JSON.stringify(certifiedHeadDocument(foreign.newest!));
+    for (const text of ['{', 'null', '{"coterie": "certified head"}', signed]) {
       writeFileSync(path, text);
       const { exitCode, stderr } = await coterie('call', 'echo', '1', '--certified', '-');
-      expect([2, 4]).toContain(exitCode);
-      expect(stderr).toMatch(/head/);
+      expect(exitCode).toBe(4);
+      expect(stderr).toContain(`${path} holds no`);
+      expect(stderr).toContain('Put it back from a copy.');
       expect(readFileSync(path, 'utf8')).toBe(text);
     }
     expect(cluster.executed).toEqual([]);

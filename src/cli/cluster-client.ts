@@ -15,20 +15,22 @@ import {
   type InconsistentHeads,
   type Value,
 } from '../client/client.ts';
-import { readServiceKey } from '../storage/cluster-directory.ts';
+import { clusterPaths, readServiceKey } from '../storage/cluster-directory.ts';
 import { readIdentitySeed } from '../storage/identity.ts';
 import { CliError, exitCodes, toCliError } from './cli-error.ts';
 import { openCluster } from './cluster.ts';
 import { type ClientOptions, type CommandContext, clusterDirectory } from './command.ts';
+import { blameFile } from './damaged-file.ts';
 import { HeadFile, writeEvidence } from './head-file.ts';
-import { readServiceKeyOption } from './service-key-option.ts';
+import { type GivenServiceKey, readServiceKeyOption } from './service-key-option.ts';
 import type { Terminal } from './terminal.ts';
 
 export type CallOperation = (operation: string, input: Value) => Promise<Value>;
 
 /** How a command reaches its cluster. */
 interface Way {
-  readonly options: Omit<ConnectOptions, 'headStore' | 'onAlarm'>;
+  readonly options: Omit<ConnectOptions, 'serviceKey' | 'headStore' | 'onAlarm'>;
+  readonly serviceKey: GivenServiceKey | undefined;
   /** Where the last head is kept; undefined: nowhere. */
   readonly headPath: string | undefined;
   /** Where evidence goes. */
@@ -52,11 +54,15 @@ export async function withClient<T>(
   const way = await findWay(options, environment, service);
   const alarms: Promise<void>[] = [];
   const onTrouble = (sentence: string): void => terminal.note(`warning: ${sentence}`);
+  const headFile = way.headPath === undefined ? undefined : new HeadFile(way.headPath, onTrouble);
   const client = await connect({
     ...way.options,
     ...left(),
-    headStore: way.headPath === undefined ? undefined : new HeadFile(way.headPath, onTrouble),
+    serviceKey: way.serviceKey?.text,
+    headStore: headFile,
     onAlarm: (evidence) => alarms.push(raiseAlarm(evidence, way.directory, terminal)),
+  }).catch(async (error: unknown) => {
+    throw await blameFile(error, way.serviceKey, headFile);
   });
   try {
     if (service !== undefined) demandService(client.cluster.service, service);
@@ -93,7 +99,7 @@ async function findWay(
       });
     }
     const directory = head === undefined ? '.' : dirname(head);
-    return { options: { serviceKey, at }, headPath: head, directory };
+    return { options: { at }, serviceKey, headPath: head, directory };
   }
   const cluster = await openCluster(clusterDirectory(option, environment));
   if (service !== undefined) demandService(cluster.service, service);
@@ -101,8 +107,8 @@ async function findWay(
   const ofDirectory = { genesis: cluster.genesis, identity };
   const directory = dirname(cluster.identityPath);
   // A quick call does not need the key, and to load the curve for it takes time.
-  if (certified === undefined) return { options: ofDirectory, headPath: undefined, directory };
-  const known = serviceKey ?? (await readServiceKey(cluster.directory));
+  if (certified === undefined) return { options: ofDirectory, serviceKey: undefined, headPath: undefined, directory };
+  const known = serviceKey ?? (await serviceKeyOf(cluster.directory));
   if (known === undefined) {
     throw new CliError(`a certified reply needs the service key, and ${cluster.directory} does not hold it`, {
       code: 'no-service-key',
@@ -110,7 +116,12 @@ async function findWay(
     });
   }
   const headPath = head ?? join(directory, 'head.json');
-  return { options: { ...ofDirectory, serviceKey: known }, headPath, directory };
+  return { options: ofDirectory, serviceKey: known, headPath, directory };
+}
+
+async function serviceKeyOf(directory: string): Promise<GivenServiceKey | undefined> {
+  const text = await readServiceKey(directory);
+  return text === undefined ? undefined : { text, path: join(directory, clusterPaths.serviceKey) };
 }
 
 function demandService(actual: string, wanted: string): void {

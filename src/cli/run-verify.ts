@@ -25,7 +25,7 @@ export async function runVerify(file: string, options: VerifyOptions, { terminal
   const inputs = [file, head, consistency].filter((path) => path === '-');
   if (inputs.length > 1) throw new CliError('only one file can come from stdin', { code: 'usage' });
 
-  const serviceKey = await readServiceKeyOption(options.serviceKey);
+  const { text: serviceKey } = await readServiceKeyOption(options.serviceKey);
   const document = await readText(file, 'the document', limits.documentLengthMax);
   const comparison = await readComparison(options);
   const verdict = verifyDocument(document, serviceKey, comparison);
