@@ -2,11 +2,15 @@
  * What every state engine can do, shown for the one in memory and the one on disk with the same tests: keys in the order
  * of their bytes, ranges both ways, writes that are there whole or not at all, and snapshots that stay as they were.
  */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Change, Range, StateEngine, StateView } from '../state/engine.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
 import { limits } from '../wire/limits.ts';
+import { LmdbEngine } from './lmdb-engine.ts';
 
 const bytes = (text: string): Uint8Array => Buffer.from(text, 'latin1');
 const text = (found: Uint8Array | undefined): string | undefined =>
@@ -19,7 +23,20 @@ const entriesOf = (view: StateView, range: Range = {}): Record<string, string | 
   Object.fromEntries([...view.entries(range)].map(({ key, value }) => [text(key), text(value)]));
 
 type Opener = () => Promise<StateEngine>;
-const engines: readonly (readonly [string, Opener])[] = [['memory', async () => new MemoryEngine()]];
+let root: string;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'coterie-state-engine-'));
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+const engines: readonly (readonly [string, Opener])[] = [
+  ['memory', async () => new MemoryEngine()],
+  [
+    'memory, slow to sync',
+    async () => new MemoryEngine({ sync: () => new Promise((resolve) => setTimeout(resolve, 1)) }),
+  ],
+  ['lmdb', async () => LmdbEngine.open(await mkdtemp(join(root, 'engine-')))],
+];
 
 describe.each(engines)('the state engine: %s', (_name, open) => {
   const opened: StateEngine[] = [];

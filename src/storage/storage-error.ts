@@ -13,7 +13,11 @@ export type StorageErrorCode =
   /** An earlier append failed, so nothing more is appended. */
   | 'log-failed'
   /** The log was closed. */
-  | 'log-closed';
+  | 'log-closed'
+  /** The state was closed. */
+  | 'state-closed'
+  /** The state was written by another version of its store. */
+  | 'state-version';
 
 export class StorageError extends Error {
   override readonly name = 'StorageError';

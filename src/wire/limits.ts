@@ -69,6 +69,10 @@ export const limits = {
   /** A key and a value in the engine under the state: the largest result and what is kept with it. Larger: our bug. */
   engineKeySizeBytesMax: 1_900,
   engineValueSizeBytesMax: 1 * MiB + 64 * KiB,
+  /** Time a write to the engine may hold the event loop at once. Reached: what is left goes on in the next turn. */
+  engineWriteSliceMs: 1,
+  /** Address space for the file of the state, and so the largest it may be without being mapped anew. */
+  engineMapSizeBytes: 1024 * 1024 * MiB,
   /** Hashes in a proof of inclusion or consistency; enough for a log of 2^53 leaves. More: refused. */
   proofHashesMax: 64,
   /** An encoded statement of the service: a head, or a membership of all the replicas there may be. Larger: refused. */
