@@ -21,6 +21,10 @@ export interface Ports {
   certified(answer: ReplicaEffects['certified'][number]): void;
   /** Starts sealing and storing our key share. */
   seal(keyShare: bigint): void;
+  /** Starts writing a checkpoint; waits until the one before is written. Never rejects. */
+  checkpoint(taken: ReplicaEffects['checkpoints'][number]): Promise<void>;
+  /** A checkpoint is stable: it may be served, and what is older may go. */
+  stable(checkpoint: NonNullable<ReplicaEffects['stable']>): void;
   /** Starts sending blocks above a round out of the log. */
   serve(to: number, afterRound: number): void;
 }
@@ -43,4 +47,7 @@ export async function carryOut(effects: ReplicaEffects, ports: Ports): Promise<v
   for (const reply of effects.replies) ports.reply(reply);
   for (const answer of effects.certified) ports.certified(answer);
   for (const { to, afterRound } of effects.serve) ports.serve(to, afterRound);
+  if (effects.stable !== undefined) ports.stable(effects.stable);
+  // Last, for a slow disk makes the next step wait here, and must not keep back what this one has to say.
+  for (const taken of effects.checkpoints) await ports.checkpoint(taken);
 }

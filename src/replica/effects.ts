@@ -9,6 +9,8 @@ import type { Evidence } from '../ordering/effects.ts';
 import type { RefusalCode } from '../wire/client-message.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
 import type { CertifiedAnswer } from './certified-replies.ts';
+import type { StableCheckpoint } from './checkpoint-progress.ts';
+import type { CheckpointToWrite } from './checkpoint-writer.ts';
 
 export type ReplicaInput =
   /** A frame from the replica at the other end of an authenticated link. */
@@ -26,13 +28,19 @@ export type ReplicaInput =
   /** A client asks for the newest certified head; it holds one of so many leaves. */
   | { readonly kind: 'client-asks-head'; readonly link: number; readonly logSize: number }
   /** A link to a client has ended: nothing more is to be sent there. */
-  | { readonly kind: 'client-gone'; readonly link: number };
+  | { readonly kind: 'client-gone'; readonly link: number }
+  /** A checkpoint of ours is durable in the engine. */
+  | { readonly kind: 'checkpoint-stored'; readonly digest: Digest };
 
 export interface ReplicaEffects {
   /** Encoded blocks to append to the log, durable before anything below. */
   readonly persist: readonly Uint8Array[];
   /** A key share that is to be sealed and stored. It can be had again from the log, so nothing waits for it. */
   readonly seal: bigint | undefined;
+  /** Checkpoints taken, to be written to the engine in the background. */
+  readonly checkpoints: readonly CheckpointToWrite[];
+  /** The newest checkpoint that is stored and certified, when it has just become so. */
+  readonly stable: StableCheckpoint | undefined;
   readonly send: readonly { readonly to: number | 'all'; readonly message: PeerMessage }[];
   /** Peers that asked for blocks above a round: to be read from the log and sent. */
   readonly serve: readonly { readonly to: number; readonly afterRound: number }[];

@@ -51,13 +51,15 @@ export function readStored(view: StateView): StoredCheckpoint | undefined {
   const position = view.get(keys.logPosition);
   const logPosition = position === undefined ? undefined : decode(position, (reader) => reader.u64('position'));
   if (logPosition?.ok !== true) throw new StateDamage('The state does not say where the log goes on.');
+  const digest = checkpointDigest(encoded);
+  const head = readHead(view);
   return {
     checkpoint: decoded.value,
     encoded,
-    digest: checkpointDigest(encoded),
+    digest,
     logPosition: logPosition.value,
     ownBlock: view.get(keys.ownBlock),
-    head: readHead(view),
+    head: head?.head.checkpoint === digest ? head : undefined,
   };
 }
 

@@ -32,6 +32,8 @@ export class EventLoop {
   readonly #onFatal: (error: unknown) => void;
   readonly #fromPeers: InputQueue;
   readonly #fromClients: InputQueue;
+  /** What this replica tells itself; never much. */
+  #own: ReplicaInput[] = [];
   #scheduled = false;
   #running: Promise<void> | undefined;
   #timer: Timer | undefined;
@@ -71,7 +73,8 @@ export class EventLoop {
 
   push(input: ReplicaInput): void {
     if (this.#stopped) return;
-    if ('link' in input) this.#fromClients.push(input.link, input);
+    if (input.kind === 'checkpoint-stored') this.#own.push(input);
+    else if ('link' in input) this.#fromClients.push(input.link, input);
     else this.#fromPeers.push(input.kind === 'peer-frame' ? input.from : input.peer, input);
     this.#schedule();
   }
@@ -83,6 +86,13 @@ export class EventLoop {
     this.#timer?.cancel();
     await this.#running;
     await carryOut(this.#machine.flush(), this.#ports);
+  }
+
+  /** Lets what is under way finish, and does nothing more: what was accepted is not even made durable. */
+  async abandon(): Promise<void> {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    await this.#running;
   }
 
   /** Steps after the sockets that are readable now have been read, so that one step takes what came together. */
@@ -99,14 +109,19 @@ export class EventLoop {
         })
         .finally(() => {
           this.#running = undefined;
-          if (this.#isUnfinished || !this.#fromPeers.isEmpty || !this.#fromClients.isEmpty) this.#schedule();
+          if (this.#isUnfinished || this.#own.length > 0 || !this.#fromPeers.isEmpty || !this.#fromClients.isEmpty)
+            this.#schedule();
         });
     });
   }
 
   async #run(): Promise<void> {
     this.#timer?.cancel();
-    const inputs = [...this.#fromPeers.take(stepCostBytesMax), ...this.#fromClients.take(stepCostBytesMax)];
+    const inputs = [
+      ...this.#own.splice(0),
+      ...this.#fromPeers.take(stepCostBytesMax),
+      ...this.#fromClients.take(stepCostBytesMax),
+    ];
     const effects = this.#machine.step(inputs, monotonicMs(), now());
     await carryOut(effects, this.#ports);
     this.#observe(effects);

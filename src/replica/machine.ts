@@ -13,9 +13,10 @@ import type { CertificationEffects, CertificationInput, CertificationStatus } fr
 import { stateMembership } from '../certification/statement.ts';
 import type { PairingCurve } from '../crypto/curve.ts';
 import type { Digest } from '../crypto/hash.ts';
-import { type Diagnostic, Execution, type Reply } from '../execution/execution.ts';
+import { type Diagnostic, Execution, type Reply, type TakenCheckpoint } from '../execution/execution.ts';
 import type { OperationGuard } from '../execution/operation.ts';
 import { ReplyBatch } from '../execution/reply-batch.ts';
+import { readExecution } from '../execution/restored-execution.ts';
 import type { AnyService } from '../execution/service-definition.ts';
 import type { KeyProgress, KeySecrets } from '../keys/key-generation.ts';
 import type { Transcript } from '../keys/transcript.ts';
@@ -25,6 +26,8 @@ import type { DutySource } from '../ordering/duty-source.ts';
 import type { Evidence, OrderingEffects, OrderingInput } from '../ordering/effects.ts';
 import { Ordering, type OrderingStatus } from '../ordering/ordering.ts';
 import { type SignatureCheck, Verifier } from '../ordering/validity.ts';
+import type { StateEngine } from '../state/engine.ts';
+import { MemoryEngine } from '../state/memory-engine.ts';
 import type { Duty } from '../wire/block.ts';
 import type { CertifiedHead, RefusalCode } from '../wire/client-message.ts';
 import { decodeHeadWish, dutyKinds, encodeHeadWish } from '../wire/duty.ts';
@@ -34,7 +37,10 @@ import { encodeMembershipStatement } from '../wire/membership-statement.ts';
 import { decodePeerMessage } from '../wire/peer-message.ts';
 import { decodeRequest, type Request } from '../wire/request.ts';
 import { type CertifiedAnswer, CertifiedReplies, type Prover } from './certified-replies.ts';
+import { CheckpointProgress, type StableCheckpoint } from './checkpoint-progress.ts';
+import type { CheckpointToWrite } from './checkpoint-writer.ts';
 import type { ReplicaEffects, ReplicaInput } from './effects.ts';
+import type { StoredCheckpoint } from './engine-notes.ts';
 import { ServiceKey } from './service-key.ts';
 
 type Refusal = ReplicaEffects['refusals'][number];
@@ -69,6 +75,14 @@ export interface MachineOptions {
   readonly check?: SignatureCheck;
   /** The log was lost: accept and execute, propose and sign nothing. */
   readonly observer?: boolean;
+  /** The membership that generated the service key; that of now, unless the cluster was restored from a snapshot. */
+  readonly keyMembership?: Membership;
+  /** Where the state lies; in memory unless it is given. It holds `from`, or nothing. */
+  readonly engine?: StateEngine;
+  /** The checkpoint to go on from. */
+  readonly from?: StoredCheckpoint | undefined;
+  /** Leaves of the log for which there are proofs, at least. */
+  readonly retainedLeaves?: number;
 }
 
 export class ReplicaMachine {
@@ -89,10 +103,15 @@ export class ReplicaMachine {
   #uncertifiedSinceMs: number | undefined;
   #isHeadOverdue = false;
   #shareInUse: bigint | undefined;
+  readonly #membershipDigest: Digest;
+  readonly #progress: CheckpointProgress;
+  #lastCertified: CertifiedHead | undefined;
   /** The replay of the log is over: effects are for somebody. */
   #isLive = false;
 
   // Effects of the step in hand.
+  #taken: CheckpointToWrite[] = [];
+  #stable: StableCheckpoint | undefined;
   #serve: Serve[] = [];
   #refusals: Refusal[] = [];
   #replies = new ReplyBatch();
@@ -111,8 +130,17 @@ export class ReplicaMachine {
     const { serviceId, epoch, headIntervalMs } = membership;
     this.#verifier = new Verifier(check === undefined ? { membership } : { membership, check });
     const anonymousClients = new Set(membership.members.map(({ signingKey }) => signingKey.text as string));
+    const { engine = new MemoryEngine(), from, keyMembership = membership, names } = options;
+    const membershipStatement = encodeMembershipStatement(stateMembership(membership, names));
+    this.#membershipDigest = sha256(membershipStatement);
+    this.#progress = new CheckpointProgress(from);
     this.#execution = new Execution({
       service: options.service,
+      engine,
+      from: from === undefined ? undefined : readExecution(engine, from.checkpoint),
+      parts: () => this.#checkpointParts(),
+      retainedLeaves: options.retainedLeaves ?? limits.logLeavesRetained,
+      checkpointIntervalMs: membership.checkpointIntervalMs,
       serviceId,
       epoch,
       headIntervalMs,
@@ -120,12 +148,23 @@ export class ReplicaMachine {
       ...(guard === undefined ? {} : { guard }),
     });
     const { keySecrets: secrets, sealedShare } = options;
-    this.#key = new ServiceKey({ curve, membership, self, secrets, sealedShare, observer });
-    const membershipStatement = encodeMembershipStatement(stateMembership(membership, options.names));
+    const history = from === undefined ? [] : readKeyHistory(engine);
+    this.#key = new ServiceKey({ curve, membership, keyMembership, self, secrets, sealedShare, observer, history });
     this.#certification = new Certification({ curve, membership, self, membershipStatement });
     this.#certifiedReplies = new CertifiedReplies(this.#execution);
     const duties = this.#duties();
-    this.#ordering = new Ordering({ membership, self, sign, verifier: this.#verifier, observer, duties });
+    this.#ordering = new Ordering({
+      membership,
+      self,
+      sign,
+      verifier: this.#verifier,
+      observer,
+      duties,
+      ...frontierOf(from, membership),
+    });
+    this.#noteKey();
+    const { lastDueHead } = this.#execution;
+    if (lastDueHead !== undefined) this.#noteDue(lastDueHead);
   }
 
   /** Operations executed since this process started, replay of the log included. */
@@ -183,14 +222,21 @@ export class ReplicaMachine {
 
   /**
    * Takes back encoded blocks from our own log, in log order and before the first step. The log vouches for them, so
-   * only their form is checked. Throws an Error when a block is not one: the log was made by other code or is broken.
+   * only their form is checked. Returns the checkpoints taken meanwhile, to be written. Throws an Error when a block is not one: the log was made by other code or is broken.
    */
-  restore(blocks: readonly Uint8Array[]): void {
+  restore(blocks: readonly Uint8Array[]): readonly CheckpointToWrite[] {
     this.#ordering.restore(this.#verifier.restoreAll(blocks));
     this.#replies = new ReplyBatch();
     this.#diagnostics = [];
     this.#commits = [];
     this.#evidence = [];
+    return this.#takeCheckpoints();
+  }
+
+  /** A checkpoint of ours is durable in the engine. */
+  checkpointStored(digest: Digest): void {
+    this.#execution.checkpointStored(digest);
+    this.#stable = this.#progress.stored(digest) ?? this.#stable;
   }
 
   /**
@@ -224,6 +270,9 @@ export class ReplicaMachine {
         return;
       case 'client-asks-head':
         this.#certified.push(this.#certifiedReplies.head(input.link, input.logSize, this.certifiedHead));
+        return;
+      case 'checkpoint-stored':
+        this.checkpointStored(input.digest);
         return;
       case 'client-gone':
         this.#certifiedReplies.forget(input.link);
@@ -343,15 +392,41 @@ export class ReplicaMachine {
   }
 
   #committed(commit: Commit): void {
+    // First, because a checkpoint of this commit holds what the duties in it came to.
+    this.#key.committed(commit);
     const applied = this.#execution.step(commit);
     this.#operations += applied.operationCount;
     for (const reply of applied.replies) this.#answer(reply);
     this.#diagnostics.push(...applied.diagnostics);
     this.#commits.push(commit);
     this.#fulfil(commit);
-    this.#key.committed(commit);
     this.#noteKey();
+    if (applied.checkpoint !== undefined) this.#noteTaken(applied.checkpoint);
     if (applied.head !== undefined) this.#noteDue(applied.head);
+  }
+
+  /** Undefined before the key is widely held: until then there is nobody to sign for a checkpoint. */
+  #checkpointParts(): CheckpointParts | undefined {
+    if (this.#key.coin === undefined) return undefined;
+    const { frontier } = this.#ordering;
+    return {
+      ordering: frontier,
+      membershipDigest: this.#membershipDigest,
+      system: keyHistoryEntries(this.#key.history),
+    };
+  }
+
+  #noteTaken(taken: TakenCheckpoint): void {
+    this.#progress.taken(taken);
+    const { ownBlock } = this.#ordering;
+    const isBelow = ownBlock !== undefined && ownBlock.round <= taken.checkpoint.ordering.horizon;
+    this.#taken.push({ ...taken, ownBlock: isBelow ? ownBlock.bytes : undefined });
+  }
+
+  #takeCheckpoints(): readonly CheckpointToWrite[] {
+    const taken = this.#taken;
+    this.#taken = [];
+    return taken;
   }
 
   /** When to look whether results without a due head are work by now; undefined when there are none, or they are. */
@@ -388,6 +463,7 @@ export class ReplicaMachine {
     this.#due = [];
     const effects = this.#certification.step(inputs, nowMs);
     if (this.divergence !== undefined) this.#key.stop();
+    if (this.certifiedHead !== undefined) this.#noteCertified(this.certifiedHead);
     this.#certified.push(...this.#certifiedReplies.take(this.certifiedHead));
     for (const dropped of this.#certifiedReplies.takeDropped()) {
       const reason = 'too many certified replies are waited for here; ask another one';
@@ -396,11 +472,20 @@ export class ReplicaMachine {
     return effects;
   }
 
+  #noteCertified(head: CertifiedHead): void {
+    if (head === this.#lastCertified) return;
+    this.#lastCertified = head;
+    this.#execution.headCertified(head.head.commitIndex);
+    this.#stable = this.#progress.certified(head) ?? this.#stable;
+  }
+
   #effects(ordering: OrderingEffects, nowMs: number | undefined): ReplicaEffects {
     const certification = nowMs === undefined ? undefined : this.#certify(nowMs);
     const effects: ReplicaEffects = {
       persist: ordering.persist,
       seal: this.#key.takeShareToSeal(),
+      checkpoints: this.#takeCheckpoints(),
+      stable: this.#stable,
       send: [...ordering.send, ...(certification?.send ?? [])],
       serve: this.#serve,
       replies: this.#replies.all,
@@ -417,6 +502,7 @@ export class ReplicaMachine {
       isUnfinished: this.#toCertify.length > 0,
       wakeAtMs: earliest(earliest(ordering.wakeAtMs, certification?.wakeAtMs), this.#overdueAtMs),
     };
+    this.#stable = undefined;
     this.#serve = [];
     this.#replies = new ReplyBatch();
     this.#certified = [];
