@@ -135,19 +135,109 @@ describe.each(places)('a block log on $name', ({ make }) => {
     await log.close();
   });
 
-  it('agrees with a list, for any appends, restarts and reads', async () => {
+  it('forgets no more than what is before a position, and goes on', async () => {
+    const place = await make();
+    const log = await place.open();
+    const positions = (
+      await Promise.all(Array.from({ length: 40 }, (_, i) => log.append([Buffer.alloc(500, i)])))
+    ).flat();
+    expect(log.begin).toBe(0);
+    await log.dropBefore(positions[20]!);
+    expect(log.begin).toBeGreaterThan(positions[8]!);
+    expect(log.begin).toBeLessThanOrEqual(positions[20]!);
+    const left = await readAll(log);
+    expect(left[0]?.position).toBe(log.begin);
+    expect(left.map(({ position }) => position)).toEqual(positions.filter((position) => position >= log.begin));
+    await log.dropBefore(positions[3]!);
+    expect(await readAll(log)).toEqual(left);
+    const again = await place.reopen(log);
+    expect(await readAll(again)).toEqual(left);
+    expect(again.begin).toBe(log.begin);
+    expect(await again.append([bytes(1)])).toEqual([again.begin + (log.end - log.begin)]);
+    await again.close();
+  });
+
+  it('forgets all of it at its end, and goes on from there', async () => {
+    const place = await make();
+    const log = await place.open();
+    await log.dropBefore(0);
+    await log.append([bytes(1), bytes(2)]);
+    await log.append([bytes(3)]);
+    const { end } = log;
+    await log.dropBefore(end);
+    expect(log.begin).toBe(end);
+    expect(log.end).toBe(end);
+    expect(await readAll(log)).toEqual([]);
+    const again = await place.reopen(log);
+    expect(await readAll(again)).toEqual([]);
+    const [position] = await again.append([bytes(4)]);
+    expect(position).toBeGreaterThanOrEqual(end);
+    await again.append([bytes(5)]);
+    const last = await place.reopen(again);
+    expect(texts(await readAll(last))).toEqual(['04', '05']);
+    await last.close();
+  });
+
+  it('loses no append that is made while it forgets', async () => {
+    const log = await (await make()).open();
+    await log.append([bytes(1)]);
+    const appends = [log.append([bytes(2)])];
+    const drop = log.dropBefore(log.end);
+    appends.push(log.append([bytes(3)]));
+    await drop;
+    appends.push(log.append([bytes(4)]));
+    await Promise.all(appends);
+    expect(texts(await readAll(log)).join()).toMatch(/02,03,04$/);
+    await log.close();
+  });
+
+  it('reads no gap while it forgets', async () => {
+    const log = await (await make()).open();
+    const positions = (
+      await Promise.all(Array.from({ length: 60 }, (_, i) => log.append([Buffer.alloc(500, i)])))
+    ).flat();
+    const reads: Promise<readonly LogRecord[]>[] = [];
+    for (const position of positions) {
+      reads.push(readAll(log), log.read(position, 2_000));
+      const drop = log.dropBefore(position);
+      reads.push(readAll(log));
+      await drop;
+    }
+    for (const records of await Promise.all(reads)) {
+      const first = positions.indexOf(records[0]?.position as number);
+      expect(records.map(({ position }) => position)).toEqual(positions.slice(first, first + records.length));
+    }
+    await log.close();
+  });
+
+  it('refuses to forget what is not there yet, and anything once closed', async () => {
+    const log = await (await make()).open();
+    expect(() => log.dropBefore(1)).toThrow(RangeError);
+    await log.close();
+    await expect(log.dropBefore(0)).rejects.toMatchObject({ code: 'log-closed' });
+  });
+
+  it('agrees with a list, for any appends, restarts, drops and reads', async () => {
     const step = fc.oneof(
       { weight: 6, arbitrary: fc.array(fc.uint8Array({ maxLength: 700 }), { maxLength: 6 }) },
       { weight: 1, arbitrary: fc.constant('restart' as const) },
+      { weight: 1, arbitrary: fc.double({ min: 0, max: 1, noNaN: true }) },
     );
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 25 }), fc.nat(3000), async (steps, sizeBytesMax) => {
         const place = await make();
         let log = await place.open();
-        const model: { position: number; hex: string }[] = [];
+        let model: { position: number; hex: string }[] = [];
         for (const action of steps) {
           if (action === 'restart') log = await place.reopen(log);
-          else {
+          else if (typeof action === 'number') {
+            const { begin } = log;
+            const position = model[Math.floor(action * (model.length + 1))]?.position ?? log.end;
+            await log.dropBefore(position);
+            expect(log.begin).toBeGreaterThanOrEqual(begin);
+            expect(log.begin).toBeLessThanOrEqual(position);
+            model = model.filter((record) => record.position >= log.begin);
+          } else {
             const positions = await log.append(action);
             action.forEach((record, i) => {
               model.push({ position: positions[i]!, hex: Buffer.from(record).toString('hex') });
@@ -166,7 +256,7 @@ describe.each(places)('a block log on $name', ({ make }) => {
         }
         await log.close();
       }),
-      { numRuns: 25 },
+      { numRuns: 50 },
     );
   });
 });

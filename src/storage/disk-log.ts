@@ -3,16 +3,18 @@
  *
  * An append is one batch: one write and one fdatasync, taken together with the appends that came while the one before was
  * being synced. Files grow by zeros ahead of need, inside the same write, so that most syncs change no size (a third
- * cheaper, measured on ext4). Reading goes by files of its own and never waits for an append.
+ * cheaper, measured on ext4). Reading goes by files of its own and never waits for an append. Whole segments are dropped:
+ * first the log notes durably where it begins from now on, then their files go, the oldest first.
  * Safety: what was acknowledged is found again after any crash. After a failed write or sync the disk's state is unknown,
  * and a second fsync may report success for pages that were dropped: so the log refuses all further appends.
  * Source: Rebello and others, "Can Applications Recover from fsync Failures?" (2020).
  */
 import { join } from 'node:path';
-import { type FileSystem, type OpenFile, systemFiles } from '../platform/files.ts';
+import { errorCode, type FileSystem, type OpenFile, systemFiles } from '../platform/files.ts';
 import { limits } from '../wire/limits.ts';
 import type { BlockLog, LogPosition, LogRecord } from './block-log.ts';
-import { encodeBatch, recordSizeBytes, recordsOf } from './log-batch.ts';
+import { checkHeader, encodeBatch, headerSizeBytes, recordSizeBytes, recordsOf } from './log-batch.ts';
+import { writeBeginning } from './log-beginning.ts';
 import { corrupt, type LogIndex, type RecoveredLog, recoverLog } from './log-recovery.ts';
 import { BatchCursor, segmentName, segmentStart } from './log-segment.ts';
 import { StorageError, storageErrorOf } from './storage-error.ts';
@@ -31,8 +33,9 @@ export interface DiskLogOptions {
   readonly growthSizeBytes?: number;
 }
 
-/** An append that waits for its turn. */
+/** An append that waits for its turn; or, without records, one who wants a new segment to begin at the end. */
 interface Waiting {
+  readonly kind: 'append' | 'segment';
   readonly records: readonly Uint8Array[];
   readonly resolve: (positions: readonly LogPosition[]) => void;
   readonly reject: (error: StorageError) => void;
@@ -54,6 +57,7 @@ export class DiskLog implements BlockLog {
   #tailSizeBytes: number;
   #waiting: Waiting[] = [];
   #draining: Promise<void> | undefined;
+  #dropping: Promise<void> = Promise.resolve();
   #failure: StorageError | undefined;
   #isClosed = false;
   /** The last batch is an empty one, or there is none. */
@@ -87,6 +91,10 @@ export class DiskLog implements BlockLog {
     }
   }
 
+  get begin(): LogPosition {
+    return this.#index.segmentStarts[0] as number;
+  }
+
   get end(): LogPosition {
     return this.#end;
   }
@@ -98,10 +106,14 @@ export class DiskLog implements BlockLog {
     const refusal = this.#refusal();
     if (refusal !== undefined) return Promise.reject(refusal);
     if (records.length === 0) return Promise.resolve([]);
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ records, resolve, reject });
-      this.#draining ??= this.#drain();
-    });
+    return this.#inTurn('append', records);
+  }
+
+  dropBefore(position: LogPosition): Promise<void> {
+    if (position > this.#end) throw new RangeError(`position ${position} is beyond the end of the log`);
+    const dropped = this.#dropping.then(() => this.#drop(position));
+    this.#dropping = dropped.catch(() => {});
+    return dropped;
   }
 
   async read(from: LogPosition, sizeBytesMax: number): Promise<readonly LogRecord[]> {
@@ -111,13 +123,20 @@ export class DiskLog implements BlockLog {
     let left = sizeBytesMax;
     try {
       for (let position = from; position < end && (left > 0 || found.length === 0); ) {
+        if (position < this.begin) {
+          // What comes next was dropped meanwhile.
+          if (found.length > 0) return found;
+          position = this.begin;
+        }
         const segmentStart = this.#index.segmentOf(position);
+        const begin = this.#index.batchBefore(position);
+        const readEnd = Math.min(end, this.#index.segmentEnd(position));
         const path = join(this.#directory, segmentName(segmentStart));
-        const file = await this.#files.open(path, 'read');
+        const file = await this.#openSegment(path, segmentStart);
+        if (file === undefined) continue;
         try {
-          const begin = this.#index.batchBefore(position);
           const cursor = new BatchCursor({ file, key: this.#key, segmentStart, position: begin, previous: undefined });
-          while (cursor.position < end && this.#index.segmentOf(cursor.position) === segmentStart) {
+          while (cursor.position < readEnd) {
             if (left <= 0 && found.length > 0) return found;
             const step = await cursor.next();
             if (step.kind !== 'batch') {
@@ -145,6 +164,7 @@ export class DiskLog implements BlockLog {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    await this.#dropping;
     await this.#draining;
     try {
       // An empty batch after the last one: from now on damage to the last one cannot pass for an unfinished append.
@@ -163,10 +183,18 @@ export class DiskLog implements BlockLog {
     return new StorageError('log-failed', `The log takes no more appends. ${message}`, hint, this.#failure);
   }
 
+  #inTurn(kind: Waiting['kind'], records: readonly Uint8Array[]): Promise<readonly LogPosition[]> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ kind, records, resolve, reject });
+      this.#draining ??= this.#drain();
+    });
+  }
+
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
       const together = this.#takeTogether();
       try {
+        if (together[0]?.kind === 'segment') await this.#beginSegment();
         const positions = await this.#write(together.flatMap((waiting) => waiting.records));
         let first = 0;
         for (const { records, resolve } of together) {
@@ -185,11 +213,12 @@ export class DiskLog implements BlockLog {
     this.#draining = undefined;
   }
 
-  /** As many waiting appends as fit one batch, and at least one. */
+  /** As many waiting appends as fit one batch, and at least one. A new segment is begun alone. */
   #takeTogether(): readonly Waiting[] {
     let sizeBytes = 0;
     let count = 0;
-    for (const { records } of this.#waiting) {
+    for (const { kind, records } of this.#waiting) {
+      if (kind === 'segment') return this.#waiting.splice(0, Math.max(1, count));
       for (const record of records) sizeBytes += recordSizeBytes(record);
       if (count > 0 && sizeBytes > this.#batchSizeBytesMax) break;
       count += 1;
@@ -244,6 +273,51 @@ export class DiskLog implements BlockLog {
     this.#isSealed = records.length === 0;
     this.#end = position + batch.sizeBytes;
     return batch.positions;
+  }
+
+  async #drop(position: LogPosition): Promise<void> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) throw refusal;
+    const files = this.#files;
+    const directory = this.#directory;
+    try {
+      if (position === this.#end && this.#index.segmentOf(position) < position) await this.#inTurn('segment', []);
+      const segment = this.#index.segmentOf(position);
+      if (segment <= this.begin) return;
+      const previous = await this.#checksumBefore(segment);
+      await writeBeginning({ files, directory, key: this.#key, beginning: { segment, previous } });
+      for (const start of this.#index.dropBefore(segment)) await files.remove(join(directory, segmentName(start)));
+      await files.fsyncDirectory(directory);
+    } catch (error) {
+      this.#failure ??= storageErrorOf(error, `dropping what is old from the log in ${directory}`);
+      throw this.#failure;
+    }
+  }
+
+  /** Checksum of the last batch before a segment: the first batch in it says so, or the next one will. */
+  async #checksumBefore(segment: number): Promise<Uint8Array> {
+    if (segment === this.#end) return this.#checksum;
+    const path = join(this.#directory, segmentName(segment));
+    const file = await this.#files.open(path, 'read');
+    try {
+      const bytes = Buffer.alloc(headerSizeBytes);
+      await file.pread(bytes, 0);
+      const check = checkHeader(this.#key, segment, bytes);
+      if (check.kind !== 'intact') throw corrupt(path, 'its first header is damaged');
+      return Uint8Array.from(check.header.previous);
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** A segment for reading; undefined when it was dropped meanwhile. */
+  async #openSegment(path: string, start: number): Promise<OpenFile | undefined> {
+    try {
+      return await this.#files.open(path, 'read');
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT' && start < this.begin) return undefined;
+      throw error;
+    }
   }
 
   async #beginSegment(): Promise<void> {

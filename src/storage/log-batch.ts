@@ -17,7 +17,7 @@ export const batchAlignmentBytes = 64;
 export const headerSizeBytes = 64;
 const trailerSizeBytes = 4;
 const recordHeaderSizeBytes = 4;
-const checksumSizeBytes = 16;
+export const checksumSizeBytes = 16;
 /** What a disk writes whole or not at all. */
 const sectorSizeBytes = 512;
 

@@ -1,7 +1,8 @@
 /**
  * Log recovery: what a log that is opened holds, and the repair of the one thing that a crash may leave behind.
  *
- * In: a directory of segments. Out: where the log ends. Every byte is read and checked.
+ * In: a directory of segments. Out: where the log begins and ends. Every byte is read and checked.
+ * What a crash in the middle of dropping segments left is removed too (`log-beginning.ts`).
  * Safety: an append that was acknowledged is never dropped. Appends are synced one after another, so a crash leaves at
  * most one unfinished batch, at the very end, and no intact header after it; that one is cut off. All else is damage, and
  * is reported, since a replica that forgets a block it made could make another in the same round.
@@ -11,22 +12,34 @@
 import { join } from 'node:path';
 import type { FileSystem, OpenFile } from '../platform/files.ts';
 import { firstChecksum } from './log-batch.ts';
+import { type LogBeginning, readBeginning, removeBeginning } from './log-beginning.ts';
 import { BatchCursor, segmentName, segmentStart, surveyRest } from './log-segment.ts';
 import { StorageError } from './storage-error.ts';
 
 /** Where things are in a log: the segments, and some of the batches so that any one is found in a few steps. */
 export class LogIndex {
   readonly segmentStarts: number[] = [];
-  readonly #batches: number[] = [];
+  #batches: number[] = [];
 
   /** Notes a batch; one in every 64 KiB is kept. Positions must ascend. */
   addBatch(position: number): void {
     if (position - (this.#batches.at(-1) ?? Number.NEGATIVE_INFINITY) >= 65_536) this.#batches.push(position);
   }
 
+  /** Forgets the segments before this one; where they began. */
+  dropBefore(segment: number): readonly number[] {
+    this.#batches = this.#batches.filter((position) => position >= segment);
+    return this.segmentStarts.splice(0, this.segmentStarts.indexOf(segment));
+  }
+
   /** The segment that holds a position of the log. */
   segmentOf(position: number): number {
     return floorOf(this.segmentStarts, position) ?? 0;
+  }
+
+  /** Where the segment after that one begins; infinite when there is none. */
+  segmentEnd(position: number): number {
+    return this.segmentStarts.find((start) => start > position) ?? Number.POSITIVE_INFINITY;
   }
 
   /** A batch, in the same segment, that begins at or before the position. */
@@ -50,12 +63,10 @@ export interface RecoveredLog {
 }
 
 export async function recoverLog(files: FileSystem, directory: string, key: Uint8Array): Promise<RecoveredLog> {
-  const names = await files.list(directory);
-  const starts = names.map(segmentStart).filter((start) => start !== undefined);
-  starts.sort((a, b) => a - b);
+  const { starts, beginning } = await findSegments(files, directory, key);
   const index = new LogIndex();
-  let end = 0;
-  let checksum = firstChecksum;
+  let end = beginning.segment;
+  let checksum = beginning.previous;
   let isSealed = true;
   let cutSizeBytes = 0;
   let tail: OpenFile | undefined;
@@ -96,6 +107,33 @@ export async function recoverLog(files: FileSystem, directory: string, key: Uint
     else await file.close();
   }
   return { index, end, checksum, isSealed, tail, cutSizeBytes };
+}
+
+/** Where the segments of the log begin, in order, and what is before them; what was dropped but not yet removed goes. */
+async function findSegments(
+  files: FileSystem,
+  directory: string,
+  key: Uint8Array,
+): Promise<{ readonly starts: readonly number[]; readonly beginning: LogBeginning }> {
+  const names = await files.list(directory);
+  const starts = names.map(segmentStart).filter((start) => start !== undefined);
+  starts.sort((a, b) => a - b);
+  const first = { segment: 0, previous: firstChecksum };
+  const noted = await readBeginning(files, directory, key);
+  if (noted === undefined) return { starts, beginning: first };
+  if (starts.length === 0) {
+    // The home knows whether a log was lost (`home.ts`). To one that begins anew the note would be a lie.
+    await removeBeginning(files, directory);
+    return { starts, beginning: first };
+  }
+  if (noted === 'damaged') throw corrupt(directory, 'the note of where it begins is not what was written');
+  if (!starts.includes(noted.segment)) {
+    throw corrupt(directory, `its first segment, ${segmentName(noted.segment)}, is missing`);
+  }
+  const dropped = starts.filter((start) => start < noted.segment);
+  for (const start of dropped) await files.remove(join(directory, segmentName(start)));
+  if (dropped.length > 0) await files.fsyncDirectory(directory);
+  return { starts: starts.slice(dropped.length), beginning: noted };
 }
 
 /** The error for a log that is not what was written. */

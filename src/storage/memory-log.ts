@@ -10,25 +10,32 @@ import { StorageError } from './storage-error.ts';
 export interface MemoryLogOptions {
   /** Resolves when the disk has what was appended, rejects when it failed. At once when left out. */
   readonly sync?: () => Promise<void>;
-  /** What an earlier log left. */
+  /** What an earlier log left, from this position on. */
   readonly records?: readonly LogRecord[];
+  readonly begin?: LogPosition;
 }
 
 export class MemoryLog implements BlockLog {
   readonly #sync: () => Promise<void>;
   readonly #durable: LogRecord[];
   readonly #unsynced: LogRecord[] = [];
+  #begin: LogPosition;
   #next: LogPosition;
   #end: LogPosition;
   #before: Promise<void> = Promise.resolve();
   #refusal: StorageError | undefined;
   #isCrashed = false;
 
-  constructor({ sync = () => Promise.resolve(), records = [] }: MemoryLogOptions = {}) {
+  constructor({ sync = () => Promise.resolve(), records = [], begin = 0 }: MemoryLogOptions = {}) {
     this.#sync = sync;
     this.#durable = [...records];
-    this.#next = endOf(records);
+    this.#begin = begin;
+    this.#next = records.length === 0 ? begin : endOf(records);
     this.#end = this.#next;
+  }
+
+  get begin(): LogPosition {
+    return this.#begin;
   }
 
   get end(): LogPosition {
@@ -47,12 +54,24 @@ export class MemoryLog implements BlockLog {
       return { position, bytes: Uint8Array.from(bytes) };
     });
     this.#unsynced.push(...appended);
-    const done = this.#before.then(() => this.#settle(appended));
-    this.#before = done.then(
-      () => {},
-      () => {},
-    );
-    return done;
+    return this.#afterThat(async () => {
+      await this.#becomeDurable();
+      this.#unsynced.splice(0, appended.length);
+      this.#durable.push(...appended);
+      this.#end = endOf(appended);
+      return appended.map((record) => record.position);
+    });
+  }
+
+  dropBefore(position: LogPosition): Promise<void> {
+    if (position > this.#end) throw new RangeError(`position ${position} is beyond the end of the log`);
+    if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
+    if (position <= this.#begin) return Promise.resolve();
+    return this.#afterThat(async () => {
+      await this.#becomeDurable();
+      this.#durable.splice(0, this.#firstFrom(position));
+      this.#begin = Math.max(this.#begin, position);
+    });
   }
 
   async read(from: LogPosition, sizeBytesMax: number): Promise<readonly LogRecord[]> {
@@ -82,10 +101,21 @@ export class MemoryLog implements BlockLog {
     this.#isCrashed = true;
     this.#refusal = closed('The log crashed.');
     const kept = keepUnsynced === true ? this.#unsynced.length : Number(keepUnsynced);
-    return new MemoryLog({ sync: this.#sync, records: [...this.#durable, ...this.#unsynced.slice(0, kept)] });
+    const records = [...this.#durable, ...this.#unsynced.slice(0, kept)];
+    return new MemoryLog({ sync: this.#sync, records, begin: this.#begin });
   }
 
-  async #settle(appended: readonly LogRecord[]): Promise<readonly LogPosition[]> {
+  /** One thing at a time, in order; what failed keeps nothing from being tried. */
+  #afterThat<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#before.then(act);
+    this.#before = done.then(
+      () => {},
+      () => {},
+    );
+    return done;
+  }
+
+  async #becomeDurable(): Promise<void> {
     if (this.#refusal?.code === 'log-failed') throw this.#refusal;
     try {
       await this.#sync();
@@ -99,11 +129,6 @@ export class MemoryLog implements BlockLog {
       throw error;
     }
     if (this.#isCrashed) throw this.#refusal;
-    this.#unsynced.splice(0, appended.length);
-    this.#durable.push(...appended);
-    const last = appended.at(-1) as LogRecord;
-    this.#end = last.position + last.bytes.length + 1;
-    return appended.map((record) => record.position);
   }
 
   #firstFrom(position: LogPosition): number {
@@ -119,8 +144,8 @@ export class MemoryLog implements BlockLog {
 }
 
 function endOf(records: readonly LogRecord[]): LogPosition {
-  const last = records.at(-1);
-  return last === undefined ? 0 : last.position + last.bytes.length + 1;
+  const last = records.at(-1) as LogRecord;
+  return last.position + last.bytes.length + 1;
 }
 
 function closed(message: string): StorageError {
