@@ -332,6 +332,8 @@ export class SimulatedReplica {
           return positions;
         },
         read: (from, sizeBytesMax) => log.read(from, sizeBytesMax),
+        dropBefore: (position) => log.dropBefore(position),
+        begin: log.begin,
         end: log.end,
         close: () => log.close(),
       },
