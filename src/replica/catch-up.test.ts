@@ -36,7 +36,8 @@ async function answerOf(options: { rounds: number; authors: number; sizeMiB: num
   const failed = (error: unknown): void => {
     failure = error;
   };
-  const catchUp = new CatchUp({ log, roundIndex, send, failed });
+  const offer = (): void => failed(new Error('an offer, though the log is whole'));
+  const catchUp = new CatchUp({ log, roundIndex, send, offer, failed });
   await catchUp.serve(3, options.afterRound);
   expect(failure).toBeUndefined();
   return rounds;
@@ -76,7 +77,8 @@ describe('a replica that asks all the time', () => {
       answered.push(to);
       clock.nowMs += answerMs;
     };
-    const catchUp = new CatchUp({ log, roundIndex, send, failed: () => {}, nowMs: () => clock.nowMs });
+    const offer = (): void => {};
+    const catchUp = new CatchUp({ log, roundIndex, send, offer, failed: () => {}, nowMs: () => clock.nowMs });
     return { catchUp, clock, answered };
   }
 
@@ -96,5 +98,56 @@ describe('a replica that asks all the time', () => {
     const { catchUp, answered } = await logOfOneBlock();
     await Promise.all([catchUp.serve(3, 0), catchUp.serve(3, 0), catchUp.serve(3, 0)]);
     expect(answered).toEqual([3]);
+  });
+});
+
+describe('a replica that asks for rounds that were dropped', () => {
+  async function droppedLog() {
+    const log = new MemoryLog();
+    const roundIndex = new RoundIndex();
+    for (let round = 1; round <= 100; round++) {
+      const [position] = await log.append([blockOf(round, 0, 0)]);
+      roundIndex.note(round, position as number);
+    }
+    const horizon = 70;
+    const position = roundIndex.positionAfter(horizon) as number;
+    await log.dropBefore(position);
+    roundIndex.dropBefore(log.begin, horizon);
+    const clock = { nowMs: 0 };
+    const said: string[] = [];
+    const catchUp = new CatchUp({
+      log,
+      roundIndex,
+      send: (to, frame) => {
+        const decoded = decodePeerMessage(frame);
+        if (decoded.ok && decoded.value.kind === 'block')
+          said.push(`${to}: ${roundOfEncodedBlock(decoded.value.block)}`);
+      },
+      offer: (to) => said.push(`${to}: offer`),
+      failed: (error) => said.push(`failed: ${error}`),
+      nowMs: () => clock.nowMs,
+    });
+    return { catchUp, clock, said };
+  }
+
+  it('is offered a checkpoint, and no block, which would lead to nothing', async () => {
+    const { catchUp, said } = await droppedLog();
+    await catchUp.serve(2, 10);
+    expect(said).toEqual(['2: offer']);
+  });
+
+  it('gets no more than one offer a second, and keeps nobody else from one', async () => {
+    const { catchUp, clock, said } = await droppedLog();
+    for (; clock.nowMs < 3_000; clock.nowMs += 100) await catchUp.serve(2, 10);
+    expect(said).toEqual(['2: offer', '2: offer', '2: offer']);
+    clock.nowMs = 2_999;
+    await catchUp.serve(3, 10);
+    expect(said.at(-1)).toBe('3: offer');
+  });
+
+  it('gets blocks from the horizon on, all of them', async () => {
+    const { catchUp, said } = await droppedLog();
+    await catchUp.serve(2, 70);
+    expect(said).toEqual(Array.from({ length: 30 }, (_, i) => `2: ${71 + i}`));
   });
 });
