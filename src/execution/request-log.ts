@@ -17,11 +17,12 @@ import {
   beginningChange,
   chunkChanges,
   dropChunkChanges,
+  type LogSummary,
   lastChunkOf,
   leafSource,
   openLog,
 } from '../state/log-leaves.ts';
-import type { Checkpoint } from '../wire/checkpoint.ts';
+import type { OrderingFrontier } from '../wire/checkpoint.ts';
 import type { Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
 import { Writer } from '../wire/writer.ts';
@@ -46,10 +47,13 @@ export interface RestoredLog {
   readonly lastDue: LastDue;
 }
 
+/** What a checkpoint says about the log and the commit it was taken at. */
+type LoggedCheckpoint = LogSummary & { readonly ordering: Pick<OrderingFrontier, 'commitIndex' | 'timestamp'> };
+
 type LastDue = Pick<Head, 'commitIndex' | 'timestamp' | 'logSize'>;
 
 /** The log of a checkpoint, out of the engine that holds it. Throws `StateDamage` when it is not all there. */
-export function restoredLog(view: StateView, checkpoint: Checkpoint): RestoredLog {
+export function restoredLog(view: StateView, checkpoint: LoggedCheckpoint): RestoredLog {
   const { commitIndex, timestamp } = checkpoint.ordering;
   return { tree: openLog(view, checkpoint), lastDue: { commitIndex, timestamp, logSize: checkpoint.logSize } };
 }
