@@ -261,7 +261,7 @@ export class Cluster {
       this.execution.committed(commit);
     }
     this.certification.observe(replica, machine.serviceKey, machine.certifiedHead);
-    if (commits.length > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateDigest);
+    if (commits.length > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateRoot);
     checkEvidence(replica, effects.evidence, this.correct, this.#report);
     for (const { operation, detail } of effects.diagnostics) {
       this.#report('execution', `r${replica} has a complaint about the service: ${operation}: ${detail}`);
@@ -272,7 +272,7 @@ export class Cluster {
     if (!this.correct.has(replica)) return;
     this.agreement.restored(replica, status.commitIndex);
     this.certification.restored(replica);
-    if (status.commitIndex > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateDigest);
+    if (status.commitIndex > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateRoot);
   }
 
   #toReplica(replica: number, request: Uint8Array): void {

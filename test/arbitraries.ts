@@ -101,7 +101,8 @@ export const head: fc.Arbitrary<Head> = fc.record({
   commitIndex: natural,
   logSize: natural,
   logRoot: digest,
-  stateDigest: digest,
+  stateRoot: digest,
+  checkpoint: digest,
   timestamp: natural,
 });
 

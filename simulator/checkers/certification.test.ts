@@ -17,7 +17,15 @@ const digest = sha256(Buffer.from('any'));
 const other = sha256(Buffer.from('other'));
 
 function certified(change: Partial<Head> = {}, key = secret): CertifiedHead {
-  const plain = { serviceId: digest, epoch: 0, commitIndex: 5, logSize: 4, logRoot: digest, stateDigest: digest };
+  const plain = {
+    serviceId: digest,
+    epoch: 0,
+    commitIndex: 5,
+    logSize: 4,
+    logRoot: digest,
+    stateRoot: digest,
+    checkpoint: digest,
+  };
   const head = { ...plain, timestamp: 1, ...change };
   const message = Buffer.concat([domains.head, digestBytes(sha256(encodeHead(head)))]);
   return { head, signature: plainCurve.g1.encode(blsSign(plainCurve, key, message)) };

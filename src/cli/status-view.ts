@@ -32,7 +32,7 @@ export interface StatusRow {
   readonly epoch: number | null;
   readonly round: number | null;
   readonly commitIndex: number | null;
-  readonly stateDigest: string | null;
+  readonly stateRoot: string | null;
   /** Leaves in its log. */
   readonly logSize: number | null;
   /** Of the newest certified head it has; 0 when it has none. */
@@ -79,7 +79,7 @@ export function statusRow({ replicaId, replicaIndex, clientAddress, answer }: Re
     epoch: numberIn(status, 'epoch'),
     round: numberIn(status, 'round'),
     commitIndex: numberIn(status, 'commitIndex'),
-    stateDigest: textIn(status, 'stateDigest'),
+    stateRoot: textIn(status, 'stateRoot'),
     logSize: numberIn(status, 'logSize'),
     certifiedCommitIndex: numberIn(status, 'certifiedCommitIndex'),
     diverged: truthIn(status, 'diverged'),
@@ -95,9 +95,9 @@ export function statusRow({ replicaId, replicaIndex, clientAddress, answer }: Re
 
 /** Replicas whose state is not the one that most replicas show at the same commit index; all of them on a tie. */
 export function disagreeing(rows: readonly StatusRow[]): readonly StatusRow[] {
-  const holders = ({ commitIndex, stateDigest }: StatusRow): number =>
-    rows.filter((row) => row.commitIndex === commitIndex && row.stateDigest === stateDigest).length;
-  const shows = (row: StatusRow): boolean => row.commitIndex !== null && row.stateDigest !== null;
+  const holders = ({ commitIndex, stateRoot }: StatusRow): number =>
+    rows.filter((row) => row.commitIndex === commitIndex && row.stateRoot === stateRoot).length;
+  const shows = (row: StatusRow): boolean => row.commitIndex !== null && row.stateRoot !== null;
   return rows.filter(
     (row) =>
       shows(row) &&
@@ -105,7 +105,7 @@ export function disagreeing(rows: readonly StatusRow[]): readonly StatusRow[] {
         (other) =>
           shows(other) &&
           other.commitIndex === row.commitIndex &&
-          other.stateDigest !== row.stateDigest &&
+          other.stateRoot !== row.stateRoot &&
           holders(other) >= holders(row),
       ),
   );
@@ -141,7 +141,7 @@ export function formatStatus(report: ClusterStatus, terminal: Terminal): readonl
   const differing = new Set(disagreeing(report.replicas).map(({ replica }) => replica));
   const rows = report.replicas.map((row): (Cell | string)[] => {
     if (!row.reachable) return [row.replica, { text: 'no', paint: (text) => terminal.style('red', text) }];
-    const digest = printable(row.stateDigest?.slice(0, stateShownLength) ?? '?');
+    const digest = printable(row.stateRoot?.slice(0, stateShownLength) ?? '?');
     return [
       row.replica,
       { text: 'yes', paint: (text) => terminal.style('green', text) },

@@ -13,7 +13,7 @@ export interface StatusOptions {
 export function defineStatus(program: Command, context: CommandContext): void {
   const command = program
     .command('status')
-    .description('Ask every replica for its status: reachable, epoch, round, commits, log, state digest, key, load.')
+    .description('Ask every replica for its status: reachable, epoch, round, commits, log, state root, key, load.')
     .option('--watch', 'ask again every second until Ctrl-C')
     .action(async (options: StatusOptions) => {
       const { runStatus } = await import('./run-status.ts');

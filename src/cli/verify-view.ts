@@ -122,7 +122,7 @@ function accountOfHead(head: Head, against: Against): Account {
     title: 'Proven: the service certified this head of its log.',
     facts: [
       ['log', `${head.logSize} requests, with the root ${head.logRoot}`],
-      ['state', `${head.stateDigest} after commit ${head.commitIndex}`],
+      ['state', `${head.stateRoot} after commit ${head.commitIndex}`],
       ['time', `${timeOf(head)}, as the replicas agreed on it`],
       ...factsOfService(head, against),
     ],

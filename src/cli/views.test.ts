@@ -110,7 +110,7 @@ describe('the status of a cluster', () => {
     epoch: 0,
     round: 12,
     commitIndex: 9,
-    stateDigest: 'ab'.repeat(32),
+    stateRoot: 'ab'.repeat(32),
     requestsPerSecond: 0,
     suspected: ['r3'],
     uptimeMs: 5,
@@ -156,7 +156,7 @@ describe('the status of a cluster', () => {
   });
 
   it('names the one whose state differs at the same commit, and not one that is merely behind', () => {
-    const liar = { ...good, stateDigest: 'cd'.repeat(32) };
+    const liar = { ...good, stateRoot: 'cd'.repeat(32) };
     const behind = { ...liar, commitIndex: 8 };
     const rows = [said(0, good), said(1, good), said(2, liar), said(3, behind)].map(statusRow);
     expect(disagreeing(rows).map(({ replica }) => replica)).toEqual(['r2']);
@@ -187,16 +187,16 @@ describe('the status of a cluster', () => {
       null,
       [],
       'x',
-      { round: 'x', suspected: [1], stateDigest: 7, logSize: -1, diverged: 'x', serviceKey: 'x' },
+      { round: 'x', suspected: [1], stateRoot: 7, logSize: -1, diverged: 'x', serviceKey: 'x' },
       { epoch: -1 },
     ]) {
       const row = statusRow(said(0, status));
-      expect(row).toMatchObject({ reachable: true, round: null, stateDigest: null, suspected: null, epoch: null });
+      expect(row).toMatchObject({ reachable: true, round: null, stateRoot: null, suspected: null, epoch: null });
       expect(row).toMatchObject({ logSize: null, diverged: null, serviceKey: null });
       expect(formatStatus(report([said(0, status)]), terminal)[3]).toMatch(/^r0 {7}yes/);
     }
     const nasty = formatStatus(
-      report([said(0, { ...good, stateDigest: '\x1b[2J', keyState: '\x1b[2J', suspected: ['\x07'] })]),
+      report([said(0, { ...good, stateRoot: '\x1b[2J', keyState: '\x1b[2J', suspected: ['\x07'] })]),
       terminal,
     );
     // biome-ignore lint/suspicious/noControlCharactersInRegex: their absence is what is shown.

@@ -120,7 +120,8 @@ export function isSameHead({ head: a }: CertifiedHead, { head: b }: CertifiedHea
  */
 function contradict(a: Head, b: Head): boolean {
   if (a.logSize === b.logSize) {
-    return a.logRoot !== b.logRoot || (a.commitIndex === b.commitIndex && a.stateDigest !== b.stateDigest);
+    const isSameState = a.stateRoot === b.stateRoot && a.checkpoint === b.checkpoint;
+    return a.logRoot !== b.logRoot || (a.commitIndex === b.commitIndex && !isSameState);
   }
   const [shorter, longer] = a.logSize < b.logSize ? [a, b] : [b, a];
   if (shorter.epoch !== longer.epoch) return shorter.epoch > longer.epoch;

@@ -383,9 +383,9 @@ describe('commits', () => {
             requestOf({ ...sketch, acknowledged: Math.max(0, sketch.number - 9) }),
           );
           const applied = one.step(requests);
-          const { replies, stateDigest } = other.step(requests);
+          const { replies, stateRoot } = other.step(requests);
           expect(replies).toEqual(applied.replies);
-          expect(stateDigest).toBe(applied.stateDigest);
+          expect(stateRoot).toBe(applied.stateRoot);
         }
       }),
       { numRuns: 150 },
@@ -396,7 +396,7 @@ describe('commits', () => {
     const blind: OperationGuard = { enter: () => undefined, leave: () => 'nothing at all' };
     const commit = testCommit(1, 0, [requestOf({ number: 1 })]);
     const right = new Replica().execution.step(commit);
-    expect(new Replica(blind).execution.step(commit).stateDigest).not.toBe(right.stateDigest);
-    expect(new Replica().execution.step(commit).stateDigest).toBe(right.stateDigest);
+    expect(new Replica(blind).execution.step(commit).stateRoot).not.toBe(right.stateRoot);
+    expect(new Replica().execution.step(commit).stateRoot).toBe(right.stateRoot);
   });
 });

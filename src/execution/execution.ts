@@ -4,7 +4,7 @@
  * In: commits in the order of their index, their requests' signatures checked. Out: the replies, the digest of the
  * state after the commit, the head of the log when one is due, and diagnostics for the local log. Owns the state, the
  * sessions and the log.
- * Safety: everything in `replies`, `stateDigest` and `head` is a function of the commits and of the service alone, so
+ * Safety: everything in `replies`, `stateRoot` and `head` is a function of the commits and of the service alone, so
  * correct replicas report the same; what an engine words in its own way goes into diagnostics only. A failed operation changes
  * nothing. What is not caught: an operation that never ends stops this replica (and all others), one that takes all
  * memory ends the process. A stack overflow is caught, but where it strikes differs between engines.
@@ -14,7 +14,7 @@ import type { Digest } from '../crypto/hash.ts';
 import type { Commit } from '../ordering/commit.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
 import { dutyKinds } from '../wire/duty.ts';
-import type { Head } from '../wire/head.ts';
+import { type Head, noCheckpoint } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
 import { encodeOutcome, failure, joinOutcomes, resultOverheadSizeBytes } from '../wire/outcome.ts';
 import type { Operation, Request } from '../wire/request.ts';
@@ -51,7 +51,7 @@ export interface Applied {
   readonly commitIndex: number;
   /** One for each request of the commit, in order, as far as they fit a `ReplyBatch`; one ordered twice is answered once. */
   readonly replies: readonly Reply[];
-  readonly stateDigest: Digest;
+  readonly stateRoot: Digest;
   /** Head of the log after this commit, when one is due to be signed. */
   readonly head: Head | undefined;
   /** Operations executed; those of duplicates and refused requests do not count. */
@@ -104,7 +104,7 @@ export class Execution {
     return this.#commitIndex;
   }
 
-  get stateDigest(): Digest {
+  get stateRoot(): Digest {
     return this.#state.digest;
   }
 
@@ -147,7 +147,7 @@ export class Execution {
     }
     this.#commitIndex = commit.index;
     this.#timestamp = commit.timestamp;
-    const stateDigest = this.#state.close(commit.digest);
+    const stateRoot = this.#state.close(commit.digest);
     const end = {
       commitIndex: commit.index,
       timestamp: commit.timestamp,
@@ -157,8 +157,8 @@ export class Execution {
     return {
       commitIndex: commit.index,
       replies: replies.all,
-      stateDigest,
-      head: this.#log.isDue(end) ? this.#log.makeHead(end, { stateDigest }) : undefined,
+      stateRoot,
+      head: this.#log.isDue(end) ? this.#log.makeHead(end, { stateRoot, checkpoint: noCheckpoint }) : undefined,
       operationCount: this.#operationCount,
       diagnostics: this.#diagnostics,
       diagnosticsDropped: this.#diagnosticsDropped,

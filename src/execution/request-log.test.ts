@@ -127,14 +127,14 @@ describe('a leaf', () => {
 describe('a head', () => {
   it('says after which commit the log was as it says, and is what is encoded', () => {
     const stage = new Stage();
-    const { head, stateDigest } = stage.at(77, echo(1));
+    const { head, stateRoot } = stage.at(77, echo(1));
     expect(head).toEqual({
       serviceId,
       epoch: 3,
       commitIndex: 1,
       logSize: 1,
       logRoot: expect.not.stringMatching(emptyRoot),
-      stateDigest,
+      stateRoot,
       timestamp: 77,
     });
     expect(decodeHead(encodeHead(head as Head))).toEqual(head);

@@ -68,7 +68,7 @@ it('two runs of the same calls have the same digest', () => {
   const digests = [1, 2].map(() => {
     const tally = testService(service);
     tally.call('add', 5);
-    return tally.stateDigest;
+    return tally.stateRoot;
   });
   expect(digests[0]).toBe(digests[1]);
 });

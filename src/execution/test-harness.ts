@@ -59,7 +59,7 @@ export interface ServiceTest<Service extends AnyService> {
     circumstances?: TestCircumstances,
   ): TestOutcome<OutputOf<Service, Name>>;
   /** Digest of all writes so far: it changes exactly when commits are executed. */
-  readonly stateDigest: string;
+  readonly stateRoot: string;
 }
 
 /** Stands for the key under which a replica passes on what nobody signed. */
@@ -108,8 +108,8 @@ export function testService<Service extends AnyService>(service: Service): Servi
     outcome(name, input, circumstances = {}) {
       return apply(name, input, circumstances) as TestOutcome<OutputOf<Service, typeof name>>;
     },
-    get stateDigest() {
-      return first.stateDigest;
+    get stateRoot() {
+      return first.stateRoot;
     },
   };
 }
@@ -138,7 +138,7 @@ function compare(name: string, one: Applied, other: Applied): void {
     const result = other.replies[i]?.result;
     return result !== undefined && Buffer.compare(reply.result, result) === 0;
   });
-  if (isSameResult && one.stateDigest === other.stateDigest) return;
+  if (isSameResult && one.stateRoot === other.stateRoot) return;
   const what = isSameResult ? 'wrote different things' : 'returned different results';
   throw new Error(
     `operation ${name} is not deterministic: executed twice, it ${what}. ` +

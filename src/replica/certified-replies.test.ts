@@ -17,7 +17,7 @@ function replyTo(number: number, leafIndex: number | undefined, sizeBytes = 10):
 }
 
 function headOf(logSize: number): CertifiedHead {
-  const log = { logSize, logRoot: digestOf(0), stateDigest: digestOf(0) };
+  const log = { logSize, logRoot: digestOf(0), stateRoot: digestOf(0), checkpoint: digestOf(0) };
   return {
     head: { serviceId: digestOf(0), epoch: 0, commitIndex: 1, timestamp: 1, ...log },
     signature: new Uint8Array(48),

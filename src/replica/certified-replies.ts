@@ -2,17 +2,18 @@
  * Certified replies: who waits for a proof of which execution, and the proofs when a certified head covers them.
  *
  * In: wishes of clients, executions, the newest certified head. Out: certified replies for the links that want them. Pure;
- * owns the wishes, bounded, and how far each link's chain of heads has got: the first head on a link goes on from the size
- * its client named, each later one from the one before on that link (docs/protocol/certification.md).
+ * owns the wishes, bounded.
  * Safety: a wish may never come true, as a reply too many is dropped (`execution/reply-batch.ts`). So when there are too many
  * the oldest goes, and is told so: whoever hoards wishes loses those, and keeps nobody else from having one.
  */
 import type { Digest } from '../crypto/hash.ts';
 import type { Reply } from '../execution/execution.ts';
-import type { CertifiedHead, ReplicaToClient } from '../wire/client-message.ts';
+import type { CertifiedHead, RefusalCode, ReplicaToClient } from '../wire/client-message.ts';
 import { limits } from '../wire/limits.ts';
+import { LinkChains } from './link-chains.ts';
 
-export type CertifiedMessage = Extract<ReplicaToClient, { readonly kind: 'certified' | 'head' }>;
+type CertifiedKind = 'certified' | 'head' | 'state' | 'state-refused';
+export type CertifiedMessage = Extract<ReplicaToClient, { readonly kind: CertifiedKind }>;
 
 /** Goes to one link. */
 export interface CertifiedAnswer {
@@ -26,11 +27,15 @@ export interface Prover {
   consistencyPath(from: number, to: number): readonly Digest[] | undefined;
 }
 
-/** A wish that had to make room. */
+/** A wish that had to make room, or that cannot come true. */
 export interface DroppedWish {
   readonly link: number;
   readonly requestDigest: Digest;
+  readonly code: RefusalCode;
+  readonly reason: string;
 }
+
+const tooMany = 'too many certified replies are waited for here; ask another one';
 
 interface Waiting {
   readonly reply: Reply & { readonly leafIndex: number };
@@ -48,11 +53,12 @@ export class CertifiedReplies {
   #waitingSizeBytes = 0;
   #wishCount = 0;
   #dropped: DroppedWish[] = [];
-  /** Size of the last head on a link, or the one its client named. */
-  readonly #chains = new Map<number, number>();
+  readonly #chains: LinkChains;
 
-  constructor(prover: Prover) {
+  /** The chains are shared with whoever else sends heads to these links. */
+  constructor(prover: Prover, chains = new LinkChains(prover)) {
     this.#prover = prover;
+    this.#chains = chains;
   }
 
   /** The smallest log that a head must cover for somebody to get an answer; undefined when nobody waits. */
@@ -64,7 +70,7 @@ export class CertifiedReplies {
 
   /** A link wants a proof of this request; it holds a head of so many leaves. */
   want(link: number, requestDigest: Digest, heldLogSize: number): void {
-    if (!this.#chains.has(link)) this.#chains.set(link, heldLogSize);
+    this.#chains.begin(link, heldLogSize);
     const links = this.#wishes.get(requestDigest) ?? new Set();
     if (links.has(link)) return;
     this.#wishes.set(requestDigest, links.add(link));
@@ -72,7 +78,7 @@ export class CertifiedReplies {
     this.#wishCount += 1;
     if (this.#wishCount <= limits.certifiedWishesMax) return;
     for (const oldest of this.#wishes.keys()) {
-      for (const each of this.#takeWish(oldest)) this.#dropped.push({ link: each, requestDigest: oldest });
+      this.#drop(oldest, this.#takeWish(oldest), 'not-certifying', tooMany);
       return;
     }
   }
@@ -89,12 +95,11 @@ export class CertifiedReplies {
       const oldest = this.#waiting.shift();
       if (oldest === undefined) return;
       this.#waitingSizeBytes -= costOf(oldest.reply);
-      const { requestDigest } = oldest.reply;
-      for (const link of oldest.links) this.#dropped.push({ link, requestDigest });
+      this.#drop(oldest.reply.requestDigest, oldest.links, 'not-certifying', tooMany);
     }
   }
 
-  /** The wishes that had to make room since this was last asked. */
+  /** The wishes that came to nothing since this was last asked. */
   takeDropped(): readonly DroppedWish[] {
     const dropped = this.#dropped;
     this.#dropped = [];
@@ -103,7 +108,7 @@ export class CertifiedReplies {
 
   /** A link is gone. */
   forget(link: number): void {
-    this.#chains.delete(link);
+    this.#chains.forget(link);
     for (const digest of this.#wishesOf.get(link) ?? []) {
       const links = this.#wishes.get(digest);
       if (links?.delete(link)) this.#wishCount -= 1;
@@ -125,11 +130,15 @@ export class CertifiedReplies {
       this.#waitingSizeBytes -= costOf(reply);
       const { requestDigest, number, commitIndex, result, leafIndex } = reply;
       const inclusionPath = this.#prover.inclusionPath(leafIndex, logSize);
-      if (inclusionPath === undefined) throw new Error(`invariant: leaf ${leafIndex} is not in a log of ${logSize}`);
+      if (inclusionPath === undefined) {
+        // It was executed so long ago that only its result is left.
+        this.#drop(requestDigest, links, 'not-retained', 'this replica has dropped this part of the log');
+        continue;
+      }
       for (const link of links) {
         if (!this.#chains.has(link)) continue;
         const proven = { requestDigest, number, commitIndex, result, leafIndex, inclusionPath };
-        answers.push({ link, message: { kind: 'certified', ...proven, ...this.#chained(link, newest) } });
+        answers.push({ link, message: { kind: 'certified', ...proven, ...this.#chains.tied(link, newest) } });
       }
     }
     return answers;
@@ -141,8 +150,12 @@ export class CertifiedReplies {
       const none = { certifiedHead: undefined, consistentWith: 0, consistencyPath: [] };
       return { link, message: { kind: 'head', ...none } };
     }
-    this.#chains.set(link, heldLogSize);
-    return { link, message: { kind: 'head', ...this.#chained(link, newest) } };
+    this.#chains.beginAnew(link, heldLogSize);
+    return { link, message: { kind: 'head', ...this.#chains.tied(link, newest) } };
+  }
+
+  #drop(requestDigest: Digest, links: ReadonlySet<number>, code: RefusalCode, reason: string): void {
+    for (const link of links) this.#dropped.push({ link, requestDigest, code, reason });
   }
 
   /** Who wants a proof of this; nobody from now on. */
@@ -157,22 +170,6 @@ export class CertifiedReplies {
       if (wishes?.size === 0) this.#wishesOf.delete(link);
     }
     return links;
-  }
-
-  /** Goes on from the last head of the link; from nothing when that one is not of our log. */
-  #chained(
-    link: number,
-    newest: CertifiedHead,
-  ): {
-    readonly certifiedHead: CertifiedHead;
-    readonly consistentWith: number;
-    readonly consistencyPath: readonly Digest[];
-  } {
-    const { logSize } = newest.head;
-    const held = this.#chains.get(link) ?? 0;
-    const path = held > 0 && held <= logSize ? this.#prover.consistencyPath(held, logSize) : undefined;
-    this.#chains.set(link, logSize);
-    return { certifiedHead: newest, consistentWith: path === undefined ? 0 : held, consistencyPath: path ?? [] };
   }
 }
 

@@ -27,6 +27,16 @@ export type ReplicaInput =
     }
   /** A client asks for the newest certified head; it holds one of so many leaves. */
   | { readonly kind: 'client-asks-head'; readonly link: number; readonly logSize: number }
+  /** A client asks what is under a key of the state, as of the commit `notBefore` or later. */
+  | {
+      readonly kind: 'client-asks-state';
+      readonly link: number;
+      readonly number: number;
+      readonly key: string;
+      readonly notBefore: number;
+      /** It holds a head of so many leaves. */
+      readonly logSize: number;
+    }
   /** A link to a client has ended: nothing more is to be sent there. */
   | { readonly kind: 'client-gone'; readonly link: number }
   /** A checkpoint of ours is durable in the engine. */

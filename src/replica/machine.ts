@@ -48,7 +48,7 @@ type ClientRequest = Extract<ReplicaInput, { readonly kind: 'client-request' }>;
 type Serve = ReplicaEffects['serve'][number];
 
 export interface MachineStatus extends OrderingStatus {
-  readonly stateDigest: Digest;
+  readonly stateRoot: Digest;
   /** Agreed time of the last commit, milliseconds since 1970. */
   readonly timestamp: number;
   /** Leaves in the log. */
@@ -212,7 +212,7 @@ export class ReplicaMachine {
   get status(): MachineStatus {
     return {
       ...this.#ordering.status,
-      stateDigest: this.#execution.stateDigest,
+      stateRoot: this.#execution.stateRoot,
       timestamp: this.#execution.timestamp,
       logSize: this.#execution.logSize,
       key: this.#key.progress,

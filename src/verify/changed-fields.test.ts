@@ -65,7 +65,7 @@ interface HexField {
 }
 
 const headFields = (kind: string, document: Json): readonly HexField[] => [
-  ...['serviceId', 'logRoot', 'stateDigest'].map((name) => ({
+  ...['serviceId', 'logRoot', 'stateRoot', 'checkpoint'].map((name) => ({
     kind,
     document,
     path: `head.${name}`,

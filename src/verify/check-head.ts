@@ -62,6 +62,7 @@ export function checkConsistency(
   });
   demand(isContinuation, 'consistency', 'the proof does not show that the later log goes on from the earlier one');
   if (first.commitIndex !== second.commitIndex) return;
-  const isEqual = first.stateDigest === second.stateDigest && first.logSize === second.logSize;
-  demand(isEqual && first.timestamp === second.timestamp, 'consistency', 'two different heads are of one commit');
+  const isSameState = first.stateRoot === second.stateRoot && first.checkpoint === second.checkpoint;
+  const isEqual = isSameState && first.logSize === second.logSize && first.timestamp === second.timestamp;
+  demand(isEqual, 'consistency', 'two different heads are of one commit');
 }

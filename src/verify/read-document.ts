@@ -36,7 +36,16 @@ const signatureSizeBytes = 48;
 const serviceKeySizeBytes = 96;
 const hashSizeBytes = 32;
 const fieldsMax = 16;
-const headFields = ['serviceId', 'epoch', 'commitIndex', 'logSize', 'logRoot', 'stateDigest', 'timestamp'] as const;
+const headFields = [
+  'serviceId',
+  'epoch',
+  'commitIndex',
+  'logSize',
+  'logRoot',
+  'stateRoot',
+  'checkpoint',
+  'timestamp',
+] as const;
 
 export function readReplyDocument(document: unknown): ReadReply {
   const fields = contentOf(document, documentKinds.reply, [
@@ -117,7 +126,8 @@ export function readHead(value: unknown): Head {
     commitIndex: number('commitIndex'),
     logSize: number('logSize'),
     logRoot: digest('logRoot'),
-    stateDigest: digest('stateDigest'),
+    stateRoot: digest('stateRoot'),
+    checkpoint: digest('checkpoint'),
     timestamp: number('timestamp'),
   };
 }

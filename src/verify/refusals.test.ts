@@ -228,7 +228,7 @@ describe('a head seen before', () => {
     const { head } = reply;
     const empty = rootOf([]);
     for (const change of [
-      { stateDigest: empty },
+      { stateRoot: empty },
       { timestamp: head.timestamp - 1 },
       { timestamp: head.timestamp + 1 },
       { epoch: 1, commitIndex: head.commitIndex - 1 },

@@ -256,7 +256,8 @@ describe('head', () => {
     commitIndex: 2,
     logSize: 3,
     logRoot: '22'.repeat(32) as never,
-    stateDigest: '33'.repeat(32) as never,
+    stateRoot: '33'.repeat(32) as never,
+    checkpoint: '44'.repeat(32) as never,
     timestamp: 4,
   };
 

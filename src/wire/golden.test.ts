@@ -109,7 +109,8 @@ const head: Head = {
   commitIndex: 13,
   logSize: 2 ** 40 + 5,
   logRoot: digest(0x11),
-  stateDigest: digest(0x22),
+  stateRoot: digest(0x22),
+  checkpoint: digest(0x24),
   timestamp: 1_800_000_000_123,
 };
 const serviceSignature = filled(48, 0x90);

@@ -6,8 +6,11 @@
  */
 import type { Digest } from '../crypto/hash.ts';
 
-export const headVersion = 1;
-export const headSizeBytes = 125;
+export const headVersion = 2;
+export const headSizeBytes = 157;
+
+/** Stands for a checkpoint while there is none. */
+export const noCheckpoint = '0'.repeat(64) as Digest;
 
 export interface Head {
   readonly serviceId: Digest;
@@ -18,13 +21,15 @@ export interface Head {
   readonly logSize: number;
   /** Root of the Merkle tree over them (RFC 9162 §2.1). */
   readonly logRoot: Digest;
-  /** Digest of the history of the state after that commit. */
-  readonly stateDigest: Digest;
+  /** Root of the tree over the service's state after that commit (docs/protocol/checkpoints.md §1). */
+  readonly stateRoot: Digest;
+  /** Digest of the latest checkpoint taken at that commit or before; `noCheckpoint` when there was none. */
+  readonly checkpoint: Digest;
   /** Agreed time of that commit, milliseconds since 1970. */
   readonly timestamp: number;
 }
 
-/** Version, service id, epoch (4 bytes), commit index (8), log size (8), log root, state digest, timestamp (8). */
+/** Version, service id, epoch (4 bytes), commit index (8), log size (8), log root, state root, checkpoint, timestamp (8). */
 export function encodeHead(head: Head): Uint8Array {
   const bytes = new Uint8Array(headSizeBytes);
   const view = new DataView(bytes.buffer);
@@ -34,8 +39,9 @@ export function encodeHead(head: Head): Uint8Array {
   setNumber(view, 37, head.commitIndex);
   setNumber(view, 45, head.logSize);
   setDigest(bytes, 53, head.logRoot);
-  setDigest(bytes, 85, head.stateDigest);
-  setNumber(view, 117, head.timestamp);
+  setDigest(bytes, 85, head.stateRoot);
+  setDigest(bytes, 117, head.checkpoint);
+  setNumber(view, 149, head.timestamp);
   return bytes;
 }
 
@@ -49,8 +55,9 @@ export function decodeHead(bytes: Uint8Array): Head | undefined {
     commitIndex: numberAt(view, 37),
     logSize: numberAt(view, 45),
     logRoot: digestAt(bytes, 53),
-    stateDigest: digestAt(bytes, 85),
-    timestamp: numberAt(view, 117),
+    stateRoot: digestAt(bytes, 85),
+    checkpoint: digestAt(bytes, 117),
+    timestamp: numberAt(view, 149),
   };
   const numbers = [head.commitIndex, head.logSize, head.timestamp];
   return numbers.every((number) => Number.isSafeInteger(number)) ? head : undefined;

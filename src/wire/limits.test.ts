@@ -41,7 +41,8 @@ const head = {
   commitIndex: 1,
   logSize: 1,
   logRoot: digest,
-  stateDigest: digest,
+  stateRoot: digest,
+  checkpoint: digest,
   timestamp: 1,
 };
 

@@ -29,7 +29,7 @@ async function expectKept(): Promise<void> {
   expect(tooHard).toBe(0);
   expect(operations).toBeGreaterThan(200);
   const statuses = await converge(cluster);
-  expect(new Set(statuses.map(({ stateDigest }) => stateDigest)).size).toBe(1);
+  expect(new Set(statuses.map(({ stateRoot }) => stateRoot)).size).toBe(1);
   expect(statuses.filter(({ observer }) => observer)).toEqual([]);
   for (let index = 0; index < cluster.size; index++) expect(await isMarkedLost(cluster.homeOf(index))).toBe(false);
 }

@@ -127,7 +127,7 @@ const clients = new ClientPort({
   randomBytes,
   // So far in the future that no replica knows a session born then.
   commitIndex: () => machine.commitIndex + 1_000_000,
-  status: () => ({ replicaId: home.replicaId, commitIndex: 999_999, stateDigest: 'f'.repeat(64) }),
+  status: () => ({ replicaId: home.replicaId, commitIndex: 999_999, stateRoot: 'f'.repeat(64) }),
   onInput: (input) => {
     if (input.kind !== 'client-request') {
       loop.push(input);
@@ -173,7 +173,8 @@ function certifyLie(link: number, bytes: Uint8Array): void {
     commitIndex,
     logSize: 1,
     logRoot: sha256Of([Uint8Array.of(0), entry]),
-    stateDigest: requestDigest,
+    stateRoot: requestDigest,
+    checkpoint: requestDigest,
     timestamp: 0,
   };
   const certifiedHead = { head, signature: machine.certifiedHead?.signature ?? prng.bytes(48) };

@@ -51,7 +51,7 @@ export function counted(status: ReplicaStatus, name: RegExp): number {
 }
 
 /**
- * Waits until these replicas are at one commit index, with the same state digest; there are small writes meanwhile,
+ * Waits until these replicas are at one commit index, with the same state root; there are small writes meanwhile,
  * since an idle cluster need not bring everybody up to date. Rejects when two ever show different states at one index.
  */
 export async function converge(
@@ -67,10 +67,10 @@ export async function converge(
       if (turn++ % 8 === 0) await client.of(kv).put({ key: 'nudge', value: String(turn) });
       last = await Promise.all(replicas.map((index) => statusOf(cluster, index)));
       const present = last.filter((status): status is ReplicaStatus => status !== undefined);
-      for (const { commitIndex, stateDigest, replicaId } of present) {
+      for (const { commitIndex, stateRoot, replicaId } of present) {
         const known = digests.get(commitIndex);
-        if (known !== undefined && known !== stateDigest) throw new Error(`${replicaId} has another state`);
-        digests.set(commitIndex, stateDigest);
+        if (known !== undefined && known !== stateRoot) throw new Error(`${replicaId} has another state`);
+        digests.set(commitIndex, stateRoot);
       }
       const [first] = present;
       const isSame = present.every(({ commitIndex }) => commitIndex === first?.commitIndex);

@@ -10,7 +10,7 @@ import { type SigningKey, signingKeyFromSeed } from '../../crypto/ed25519.ts';
 import { type Digest, digestFrom, sha256 } from '../../crypto/hash.ts';
 import { coordinateOf, evaluatePolynomial } from '../../crypto/polynomial.ts';
 import { type Membership, quorumRule } from '../../membership/membership.ts';
-import { encodeHead, type Head } from '../../wire/head.ts';
+import { encodeHead, type Head, noCheckpoint } from '../../wire/head.ts';
 import { encodeMembershipStatement } from '../../wire/membership-statement.ts';
 import { decodePeerMessage, encodePeerMessage, type PeerMessage, type StatementKind } from '../../wire/peer-message.ts';
 import { Certification } from '../certification.ts';
@@ -107,7 +107,8 @@ export function headOf(commitIndex: number, history = 'right'): Head {
     commitIndex,
     logSize: commitIndex * 3,
     logRoot: digestOf('root'),
-    stateDigest: digestOf('state'),
+    stateRoot: digestOf('state'),
+    checkpoint: noCheckpoint,
     timestamp: 1_000 + commitIndex * 10,
   };
 }

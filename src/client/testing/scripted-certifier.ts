@@ -9,7 +9,7 @@ import { type CertifiedMembershipDocument, certifiedMembershipDocument } from '.
 import type { CertifiedHead, ReplicaToClient } from '../../wire/client-message.ts';
 import { domains } from '../../wire/domain.ts';
 import { type Genesis, serviceIdOf } from '../../wire/genesis.ts';
-import { encodeHead, type Head } from '../../wire/head.ts';
+import { encodeHead, type Head, noCheckpoint } from '../../wire/head.ts';
 import { encodeMembershipStatement, type MembershipStatement } from '../../wire/membership-statement.ts';
 
 export type Certified = Extract<ReplicaToClient, { readonly kind: 'certified' }>;
@@ -53,7 +53,8 @@ export class ScriptedCertifier {
       commitIndex,
       logSize: this.#log.size,
       logRoot: this.#log.root(),
-      stateDigest: sha256(Buffer.from(`state ${commitIndex}`)),
+      stateRoot: sha256(Buffer.from(`state ${commitIndex}`)),
+      checkpoint: noCheckpoint,
       timestamp: bornAt + 10 * commitIndex,
     });
   }

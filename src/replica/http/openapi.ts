@@ -21,7 +21,8 @@ const head = record({
   commitIndex: count('The commit after which the log was as said.'),
   logSize: count('Leaves in the log.'),
   logRoot: hex(64),
-  stateDigest: hex(64),
+  stateRoot: hex(64),
+  checkpoint: hex(64),
   timestamp: count('Agreed time of that commit, milliseconds since 1970.'),
 });
 

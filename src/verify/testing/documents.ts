@@ -100,7 +100,8 @@ export class SampleLog {
       commitIndex,
       logSize,
       logRoot: rootOf(this.#leaves.slice(0, logSize)),
-      stateDigest: sha256(Buffer.from(`state ${commitIndex}`)),
+      stateRoot: sha256(Buffer.from(`state ${commitIndex}`)),
+      checkpoint: sha256(Buffer.from('checkpoint')),
       timestamp: 1_800_000_000_000 + 10 * commitIndex,
     };
   }
