@@ -260,3 +260,22 @@ describe.each(places)('a block log on $name', ({ make }) => {
     );
   });
 });
+
+describe('a block log in memory', () => {
+  it('has forgotten all or nothing after a crash while it forgets, as a disk would', async () => {
+    const synced: (() => void)[] = [];
+    const log = new MemoryLog({ sync: () => new Promise((resolve) => void synced.push(resolve)) });
+    const settle = async <T>(done: Promise<T>): Promise<T> => {
+      await new Promise(setImmediate);
+      synced.pop()?.();
+      return done;
+    };
+    const positions = await settle(log.append([bytes(1), bytes(2), bytes(3)]));
+    const never = log.dropBefore(positions[2]!);
+    const kept = log.crash({ keepUnsynced: true });
+    expect([kept.begin, texts(await readAll(kept))]).toEqual([positions[2], ['03']]);
+    const lost = log.crash({ keepUnsynced: false });
+    expect([lost.begin, texts(await readAll(lost))]).toEqual([0, ['01', '02', '03']]);
+    await expect(settle(never)).rejects.toMatchObject({ code: 'log-closed' });
+  });
+});

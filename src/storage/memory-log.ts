@@ -2,6 +2,7 @@
  * Memory log: the block log without a disk, for tests and the simulator. What a disk would have lost in a crash, it loses.
  *
  * An append is durable once `sync` resolves; a crash before that keeps as many of the records waiting for it as asked.
+ * So is a drop, which a crash before that has done when it keeps everything.
  */
 import { limits } from '../wire/limits.ts';
 import type { BlockLog, LogPosition, LogRecord } from './block-log.ts';
@@ -20,6 +21,8 @@ export class MemoryLog implements BlockLog {
   readonly #durable: LogRecord[];
   readonly #unsynced: LogRecord[] = [];
   #begin: LogPosition;
+  /** Where it will begin when all drops are done. */
+  #dropping: LogPosition;
   #next: LogPosition;
   #end: LogPosition;
   #before: Promise<void> = Promise.resolve();
@@ -30,6 +33,7 @@ export class MemoryLog implements BlockLog {
     this.#sync = sync;
     this.#durable = [...records];
     this.#begin = begin;
+    this.#dropping = begin;
     this.#next = records.length === 0 ? begin : endOf(records);
     this.#end = this.#next;
   }
@@ -67,6 +71,7 @@ export class MemoryLog implements BlockLog {
     if (position > this.#end) throw new RangeError(`position ${position} is beyond the end of the log`);
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
     if (position <= this.#begin) return Promise.resolve();
+    this.#dropping = Math.max(this.#dropping, position);
     return this.#afterThat(async () => {
       await this.#becomeDurable();
       this.#durable.splice(0, this.#firstFrom(position));
@@ -101,8 +106,9 @@ export class MemoryLog implements BlockLog {
     this.#isCrashed = true;
     this.#refusal = closed('The log crashed.');
     const kept = keepUnsynced === true ? this.#unsynced.length : Number(keepUnsynced);
-    const records = [...this.#durable, ...this.#unsynced.slice(0, kept)];
-    return new MemoryLog({ sync: this.#sync, records, begin: this.#begin });
+    const begin = keepUnsynced === true ? this.#dropping : this.#begin;
+    const durable = this.#durable.slice(this.#firstFrom(begin));
+    return new MemoryLog({ sync: this.#sync, records: [...durable, ...this.#unsynced.slice(0, kept)], begin });
   }
 
   /** One thing at a time, in order; what failed keeps nothing from being tried. */
