@@ -124,6 +124,9 @@ export class ClientPort {
       case 'ask-head':
         this.#onInput({ kind: 'client-asks-head', link: attached.link.id, logSize: message.logSize });
         return;
+      case 'ask-state':
+        this.#onInput({ ...message, kind: 'client-asks-state', link: attached.link.id });
+        return;
       case 'request':
         if (attached.session !== undefined) {
           const { request, certifyFrom } = message;

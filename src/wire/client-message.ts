@@ -26,8 +26,23 @@ export const refusalCodes = [
   'not-ready',
   /** It cannot give a certified reply: there is no service key yet, it has diverged, or too many are waiting. */
   'not-certifying',
+  /** It has dropped the leaves of the log that the proof takes. */
+  'not-retained',
+  /** It has no certified head as late as was asked for, or cannot prove the state at one yet. */
+  'too-old',
+  /** The service keeps its state to itself: only its operations show it. */
+  'not-public',
 ] as const;
 export type RefusalCode = (typeof refusalCodes)[number];
+
+/** Ties a head to the last one on the link, or to the one that the client named. */
+export interface HeadTie {
+  /** From the head of this size; 0 for none. */
+  readonly consistentWith: number;
+  readonly consistencyPath: readonly Digest[];
+  /** There is none because this replica has dropped the leaves that it takes. */
+  readonly notRetained?: true;
+}
 
 export type ReplicaToClient =
   /** First on every link. `commitIndex` is a possible session birth. */
@@ -47,7 +62,7 @@ export type ReplicaToClient =
       readonly result: Uint8Array;
     }
   /** The same with a proof that anyone can check; only to a link that wanted it. Sent when a certified head covers it. */
-  | {
+  | ({
       readonly kind: 'certified';
       readonly requestDigest: Digest;
       readonly number: number;
@@ -57,18 +72,25 @@ export type ReplicaToClient =
       readonly leafIndex: number;
       readonly inclusionPath: readonly Digest[];
       readonly certifiedHead: CertifiedHead;
-      /** From the head of this size, the last one on this link or the one the client named; 0 for none. */
-      readonly consistentWith: number;
-      readonly consistencyPath: readonly Digest[];
-    }
+    } & HeadTie)
   /** The newest certified head, with a proof that it goes on from `consistentWith` leaves. Answers `ask-head`. */
-  | {
+  | ({
       readonly kind: 'head';
       /** Undefined when there is none yet. */
       readonly certifiedHead: CertifiedHead | undefined;
-      readonly consistentWith: number;
-      readonly consistencyPath: readonly Digest[];
-    }
+    } & HeadTie)
+  /** What the state of this head has under the key that was asked for. Answers `ask-state`. */
+  | ({
+      readonly kind: 'state';
+      readonly number: number;
+      /** Encoded; undefined when there is no such key. */
+      readonly value: Uint8Array | undefined;
+      /** Encoded (`wire/state-proof.ts`). */
+      readonly proof: Uint8Array;
+      readonly certifiedHead: CertifiedHead;
+    } & HeadTie)
+  /** It cannot say what is under a key, or not as of so late. */
+  | { readonly kind: 'state-refused'; readonly number: number; readonly code: RefusalCode; readonly reason: string }
   | { readonly kind: 'refused'; readonly requestDigest: Digest; readonly code: RefusalCode; readonly reason: string }
   | { readonly kind: 'status'; readonly status: Value };
 
@@ -88,6 +110,15 @@ export type ClientToReplica =
     }
   /** The newest certified head, please; the client holds one of so many leaves, 0 when none. */
   | { readonly kind: 'ask-head'; readonly logSize: number }
+  /** What is under a key of the service's state, as of the commit `notBefore` or later; the client holds a head as above. */
+  | {
+      readonly kind: 'ask-state';
+      /** Told apart from its other questions on this link by it. */
+      readonly number: number;
+      readonly key: string;
+      readonly notBefore: number;
+      readonly logSize: number;
+    }
   /** Anyone who reaches the port may ask for the status; it holds no secret. */
   | { readonly kind: 'status' };
 
@@ -109,7 +140,13 @@ const kinds = {
   head: 9,
   'ask-head': 10,
   'request-certified': 11,
+  'ask-state': 12,
+  state: 13,
+  'state-refused': 14,
 } as const;
+
+/** In place of the number of hashes of a path that takes leaves which were dropped. */
+const notRetainedMark = 0xff;
 
 /** What a client signs to attach a link. */
 export function attachPreimage(welcome: {
@@ -144,20 +181,28 @@ export function encodeReplicaToClient(message: ReplicaToClient): Uint8Array {
       writer.u64(message.number).u64(message.commitIndex).bytes(message.result).u64(message.leafIndex);
       writePath(writer, message.inclusionPath);
       writeCertifiedHead(writer, message.certifiedHead);
-      writePath(writer.u64(message.consistentWith), message.consistencyPath);
+      writeTie(writer, message);
       return writer.finish();
     }
     case 'head': {
       const writer = new Writer(640).u8(kinds.head).u8(message.certifiedHead === undefined ? 0 : 1);
       if (message.certifiedHead !== undefined) writeCertifiedHead(writer, message.certifiedHead);
-      writePath(writer.u64(message.consistentWith), message.consistencyPath);
+      writeTie(writer, message);
       return writer.finish();
     }
-    case 'refused': {
-      const writer = new Writer(96).u8(kinds.refused).digest(message.requestDigest);
-      const reason = message.reason.slice(0, limits.refusalReasonLengthMax).toWellFormed();
-      return writer.u8(refusalCodes.indexOf(message.code)).text(reason).finish();
+    case 'state': {
+      const { number, value, proof } = message;
+      const writer = new Writer(640 + (value?.length ?? 0) + proof.length).u8(kinds.state).u64(number);
+      writer.u8(value === undefined ? 0 : 1);
+      if (value !== undefined) writer.bytes(value);
+      writeCertifiedHead(writer.bytes(proof), message.certifiedHead);
+      writeTie(writer, message);
+      return writer.finish();
     }
+    case 'refused':
+      return writeRefusal(new Writer(96).u8(kinds.refused).digest(message.requestDigest), message);
+    case 'state-refused':
+      return writeRefusal(new Writer(96).u8(kinds['state-refused']).u64(message.number), message);
     case 'status': {
       const writer = new Writer(1024).u8(kinds.status);
       writeValue(writer, message.status);
@@ -194,8 +239,6 @@ export function decodeReplicaToClient(bytes: Uint8Array): Decoded<ReplicaToClien
         const leafIndex = reader.u64('leaf index');
         const inclusionPath = readPath(reader);
         const certifiedHead = readCertifiedHead(reader);
-        const consistentWith = reader.u64('size');
-        const consistencyPath = readPath(reader);
         return {
           kind: 'certified',
           requestDigest,
@@ -205,25 +248,28 @@ export function decodeReplicaToClient(bytes: Uint8Array): Decoded<ReplicaToClien
           leafIndex,
           inclusionPath,
           certifiedHead,
-          consistentWith,
-          consistencyPath,
+          ...readTie(reader),
         };
       }
       case kinds.head: {
         const isThere = reader.u8('head');
         if (isThere > 1) throw new WireError('head: neither there nor not');
         const certifiedHead = isThere === 1 ? readCertifiedHead(reader) : undefined;
-        const consistentWith = reader.u64('size');
-        return { kind: 'head', certifiedHead, consistentWith, consistencyPath: readPath(reader) };
+        return { kind: 'head', certifiedHead, ...readTie(reader) };
       }
-      case kinds.refused: {
-        const requestDigest = reader.digest('request digest');
-        const code = refusalCodes[reader.u8('code')];
-        if (code === undefined) throw new WireError('code: unknown');
-        const reason = reader.text(3 * limits.refusalReasonLengthMax, 'reason');
-        if (reason.length > limits.refusalReasonLengthMax) throw new WireError('reason: too long');
-        return { kind: 'refused', requestDigest, code, reason };
+      case kinds.state: {
+        const number = reader.u64('number');
+        const isThere = reader.u8('value');
+        if (isThere > 1) throw new WireError('value: neither there nor not');
+        const value = isThere === 1 ? reader.bytes(limits.stateValueSizeBytesMax, 'value') : undefined;
+        const proof = reader.bytes(limits.stateProofSizeBytesMax, 'proof');
+        const certifiedHead = readCertifiedHead(reader);
+        return { kind: 'state', number, value, proof, certifiedHead, ...readTie(reader) };
       }
+      case kinds.refused:
+        return { kind: 'refused', requestDigest: reader.digest('request digest'), ...readRefusal(reader) };
+      case kinds['state-refused']:
+        return { kind: 'state-refused', number: reader.u64('number'), ...readRefusal(reader) };
       case kinds.status:
         return { kind: 'status', status: readValue(reader) };
       default:
@@ -250,6 +296,10 @@ export function encodeClientToReplica(message: ClientToReplica): Uint8Array {
     }
     case 'ask-head':
       return new Writer(16).u8(kinds['ask-head']).u64(message.logSize).finish();
+    case 'ask-state': {
+      const { number, key, notBefore, logSize } = message;
+      return new Writer(64).u8(kinds['ask-state']).u64(number).u64(notBefore).u64(logSize).text(key).finish();
+    }
     case 'status':
       return new Writer(2).u8(kinds['ask-status']).finish();
   }
@@ -274,6 +324,12 @@ export function decodeClientToReplica(bytes: Uint8Array): Decoded<ClientToReplic
       }
       case kinds['ask-head']:
         return { kind: 'ask-head', logSize: reader.u64('log size') };
+      case kinds['ask-state']: {
+        const number = reader.u64('number');
+        const notBefore = reader.u64('commit index');
+        const logSize = reader.u64('log size');
+        return { kind: 'ask-state', number, notBefore, logSize, key: reader.text(limits.stateKeySizeBytesMax, 'key') };
+      }
       case kinds['ask-status']:
         return { kind: 'status' };
       default:
@@ -292,12 +348,46 @@ function readCertifiedHead(reader: Reader): CertifiedHead {
   return { head, signature: reader.fixed(serviceSignatureSizeBytes, 'signature') };
 }
 
+function writeTie(writer: Writer, { consistentWith, consistencyPath, notRetained }: HeadTie): void {
+  writer.u64(consistentWith);
+  if (notRetained === true) writer.u8(notRetainedMark);
+  else writePath(writer, consistencyPath);
+}
+
+function readTie(reader: Reader): HeadTie {
+  const consistentWith = reader.u64('size');
+  const count = reader.u8('path');
+  if (count !== notRetainedMark) return { consistentWith, consistencyPath: readHashes(reader, count) };
+  if (consistentWith !== 0) throw new WireError('path: proven and not retained');
+  return { consistentWith, consistencyPath: [], notRetained: true };
+}
+
+function writeRefusal(
+  writer: Writer,
+  { code, reason }: { readonly code: RefusalCode; readonly reason: string },
+): Uint8Array {
+  const shown = reason.slice(0, limits.refusalReasonLengthMax).toWellFormed();
+  return writer.u8(refusalCodes.indexOf(code)).text(shown).finish();
+}
+
+function readRefusal(reader: Reader): { readonly code: RefusalCode; readonly reason: string } {
+  const code = refusalCodes[reader.u8('code')];
+  if (code === undefined) throw new WireError('code: unknown');
+  const reason = reader.text(3 * limits.refusalReasonLengthMax, 'reason');
+  if (reason.length > limits.refusalReasonLengthMax) throw new WireError('reason: too long');
+  return { code, reason };
+}
+
 function writePath(writer: Writer, path: readonly Digest[]): void {
   writer.u8(path.length);
   for (const hash of path) writer.digest(hash);
 }
 
 function readPath(reader: Reader): readonly Digest[] {
-  const count = reader.count(reader.u8('path'), limits.proofHashesMax, digestSizeBytes, 'path');
+  return readHashes(reader, reader.u8('path'));
+}
+
+function readHashes(reader: Reader, announced: number): readonly Digest[] {
+  const count = reader.count(announced, limits.proofHashesMax, digestSizeBytes, 'path');
   return Array.from({ length: count }, () => reader.digest('path'));
 }

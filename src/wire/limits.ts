@@ -75,6 +75,8 @@ export const limits = {
   engineMapSizeBytes: 1024 * 1024 * MiB,
   /** Hashes in a proof of inclusion or consistency; enough for a log of 2^53 leaves. More: refused. */
   proofHashesMax: 64,
+  /** An encoded proof of what is under a key: 64 inner nodes with all their children, and a bucket. Larger: refused. */
+  stateProofSizeBytesMax: 40 * KiB,
   /** An encoded statement of the service: a head, or a membership of all the replicas there may be. Larger: refused. */
   statementSizeBytesMax: 64 * KiB,
   /** Text of a certified document: a request and a result in hex, and their proof. Longer: refused unread. */
@@ -189,6 +191,15 @@ export const limits = {
   certifiedWishesMax: 16_384,
   /** Bytes of results that wait there for a certified head. Beyond: as above. */
   certifiedWaitingSizeBytesMax: 64 * MiB,
+
+  /** Questions for a key of the state that wait at one replica, and bytes of their keys. More: the oldest gets `overloaded`. */
+  stateReadsWaitingMax: 4_096,
+  stateReadsWaitingSizeBytesMax: 1 * MiB,
+  /** Time that such a question waits for a head as late as it wants. Longer: `too-old`. */
+  stateReadWaitMs: 1_000,
+  /** Such questions answered in one step, and bytes of their values and proofs. The rest waits for the next. */
+  stateReadsPerStepMax: 256,
+  stateReadsPerStepSizeBytesMax: 4 * MiB,
 
   /** Body of an HTTP request: the largest request in hex, and what is around it. Larger: 413. */
   httpBodySizeBytesMax: 2 * MiB + 64 * KiB,
