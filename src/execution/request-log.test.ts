@@ -5,7 +5,7 @@ import * as z from 'zod';
 import { type Digest, digestBytes, sha256, sha256Of } from '../crypto/hash.ts';
 import { verifyConsistency, verifyInclusion } from '../crypto/merkle.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
-import { decodeHead, encodeHead, type Head } from '../wire/head.ts';
+import { decodeHead, encodeHead, type Head, noCheckpoint } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
 import type { Request } from '../wire/request.ts';
 import { type Applied, Execution } from './execution.ts';
@@ -127,14 +127,15 @@ describe('a leaf', () => {
 describe('a head', () => {
   it('says after which commit the log was as it says, and is what is encoded', () => {
     const stage = new Stage();
-    const { head, stateRoot } = stage.at(77, echo(1));
+    const { head } = stage.at(77, echo(1));
     expect(head).toEqual({
       serviceId,
       epoch: 3,
       commitIndex: 1,
       logSize: 1,
       logRoot: expect.not.stringMatching(emptyRoot),
-      stateRoot,
+      stateRoot: stage.execution.stateRoot,
+      checkpoint: noCheckpoint,
       timestamp: 77,
     });
     expect(decodeHead(encodeHead(head as Head))).toEqual(head);
