@@ -19,11 +19,23 @@ export interface InconsistentHeads {
   readonly second: CertifiedHeadDocument;
 }
 
+/** What a client does when nobody can prove any more that the log goes on from its last head. */
+export type GapPolicy = 'refuse' | 'accept';
+
+/** A newer head that was taken although the log between the two was not proven to be one. */
+export interface HistoryGap {
+  readonly before: CertifiedHeadDocument;
+  readonly after: CertifiedHeadDocument;
+}
+
 export class CertifiedHeads {
+  /** May the newest head be replaced by a later one without proof that it goes on from it? */
+  readonly mayLeap: boolean;
   readonly serviceKey: ServiceKey;
   readonly #serviceId: string;
   readonly #keep: (head: CertifiedHead) => void;
   readonly #onAlarm: (evidence: InconsistentHeads) => void;
+  readonly #onGap: (gap: HistoryGap) => void;
   #newest: CertifiedHead | undefined;
   /** Heads of our log by their size, the last ones learned. */
   readonly #known = new Map<number, CertifiedHead>();
@@ -38,11 +50,16 @@ export class CertifiedHeads {
     readonly keep: (head: CertifiedHead) => void;
     /** Told once. */
     readonly onAlarm: (evidence: InconsistentHeads) => void;
+    readonly gapPolicy?: GapPolicy | undefined;
+    /** Told each time, when the policy is to accept. */
+    readonly onGap: (gap: HistoryGap) => void;
   }) {
     this.serviceKey = options.serviceKey;
     this.#serviceId = options.serviceId;
     this.#keep = options.keep;
     this.#onAlarm = options.onAlarm;
+    this.#onGap = options.onGap;
+    this.mayLeap = options.gapPolicy === 'accept';
     this.#newest = options.newest;
     if (options.newest !== undefined) this.#remember(options.newest);
   }
@@ -83,6 +100,24 @@ export class CertifiedHeads {
   /** The newest goes on from it, which was proven. */
   accept(certified: CertifiedHead): void {
     this.#remember(certified);
+  }
+
+  /** It is later than the newest, and nobody can say whether it goes on from it: it takes its place all the same. */
+  leap(certified: CertifiedHead): void {
+    const before = this.#newest;
+    this.#known.clear();
+    this.#newest = undefined;
+    this.advance(certified);
+    if (before !== undefined)
+      this.#onGap({ before: certifiedHeadDocument(before), after: certifiedHeadDocument(certified) });
+  }
+
+  /** The error for what hangs on a head of which nobody can say whether it is of our log. */
+  gap({ head }: CertifiedHead): CoterieError {
+    const sentence =
+      `the replicas have dropped what would prove that the log of ${head.logSize} requests goes on from the last head ` +
+      `that this client saw, of ${this.#newest?.head.logSize ?? 0}`;
+    return new CoterieError('history-gap', sentence, { outcome: 'unknown' });
   }
 
   /** Tells that these two are not of one log; the error is for the calls that hang on the second. */

@@ -40,7 +40,13 @@ export type CoterieErrorCode =
   /** Replicas, at least one of them correct, cannot give certified replies at the moment. */
   | 'not-certifying'
   /** The service signed two heads that are not of one log. See `evidence`. */
-  | 'inconsistent-head';
+  | 'inconsistent-head'
+  /** Nobody can show any more that the log goes on from the last head that was kept: it was too long ago. */
+  | 'history-gap'
+  /** A certified read found nothing as new as was asked for. */
+  | 'too-old'
+  /** The service shows its state through its operations only. */
+  | 'not-public';
 
 /**
  * What is known of the operation: it never left this process, it was not executed and will not be, or nobody knows.
@@ -101,6 +107,10 @@ const hints: Readonly<Record<CoterieErrorCode, string>> = {
   'no-service-key': 'Connect with the service key, as the operator published it.',
   'not-certifying': 'A new cluster generates its service key first; check its status, then ask again.',
   'inconsistent-head': 'Keep the evidence, show it to the operators and to others, and trust no answer meanwhile.',
+  'history-gap':
+    'Find a replica that retains more of the log; or connect with `historyGap: "accept"` to go on from the newer head without proof.',
+  'too-old': 'Allow an older one, or make a certified call first: a service where nothing happens makes no new heads.',
+  'not-public': 'Call an operation of the service that reads it.',
 };
 
 /** The error of an operation whose outcome is a failure. */

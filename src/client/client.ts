@@ -16,8 +16,9 @@ import { randomBytes } from '../platform/random.ts';
 import { dialReplica } from '../transport/client-dial.ts';
 import { isOperationName } from '../wire/request.ts';
 import { encodeValue, type Value } from '../wire/value.ts';
-import { CertifiedHeads, type InconsistentHeads } from './certified-heads.ts';
+import { CertifiedHeads, type GapPolicy, type HistoryGap, type InconsistentHeads } from './certified-heads.ts';
 import { type MembershipSource, readCertifiedCluster } from './certified-membership.ts';
+import { type CertifiedRead, certifiedReadOf, type ReadOptions, readQuestion } from './certified-read.ts';
 import { CoterieError } from './client-error.ts';
 import { type Cluster, type GenesisSource, readCluster } from './cluster.ts';
 import { Dispatch } from './dispatch.ts';
@@ -39,10 +40,12 @@ export type {
   CertifiedHeadDocument,
   CertifiedMembershipDocument,
   CertifiedReplyDocument,
+  CertifiedStateDocument,
 } from '../verify/document.ts';
 export type { Genesis } from '../wire/genesis.ts';
 export type { Value } from '../wire/value.ts';
-export type { InconsistentHeads } from './certified-heads.ts';
+export type { GapPolicy, HistoryGap, InconsistentHeads } from './certified-heads.ts';
+export type { CertifiedRead, ReadOptions } from './certified-read.ts';
 export { CoterieError, type CoterieErrorCode, type KnownOutcome } from './client-error.ts';
 export type { GenesisSource } from './cluster.ts';
 export { type HeadStore, MemoryHeadStore } from './head-store.ts';
@@ -66,6 +69,14 @@ export interface ConnectOptions extends CallOptions, MembershipSource {
   readonly identity?: Uint8Array | undefined;
   /** Keeps the last certified head; by default as long as the client lives. */
   readonly headStore?: HeadStore | undefined;
+  /**
+   * What to do when the replicas have dropped the part of the log that would prove that it goes on from the last head: by
+   * default calls that need it fail with `history-gap`. With `accept` the newer head is taken: who holds f + 1 key shares
+   * can then show this client another history.
+   */
+  readonly historyGap?: GapPolicy | undefined;
+  /** Told each time that a newer head was taken so. */
+  readonly onHistoryGap?: ((gap: HistoryGap) => void) | undefined;
   /** Told once when the service signed two heads that are not of one log: more than f replicas are faulty. */
   readonly onAlarm?: ((evidence: InconsistentHeads) => void) | undefined;
 }
@@ -89,6 +100,11 @@ export interface Client {
   of<Service extends AnyService>(service: Service): TypedClient<Service>;
   /** The same with certified results. */
   certified<Service extends AnyService>(service: Service): CertifiedClient<Service>;
+  /**
+   * What is under a key of the service's state, or that nothing is, with a document that proves it (`coterie/verify`). One
+   * replica answers, and nothing is ordered. It is as of the newest head that this client has seen, or of a later one.
+   */
+  readCertified(stateKey: string, options?: ReadOptions): Promise<CertifiedRead>;
   /** What one replica says of itself; its own word. */
   status(replicaIndex: number, options?: CallOptions): Promise<Value>;
   /** What this client has seen of each replica. */
@@ -139,7 +155,7 @@ async function headsOf(
   serviceKey: ServiceKey,
   { serviceId }: Cluster,
   saving: HeadSaving,
-  { headStore, onAlarm }: ConnectOptions,
+  { headStore, onAlarm, historyGap, onHistoryGap }: ConnectOptions,
 ): Promise<CertifiedHeads> {
   const kept = await headStore?.load();
   const newest = kept === undefined ? undefined : serviceKey.readHead(kept);
@@ -155,6 +171,8 @@ async function headsOf(
     keep: (head) => saving.keep(head),
     // Whatever the caller does then, the links go on.
     onAlarm: (evidence) => queueMicrotask(() => onAlarm?.(evidence)),
+    gapPolicy: historyGap,
+    onGap: (gap) => queueMicrotask(() => onHistoryGap?.(gap)),
   });
 }
 
@@ -196,11 +214,16 @@ async function connectTo(
     const { value, proof } = await dispatch.callCertified(operation, encoded, { ...waiting(callOptions), alone });
     return { value, ...proof };
   };
+  const readCertified: Client['readCertified'] = async (stateKey, readOptions = {}) => {
+    const question = readQuestion(stateKey, readOptions);
+    return certifiedReadOf(await dispatch.read(question, waiting(readOptions)));
+  };
   const { serviceId, name, service, rule } = cluster;
   return {
     cluster: { serviceId, name, service, replicaCount: rule.n, f: rule.f },
     call,
     callCertified,
+    readCertified,
     of: (typed) => typedClient(typed, call),
     certified: (typed) => certifiedClient(typed, callCertified),
     status: async (replicaIndex, callOptions = {}) =>

@@ -7,7 +7,7 @@
  */
 import { type SigningKey, signingKeyFromSeed } from '../crypto/ed25519.ts';
 import { containsReplica, emptySet, withReplica } from '../membership/membership.ts';
-import { monotonicMs, setTimer, type Timer } from '../platform/clock.ts';
+import { monotonicMs, now, setTimer, type Timer } from '../platform/clock.ts';
 import type { RandomBytes } from '../platform/random.ts';
 import { limits } from '../wire/limits.ts';
 import { sessionNonceSizeBytes } from '../wire/request.ts';
@@ -17,6 +17,7 @@ import type { CertifiedHeads } from './certified-heads.ts';
 import { CoterieError } from './client-error.ts';
 import type { Cluster, Dial } from './cluster.ts';
 import { Latency } from './latency.ts';
+import type { ReadRequest, StateAnswer } from './open-read.ts';
 import { ClientSession } from './session.ts';
 import { type ReplicaObservation, Standings } from './standing.ts';
 
@@ -49,6 +50,7 @@ export class Dispatch {
   readonly #heads: CertifiedHeads | undefined;
   readonly #latency = new Latency();
   readonly #certifiedLatency = new Latency();
+  readonly #readLatency = new Latency();
   readonly #quick = new CallQueue();
   /** Calls that want a proof: they share requests with one another only. */
   readonly #certified = new CallQueue();
@@ -133,6 +135,42 @@ export class Dispatch {
     });
   }
 
+  /** What is under a key of the state, proven by one replica; nothing is ordered for it. */
+  read(
+    question: Pick<ReadRequest, 'key' | 'notBefore' | 'ageMsMax'>,
+    { deadlineMs, signal }: DispatchOptions,
+  ): Promise<StateAnswer> {
+    const { reads } = this.#session;
+    if (reads === undefined) {
+      const sentence = 'a certified read needs the service key, and this client has none';
+      return Promise.reject(new CoterieError('no-service-key', sentence, { outcome: 'not-sent' }));
+    }
+    if (this.#ending !== undefined) return Promise.reject(closed('reading', 'not-sent'));
+    if (signal?.aborted) return Promise.reject(abortedBeforeSent(signal));
+    if (reads.open >= limits.clientReadsOpenMax) {
+      const sentence = `${reads.open} reads wait already`;
+      return Promise.reject(new CoterieError('overloaded', sentence, { outcome: 'not-sent' }));
+    }
+    return new Promise((resolve, reject) => {
+      const end = (): void => signal?.removeEventListener('abort', onAbort);
+      const giveUp = reads.begin({
+        ...question,
+        deadlineAtMs: monotonicMs() + deadlineMs,
+        resolve: (answer) => {
+          end();
+          resolve(answer);
+        },
+        reject: (error) => {
+          end();
+          reject(error);
+        },
+      });
+      const onAbort = (): void => giveUp(abortedBeforeSent(signal));
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#armTick();
+    });
+  }
+
   #take(made: DispatchOptions & Pick<CallRequest, CallFields> & { readonly alone: boolean }): void {
     const { operation, input, deadlineMs, signal, alone, certified, resolve, reject } = made;
     if (this.#ending !== undefined) {
@@ -202,10 +240,12 @@ export class Dispatch {
       standings: this.#standings,
       latency: this.#latency,
       certifiedLatency: this.#certifiedLatency,
+      readLatency: this.#readLatency,
       heads: this.#heads,
       dial: this.#dial,
       use: {
         now: monotonicMs,
+        clock: now,
         onChange: () => this.#look(),
         onReturned: (calls) => this.#takeBack(calls),
         onResult: (sizeBytes, operations) => {
@@ -241,7 +281,7 @@ export class Dispatch {
       else if (this.#isHopeless()) this.#waitingForReady.reject(this.#unavailable());
     }
     for (const session of this.#retired) {
-      if (session.openRequests > 0) continue;
+      if (session.isBusy) continue;
       this.#retired.delete(session);
       void session.close((call) => closed(call.operation, 'unknown'));
     }
@@ -308,10 +348,7 @@ export class Dispatch {
 
   get #isBusy(): boolean {
     return (
-      this.#waitingCalls > 0 ||
-      this.#session.openRequests > 0 ||
-      this.#retired.size > 0 ||
-      this.#waitingForReady !== undefined
+      this.#waitingCalls > 0 || this.#session.isBusy || this.#retired.size > 0 || this.#waitingForReady !== undefined
     );
   }
 

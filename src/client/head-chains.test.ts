@@ -4,7 +4,7 @@ import { sha256 } from '../crypto/hash.ts';
 import { emptySet, quorumRule, withReplica } from '../membership/membership.ts';
 import { type CertifiedHead, decodeClientToReplica } from '../wire/client-message.ts';
 import { limits } from '../wire/limits.ts';
-import { CertifiedHeads, type InconsistentHeads } from './certified-heads.ts';
+import { CertifiedHeads, type GapPolicy, type InconsistentHeads } from './certified-heads.ts';
 import type { CoterieError } from './client-error.ts';
 import { HeadChains } from './head-chains.ts';
 import { loadServiceKey, type ServiceKey } from './service-key.ts';
@@ -47,7 +47,7 @@ beforeAll(async () => {
 });
 
 /** Four replicas with links, and what was done to them. */
-function start(newest: CertifiedHead | undefined) {
+function start(newest: CertifiedHead | undefined, gapPolicy?: GapPolicy) {
   const asked: { readonly replica: number; readonly logSize: number }[] = [];
   const done: string[] = [];
   const kept: number[] = [];
@@ -60,6 +60,8 @@ function start(newest: CertifiedHead | undefined) {
     newest,
     keep: ({ head }) => kept.push(head.logSize),
     onAlarm: (evidence) => alarms.push(evidence),
+    gapPolicy,
+    onGap: ({ before, after }) => done.push(`gap ${before.head.logSize} ${after.head.logSize}`),
   });
   const chains: HeadChains = new HeadChains({
     heads,
@@ -343,4 +345,69 @@ it('keeps few heads that nothing ties', () => {
   chains.tick(clock.nowMs);
   expect(asked.length).toBeLessThanOrEqual(2 * limits.clientHeadsUnprovenMax);
   expect(done.filter((what) => what.endsWith('proven'))).toEqual([]);
+});
+
+describe('a head that replicas cannot tie to ours any more', () => {
+  const gone = (size: number) => ({ ...ours.answer(size, 0), notRetained: true as const });
+
+  it('is asked about elsewhere, and is tied by a replica that has kept more', () => {
+    const { chains, heads, done, asked, alarms, waiter } = start(ours.head(2));
+    chains.name(0);
+    chains.take(0, gone(9), waiter('a'));
+    expect(done).toEqual([]);
+    expect(asked.map(({ replica }) => replica)).toEqual([1, 1]);
+    chains.takeHead(1, ours.answer(9, 9));
+    chains.takeHead(1, ours.answer(9, 2));
+    expect(done).toEqual(['a proven']);
+    expect([heads.newest, alarms]).toEqual([ours.head(9), []]);
+  });
+
+  it('is refused when one of those who say so is correct, and is no alarm; what was kept stays', () => {
+    const { chains, heads, done, alarms, kept, waiter } = start(ours.head(2));
+    chains.name(0);
+    chains.take(0, gone(9), waiter('a'));
+    chains.takeHead(1, ours.answer(9, 9));
+    chains.takeHead(1, gone(9));
+    expect(done).toEqual(['a history-gap']);
+    expect([heads.newest, alarms, kept]).toEqual([ours.head(2), [], []]);
+  });
+
+  it('takes the place of ours when the caller agreed to that before, who is told', () => {
+    const { chains, heads, done, alarms, kept, waiter } = start(ours.head(2), 'accept');
+    chains.name(0);
+    chains.take(0, gone(9), waiter('a'));
+    expect(done).toEqual([]);
+    chains.takeHead(1, ours.answer(9, 9));
+    chains.takeHead(1, gone(9));
+    expect(done).toEqual(['gap 2 9', 'a proven']);
+    expect([heads.newest, alarms, kept]).toEqual([ours.head(9), [], [9]]);
+    expect(heads.isKnown(ours.head(2))).toBe(false);
+  });
+
+  it('is not believed of one replica, whatever the caller agreed to', () => {
+    const { chains, heads, done, waiter } = start(ours.head(7), 'accept');
+    chains.name(0);
+    chains.take(0, { ...forked.answer(9, 0), notRetained: true }, waiter('a'));
+    for (const replica of [1, 2]) {
+      chains.takeHead(replica, ours.answer(10, 0));
+      chains.takeHead(replica, ours.answer(10, 7));
+    }
+    expect(done).not.toContain('a proven');
+    expect(done.filter((what) => what.startsWith('gap'))).toEqual([]);
+    expect(heads.newest).toBe(ours.head(10));
+  });
+
+  it('never takes us back', () => {
+    const { chains, heads, done, setUp, waiter } = start(ours.head(9), 'accept');
+    setUp([0, 1]);
+    chains.name(0);
+    chains.take(0, ours.answer(4, 0), waiter('a'));
+    for (const replica of [0, 1]) {
+      chains.takeHead(replica, gone(10));
+      chains.takeHead(replica, gone(10));
+    }
+    expect(done).toContain('a history-gap');
+    expect(done).not.toContain('a proven');
+    expect(heads.newest).toBe(ours.head(9));
+  });
 });

@@ -7,7 +7,8 @@
  * the stray one and ours are the beginning of?
  * Safety: a head counts as proven only by proofs that end in one head of ours. A proof that fails convicts nobody by
  * itself, since either of its ends may be the forked one: when another replica ties the two, who failed has lied; when
- * replicas, one of them correct, fail to, there are two logs.
+ * replicas, one of them correct, fail to, there are two logs. When such ones say that they have dropped what the proof takes,
+ * there is a gap in the history, which only the caller can agree to.
  */
 import {
   containsReplica,
@@ -25,6 +26,7 @@ import type { CoterieError } from './client-error.ts';
 /** Hangs on a head. Told one of the two, once, or nothing when the link that brought it is forgotten. */
 export interface HeadWaiter {
   readonly onProven: () => void;
+  /** It is of another log, or nobody can say. */
   readonly onInconsistent: (error: CoterieError) => void;
 }
 
@@ -41,10 +43,7 @@ export interface ChainsUse {
   readonly widen: () => void;
 }
 
-type Answer = Pick<
-  Extract<ReplicaToClient, { readonly kind: 'head' }>,
-  'certifiedHead' | 'consistentWith' | 'consistencyPath'
->;
+type Answer = Omit<Extract<ReplicaToClient, { readonly kind: 'head' }>, 'kind'>;
 type HeadAnswer = Answer & { readonly certifiedHead: CertifiedHead };
 
 /** A head of which it is not known whether it is of our log. */
@@ -56,6 +55,8 @@ interface Stray {
   readonly waiters: HeadWaiter[];
   /** Who gave a proof that fails. */
   failedAt: ReplicaSet;
+  /** Who said that it has dropped the leaves that a proof takes. */
+  gapAt: ReplicaSet;
   askedAt: number | undefined;
   asked: number;
   nextAtMs: number;
@@ -77,8 +78,11 @@ interface Chain {
   readonly asks: Ask[];
 }
 
-/** How a head is tied to the one it should go on from. `behind`: it is a smaller one, so there is nothing to prove. */
-type Tie = 'proven' | 'failed' | 'behind' | 'none';
+/**
+ * How a head is tied to the one it should go on from. `behind`: it is a smaller one, so there is nothing to prove; `gap`: the
+ * leaves that the proof takes are gone.
+ */
+type Tie = 'proven' | 'failed' | 'gap' | 'behind' | 'none';
 
 /** Time for an answer, and before asking again. */
 const askAgainMs = 150;
@@ -108,7 +112,7 @@ export class HeadChains {
     const { newest } = this.#heads;
     const isNew = chain.last === undefined && chain.asks.length === 0;
     if (!isNew && newest !== undefined && !this.#isAt(chain, newest)) this.#ask(replica, chain, newest, undefined);
-    if (chain.last === undefined) chain.named.push(newest);
+    if (chain.last === undefined && !chain.named.includes(newest)) chain.named.push(newest);
     return newest?.head.logSize ?? 0;
   }
 
@@ -127,7 +131,7 @@ export class HeadChains {
       this.#use.distrust(replica, `it proved a head to go on from ${consistentWith} requests, which nobody named`);
       return;
     }
-    const tie = from === undefined ? tieWithout(bases, certifiedHead) : this.#tie(from, answer);
+    const tie = from === undefined ? tieWithout(bases, answer) : this.#tie(from, answer);
     this.#arrive(replica, { certifiedHead, from, tie, waiter });
   }
 
@@ -152,7 +156,7 @@ export class HeadChains {
       this.#use.convict(replica);
       return;
     }
-    const tie = consistentWith === 0 ? tieWithout([from], certifiedHead) : this.#tie(from, answer);
+    const tie = consistentWith === 0 ? tieWithout([from], { ...answer, certifiedHead }) : this.#tie(from, answer);
     if (about === undefined) this.#arrive(replica, { certifiedHead, from, tie, waiter: undefined });
     else {
       const chain = this.#chainOf(replica);
@@ -245,12 +249,13 @@ export class HeadChains {
   #noteStray(replica: number, head: CertifiedHead, tie: Tie, waiter: HeadWaiter | undefined): void {
     let stray = this.#strays.find((other) => isSameHead(other.head, head));
     if (stray === undefined) {
-      stray = { head, reached: head, waiters: [], failedAt: emptySet, askedAt: undefined, asked: 0, nextAtMs: 0 };
+      const fresh = { failedAt: emptySet, gapAt: emptySet, askedAt: undefined, asked: 0, nextAtMs: 0 };
+      stray = { head, reached: head, waiters: [], ...fresh };
       this.#strays.push(stray);
       if (this.#strays.length > limits.clientHeadsUnprovenMax) this.#strays.shift();
     }
     if (waiter !== undefined) stray.waiters.push(waiter);
-    if (tie === 'failed') stray.failedAt = withReplica(stray.failedAt, replica);
+    noteTie(stray, replica, tie);
     this.#reconsider();
     if (this.#strays.includes(stray) && stray.askedAt === undefined) this.#askAbout(stray, this.#use.now(), replica);
   }
@@ -262,8 +267,7 @@ export class HeadChains {
     stray.nextAtMs = nowMs + Math.min(askAgainMsMax, askAgainMs * 2 ** Math.min(stray.asked, 10));
     const candidates: number[] = [];
     for (let replica = 0; replica < this.#rule.n; replica++) {
-      if (containsReplica(this.#use.up(), replica) && !containsReplica(stray.failedAt, replica))
-        candidates.push(replica);
+      if (containsReplica(this.#use.up(), replica) && !hasFailed(stray, replica)) candidates.push(replica);
     }
     const isFirst = first !== undefined && candidates.includes(first);
     const replica = isFirst ? first : candidates[stray.asked % Math.max(1, candidates.length)];
@@ -287,7 +291,7 @@ export class HeadChains {
     },
   ): void {
     const { replica, certifiedHead, from, tie } = answer;
-    if (tie === 'failed') stray.failedAt = withReplica(stray.failedAt, replica);
+    noteTie(stray, replica, tie);
     const { newest } = this.#heads;
     const isOurs = from !== undefined && newest !== undefined && isSameHead(from, newest);
     if (tie === 'proven' && end === 'ours' && isOurs) this.#heads.advance(certifiedHead);
@@ -301,7 +305,7 @@ export class HeadChains {
   #askedOnce(stray: Stray, replica: number): void {
     if (stray.askedAt === replica) stray.askedAt = undefined;
     const isOpen = this.#strays.includes(stray) && stray.askedAt === undefined;
-    if (isOpen && containsReplica(stray.failedAt, replica)) this.#askAbout(stray, this.#use.now());
+    if (isOpen && hasFailed(stray, replica)) this.#askAbout(stray, this.#use.now());
   }
 
   /** Settles the stray heads about which enough is known now. */
@@ -319,12 +323,28 @@ export class HeadChains {
         continue;
       }
       const contrary = [stray.head, stray.reached].find((head) => this.#heads.contradicted(head) !== undefined);
-      if (contrary === undefined && !this.#rule.hasCorrect(stray.failedAt)) continue;
+      if (contrary === undefined && !this.#rule.hasCorrect(stray.failedAt)) {
+        if (this.#rule.hasCorrect(stray.gapAt)) this.#settleGap(stray, newest);
+        continue;
+      }
       this.#forget(stray);
       const second = contrary ?? stray.head;
       const error = this.#heads.alarm(this.#heads.contradicted(second) ?? newest, second);
       for (const { onInconsistent } of stray.waiters) onInconsistent(error);
     }
+  }
+
+  /** Nobody is asked further whether the two are of one log: replicas, one of them correct, cannot say any more. */
+  #settleGap(stray: Stray, newest: CertifiedHead): void {
+    this.#forget(stray);
+    const isAhead = stray.head.head.logSize > newest.head.logSize;
+    if (isAhead && this.#heads.mayLeap) {
+      this.#heads.leap(stray.head);
+      for (const { onProven } of stray.waiters) onProven();
+      return;
+    }
+    const error = this.#heads.gap(stray.head);
+    for (const { onInconsistent } of stray.waiters) onInconsistent(error);
   }
 
   #forget(stray: Stray): void {
@@ -342,7 +362,17 @@ export class HeadChains {
 }
 
 /** There was no proof: what should there have been? */
-function tieWithout(bases: readonly (CertifiedHead | undefined)[], { head }: CertifiedHead): Tie {
+function tieWithout(bases: readonly (CertifiedHead | undefined)[], { certifiedHead, notRetained }: HeadAnswer): Tie {
   if (bases.length === 0 || bases.some((base) => base === undefined)) return 'none';
-  return bases.some((base) => base!.head.logSize > head.logSize) ? 'behind' : 'failed';
+  if (bases.some((base) => base!.head.logSize > certifiedHead.head.logSize)) return 'behind';
+  return notRetained === true ? 'gap' : 'failed';
+}
+
+function noteTie(stray: Stray, replica: number, tie: Tie): void {
+  if (tie === 'failed') stray.failedAt = withReplica(stray.failedAt, replica);
+  if (tie === 'gap') stray.gapAt = withReplica(stray.gapAt, replica);
+}
+
+function hasFailed({ failedAt, gapAt }: Stray, replica: number): boolean {
+  return containsReplica(failedAt, replica) || containsReplica(gapAt, replica);
 }

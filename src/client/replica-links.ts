@@ -15,7 +15,8 @@ import type { Cluster, Dial } from './cluster.ts';
 import type { Standings } from './standing.ts';
 
 export type Welcome = Extract<ReplicaToClient, { readonly kind: 'welcome' }>;
-export type FromReplica = Extract<ReplicaToClient, { readonly kind: 'reply' | 'refused' | 'certified' | 'head' }>;
+type FromReplicaKind = 'reply' | 'refused' | 'certified' | 'head' | 'state' | 'state-refused';
+export type FromReplica = Extract<ReplicaToClient, { readonly kind: FromReplicaKind }>;
 
 export interface LinksUse {
   readonly now: () => number;

@@ -14,12 +14,14 @@ import { checkConsistency, checkHead } from '../verify/check-head.ts';
 import { checkInclusion } from '../verify/check-reply.ts';
 import type { VerifyPrimitives } from '../verify/primitives.ts';
 import { judged } from '../verify/refusal.ts';
+import { checkStateProof, readStateProof } from '../verify/state-proof.ts';
 import type { CertifiedHead, ReplicaToClient } from '../wire/client-message.ts';
 import { serviceKeySizeBytes } from '../wire/duty.ts';
 import { encodeHead, type Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
 import { CoterieError } from './client-error.ts';
 
+export type StateMessage = Extract<ReplicaToClient, { readonly kind: 'state' }>;
 export type CertifiedMessage = Extract<ReplicaToClient, { readonly kind: 'certified' }>;
 
 /** Loads the curve and takes the key, 192 lower-case hex characters. Rejects with `invalid-input`. */
@@ -77,6 +79,12 @@ export class ServiceKey {
       inclusionPath: path,
     };
     return passes(() => checkInclusion(placement, certifiedHead.head, this.#primitives));
+  }
+
+  /** Has the state of the head that came with it this value, or none, under the key? */
+  holdsState(key: string, { value, proof, certifiedHead }: StateMessage): boolean {
+    const root = digestBytes(certifiedHead.head.stateRoot);
+    return passes(() => checkStateProof({ key, value, proof: readStateProof(proof), root }, this.#primitives.sha256));
   }
 
   /** Does the log of `second` go on from that of `first`, which is not longer? Both are signed, or this says nothing. */

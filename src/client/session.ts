@@ -20,7 +20,7 @@ import type { CertifiedHeads } from './certified-heads.ts';
 import { CoterieError } from './client-error.ts';
 import type { Cluster, Dial } from './cluster.ts';
 import { Copies } from './copies.ts';
-import { HeadChains } from './head-chains.ts';
+import { type ChainsUse, HeadChains } from './head-chains.ts';
 import type { Latency } from './latency.ts';
 import {
   earliestDeadline,
@@ -36,9 +36,12 @@ import type { Claim } from './reply-tally.ts';
 import type { CertifiedMessage } from './service-key.ts';
 import { rejectAll, settleAll } from './settlement.ts';
 import type { Standings } from './standing.ts';
+import { type ReadsUse, StateReads } from './state-reads.ts';
 
 export interface SessionUse {
   readonly now: () => number;
+  /** Milliseconds since 1970. */
+  readonly clock: () => number;
   /** Something changed that others may wait for: a link, an open request. */
   readonly onChange: () => void;
   /** These calls were not executed, which is proven, and want another request. */
@@ -63,6 +66,7 @@ export class ClientSession {
   readonly #links: ReplicaLinks;
   readonly #heads: CertifiedHeads | undefined;
   readonly #chains: HeadChains | undefined;
+  readonly #reads: StateReads | undefined;
   readonly #copies: Copies;
   readonly #open = new Map<number, OpenRequest>();
   readonly #accepted = new AcceptedResults();
@@ -85,6 +89,7 @@ export class ClientSession {
     readonly latency: Latency;
     /** The same of certified replies, which take longer. */
     readonly certifiedLatency: Latency;
+    readonly readLatency: Latency;
     /** Undefined when there is no service key: no call is certified then. */
     readonly heads: CertifiedHeads | undefined;
     readonly dial: Dial;
@@ -112,7 +117,13 @@ export class ClientSession {
         onMessage: (replica, message) => this.#onMessage(replica, message),
       },
     });
-    if (heads !== undefined) this.#chains = this.#chainsOf(heads);
+    if (heads !== undefined) {
+      const { rule } = cluster;
+      const [links, latency, proofUse] = [this.#links, options.readLatency, this.#proofUse()];
+      const chains = new HeadChains({ heads, rule, use: proofUse });
+      this.#chains = chains;
+      this.#reads = new StateReads({ rule, links, standings, heads, chains, latency, use: proofUse });
+    }
     this.#copies = new Copies({
       replicaCount: cluster.rule.n,
       links: this.#links,
@@ -126,6 +137,16 @@ export class ClientSession {
 
   get links(): ReplicaLinks {
     return this.#links;
+  }
+
+  /** Certified reads of the state; undefined without a service key. */
+  get reads(): StateReads | undefined {
+    return this.#reads;
+  }
+
+  /** Something is without an answer. */
+  get isBusy(): boolean {
+    return this.#open.size > 0 || (this.#reads?.open ?? 0) > 0;
   }
 
   /** Requests without a result. */
@@ -175,6 +196,7 @@ export class ClientSession {
     this.#links.ensure();
     this.#links.trim();
     this.#chains?.tick(nowMs);
+    this.#reads?.tick(nowMs);
     for (const open of this.#open.values()) {
       if (nowMs >= open.earliestDeadlineMs) this.#expire(open, nowMs);
       if (open.unsettled > 0 && nowMs >= open.nextCopyAtMs) {
@@ -186,6 +208,7 @@ export class ClientSession {
 
   /** This process was held up for so long: the replicas are not to be blamed for it. */
   postpone(heldUpMs: number): void {
+    this.#reads?.postpone(heldUpMs);
     for (const open of this.#open.values()) open.nextCopyAtMs += heldUpMs;
   }
 
@@ -209,6 +232,7 @@ export class ClientSession {
   /** Rejects what is open and ends the links; resolves when nothing is left. */
   async close(makeError: (call: Call) => CoterieError): Promise<void> {
     for (const open of this.#open.values()) for (const call of open.calls) call.reject(makeError(call));
+    this.#reads?.close();
     await this.#links.close();
   }
 
@@ -225,6 +249,7 @@ export class ClientSession {
       if (birth !== undefined) this.#session = { birth, nonce: this.#nonce };
     }
     this.#chains?.up();
+    this.#reads?.up(replica);
     // A replica answers what it executed before the link was attached only when it is asked.
     for (const open of this.#open.values()) this.#copies.send(open, replica);
     this.#use.onChange();
@@ -233,6 +258,7 @@ export class ClientSession {
   #onDown(replica: number): void {
     const nowMs = this.#use.now();
     this.#chains?.down(replica);
+    this.#reads?.down(replica);
     for (const open of this.#open.values()) {
       open.sentTo = withoutReplica(open.sentTo, replica);
       open.listening = withoutReplica(open.listening, replica);
@@ -256,6 +282,11 @@ export class ClientSession {
       case 'head':
         if (this.#chains === undefined) this.#distrust(replica, 'it sent a head that nobody asked for');
         else this.#chains.takeHead(replica, message);
+        return;
+      case 'state':
+      case 'state-refused':
+        if (this.#reads === undefined) this.#distrust(replica, 'it answered a question that nobody asked');
+        else this.#reads.take(replica, message);
     }
   }
 
@@ -336,19 +367,18 @@ export class ClientSession {
     if (returned.length > 0) this.#use.onReturned(returned);
   }
 
-  #chainsOf(heads: CertifiedHeads): HeadChains {
-    return new HeadChains({
-      heads,
-      rule: this.#cluster.rule,
-      use: {
-        now: this.#use.now,
-        up: () => this.#links.up,
-        send: (replica, frame) => this.#links.send(replica, frame),
-        convict: (replica) => this.#convict(replica),
-        distrust: (replica, what) => this.#distrust(replica, what),
-        widen: () => this.#copies.widen(this.#use.now()),
-      },
-    });
+  /** What those who check proofs need of this session. */
+  #proofUse(): ChainsUse & ReadsUse {
+    return {
+      now: this.#use.now,
+      clock: this.#use.clock,
+      onChange: this.#use.onChange,
+      up: () => this.#links.up,
+      send: (replica, frame) => this.#links.send(replica, frame),
+      convict: (replica) => this.#convict(replica),
+      distrust: (replica, what) => this.#distrust(replica, what),
+      widen: () => this.#copies.widen(this.#use.now()),
+    };
   }
 
   /** Believed when the service signed its head, the head has the result, and the head is of the log of all others. */

@@ -33,7 +33,8 @@ describe('certified replies', () => {
     for (let i = 0; i < limits.certifiedWishesMax + 100; i++) replies.want(hoarder, digestOf(i), 0);
     expect(replies.takeDropped()).toHaveLength(100);
     replies.want(honest, digestOf(-1), 0);
-    expect(replies.takeDropped()).toEqual([{ link: hoarder, requestDigest: digestOf(100) }]);
+    const dropped = { link: hoarder, requestDigest: digestOf(100), code: 'not-certifying' };
+    expect(replies.takeDropped()).toMatchObject([dropped]);
     replies.executed(replyTo(-1, 0));
     expect(replies.take(headOf(1)).map(({ link }) => link)).toEqual([honest]);
     // What was dropped is not proven when it is executed after all.
@@ -52,7 +53,7 @@ describe('certified replies', () => {
     }
     const dropped = replies.takeDropped();
     expect(dropped.length).toBeGreaterThanOrEqual(10);
-    expect(dropped[0]).toEqual({ link: honest, requestDigest: digestOf(0) });
+    expect(dropped[0]).toMatchObject({ link: honest, requestDigest: digestOf(0) });
     expect(replies.take(headOf(count))).toHaveLength(count - dropped.length);
     expect(replies.wantedLogSize).toBeUndefined();
   });
@@ -74,5 +75,22 @@ describe('certified replies', () => {
     replies.executed(replyTo(1, undefined));
     expect(replies.wantedLogSize).toBeUndefined();
     expect(replies.take(headOf(5))).toEqual([]);
+  });
+
+  it('say so when the leaf of a result is not retained any more, and when the head that a client holds is not', () => {
+    const forgetful = {
+      inclusionPath: (leaf: number) => (leaf < 5 ? undefined : []),
+      consistencyPath: () => undefined,
+    };
+    const replies = new CertifiedReplies(forgetful);
+    replies.want(honest, digestOf(1), 3);
+    replies.want(honest, digestOf(2), 3);
+    replies.executed(replyTo(1, 4));
+    replies.executed(replyTo(2, 5));
+    expect(replies.take(headOf(9))).toMatchObject([
+      { message: { requestDigest: digestOf(2), consistentWith: 0, notRetained: true } },
+    ]);
+    expect(replies.takeDropped()).toMatchObject([{ link: honest, requestDigest: digestOf(1), code: 'not-retained' }]);
+    expect(replies.head(honest, 20, headOf(9)).message).not.toHaveProperty('notRetained');
   });
 });

@@ -10,7 +10,7 @@ import type { Value } from '../wire/value.ts';
 import { checkConsistency, checkHead, checkServiceKey, statementMessage } from './check-head.ts';
 import { checkInclusion, checkRequestSignature } from './check-reply.ts';
 import { type CertifiedHeadDocument, certifiedHeadDocument } from './document.ts';
-import { hexOfBytes } from './hex.ts';
+import { bytesOfHex, hexOfBytes } from './hex.ts';
 import type { VerifyPrimitives } from './primitives.ts';
 import {
   fieldsOfDocument,
@@ -22,11 +22,13 @@ import {
   readPath,
   readReplyDocument,
   readServiceKey,
+  readStateDocument,
 } from './read-document.ts';
 import { readMembership, type VerifiedMembership } from './read-membership.ts';
 import { type Outcome, type ReadOperation, readRequest, readResult } from './read-request.ts';
 import { valueOfBytes } from './read-value.ts';
 import { demand, judged, Refusal, type Refused } from './refusal.ts';
+import { checkStateProof, readStateProof } from './state-proof.ts';
 
 export interface CompareOptions {
   /**
@@ -62,6 +64,22 @@ export interface VerifiedReply {
   readonly certifiedHead: CertifiedHeadDocument;
 }
 
+/** What is under a key of the service's state, as of one head. */
+export interface VerifiedState {
+  readonly serviceId: string;
+  readonly key: string;
+  /** False: at that commit there was no such key. */
+  readonly present: boolean;
+  /** Undefined when there was none. */
+  readonly value: Value | undefined;
+  /** The commit after which it was so, and its agreed time, milliseconds since 1970. What came later may have changed it. */
+  readonly asOf: { readonly commitIndex: number; readonly timestamp: number };
+  readonly head: Head;
+  /** To keep, and to give as `lastHead` the next time. */
+  readonly certifiedHead: CertifiedHeadDocument;
+}
+
+export type StateVerdict = { readonly ok: true; readonly state: VerifiedState } | Refused;
 export type ReplyVerdict = { readonly ok: true; readonly reply: VerifiedReply } | Refused;
 export type HeadVerdict =
   | { readonly ok: true; readonly head: Head; readonly certifiedHead: CertifiedHeadDocument }
@@ -76,6 +94,7 @@ export type DocumentVerdict =
       readonly head: Head;
       readonly certifiedHead: CertifiedHeadDocument;
     }
+  | { readonly ok: true; readonly kind: 'state'; readonly state: VerifiedState }
   | { readonly ok: true; readonly kind: 'membership'; readonly membership: VerifiedMembership }
   | Refused;
 
@@ -131,6 +150,38 @@ export function checkHeadDocument(
   });
 }
 
+/** What is under a key of the state. */
+export function checkStateDocument(
+  document: unknown,
+  serviceKey: unknown,
+  options: CompareOptions,
+  primitives: VerifyPrimitives,
+): StateVerdict {
+  return judged(() => {
+    const serviceKeyBytes = usableServiceKey(serviceKey, primitives);
+    const read = readStateDocument(document);
+    const { key, head } = read;
+    const proof = readStateProof(read.proof);
+    const value = read.value === undefined ? undefined : valueOfBytes(read.value);
+    demand((value === undefined) === (read.value === undefined), 'state', 'the value has no canonical form');
+    checkHead(read, serviceKeyBytes, primitives);
+    checkStateProof({ key, value: read.value, proof, root: bytesOfHex(head.stateRoot) }, primitives.sha256);
+    compare(read, options, serviceKeyBytes, primitives);
+    return {
+      ok: true,
+      state: {
+        serviceId: head.serviceId,
+        key,
+        present: value !== undefined,
+        value,
+        asOf: { commitIndex: head.commitIndex, timestamp: head.timestamp },
+        head,
+        certifiedHead: certifiedHeadDocument(read),
+      },
+    };
+  });
+}
+
 export function checkMembershipDocument(
   document: unknown,
   serviceKey: unknown,
@@ -163,6 +214,8 @@ export function checkAnyDocument(
         return { ...proven(checkReplyDocument(fields, serviceKey, options, primitives)), kind };
       case 'head':
         return { ...proven(checkHeadDocument(fields, serviceKey, options, primitives)), kind };
+      case 'state':
+        return { ...proven(checkStateDocument(fields, serviceKey, options, primitives)), kind };
       case 'membership':
         return { ...proven(checkMembershipDocument(fields, serviceKey, primitives)), kind };
     }

@@ -11,6 +11,7 @@ export const documentVersion = 1;
 export const documentKinds = {
   reply: 'certified reply',
   head: 'certified head',
+  state: 'certified state',
   membership: 'certified membership',
 } as const;
 
@@ -35,6 +36,20 @@ export interface CertifiedReplyDocument {
 export interface CertifiedHeadDocument {
   readonly coterie: typeof documentKinds.head;
   readonly version: typeof documentVersion;
+  readonly head: Head;
+  readonly signature: string;
+}
+
+/** What is under a key of the service's state, as of the head that the service signed; or that nothing is. */
+export interface CertifiedStateDocument {
+  readonly coterie: typeof documentKinds.state;
+  readonly version: typeof documentVersion;
+  /** The key in UTF-8. */
+  readonly key: string;
+  /** The encoded value; null when there is no such key. */
+  readonly value: string | null;
+  /** The nodes of the state's tree from the root to the key's place, encoded. */
+  readonly proof: string;
   readonly head: Head;
   readonly signature: string;
 }
@@ -76,6 +91,25 @@ export function certifiedHeadDocument(certified: {
 }): CertifiedHeadDocument {
   const { head, signature } = certified;
   return { coterie: documentKinds.head, version: documentVersion, head, signature: hexOfBytes(signature) };
+}
+
+export function certifiedStateDocument(read: {
+  readonly key: string;
+  /** Encoded; undefined when there is no such key. */
+  readonly value: Uint8Array | undefined;
+  readonly proof: Uint8Array;
+  readonly head: Head;
+  readonly signature: Uint8Array;
+}): CertifiedStateDocument {
+  return {
+    coterie: documentKinds.state,
+    version: documentVersion,
+    key: hexOfBytes(new TextEncoder().encode(read.key)),
+    value: read.value === undefined ? null : hexOfBytes(read.value),
+    proof: hexOfBytes(read.proof),
+    head: read.head,
+    signature: hexOfBytes(read.signature),
+  };
 }
 
 export function certifiedMembershipDocument(certified: {

@@ -25,6 +25,13 @@ export interface ReadReply extends ReadHead {
   readonly inclusionPath: readonly Uint8Array[];
 }
 
+export interface ReadState extends ReadHead {
+  readonly key: string;
+  /** Undefined when there is said to be no such key. */
+  readonly value: Uint8Array | undefined;
+  readonly proof: Uint8Array;
+}
+
 export interface ReadMembershipDocument {
   readonly statement: Uint8Array;
   readonly signature: Uint8Array;
@@ -32,6 +39,7 @@ export interface ReadMembershipDocument {
 
 type Fields = Readonly<Record<string, unknown>>;
 
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const signatureSizeBytes = 48;
 const serviceKeySizeBytes = 96;
 const hashSizeBytes = 32;
@@ -71,6 +79,18 @@ export function readReplyDocument(document: unknown): ReadReply {
 export function readHeadDocument(document: unknown): ReadHead {
   const fields = contentOf(document, documentKinds.head, ['head', 'signature']);
   return {
+    head: readHead(fields.head),
+    signature: fixedBytes(fields.signature, signatureSizeBytes, 'signature', 'signature'),
+  };
+}
+
+export function readStateDocument(document: unknown): ReadState {
+  const fields = contentOf(document, documentKinds.state, ['key', 'value', 'proof', 'head', 'signature']);
+  const { value } = fields;
+  return {
+    key: readKey(variableBytes(fields.key, limits.stateKeySizeBytesMax, 'state', 'key')),
+    value: value === null ? undefined : variableBytes(value, limits.stateValueSizeBytesMax, 'state', 'value'),
+    proof: variableBytes(fields.proof, limits.stateProofSizeBytesMax, 'state', 'proof'),
     head: readHead(fields.head),
     signature: fixedBytes(fields.signature, signatureSizeBytes, 'signature', 'signature'),
   };
@@ -130,6 +150,15 @@ export function readHead(value: unknown): Head {
     checkpoint: digest('checkpoint'),
     timestamp: number('timestamp'),
   };
+}
+
+/** Text of which these bytes are the UTF-8; there is one form of it only. */
+function readKey(bytes: Uint8Array): string {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    throw new Refusal('state', 'the key is not UTF-8');
+  }
 }
 
 function contentOf<Name extends string>(document: unknown, kind: string, names: readonly Name[]) {

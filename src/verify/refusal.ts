@@ -16,6 +16,8 @@ export type ReasonCode =
   | 'result'
   /** The log of the head does not hold this request with this result at this place. */
   | 'inclusion'
+  /** The state of the head does not have this under the key, or the key, value or proof has no canonical form. */
+  | 'state'
   /** A field of the head has no canonical form. */
   | 'head'
   /** The service did not sign this. */

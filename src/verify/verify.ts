@@ -13,10 +13,12 @@ import {
   checkHeadsConsistent,
   checkMembershipDocument,
   checkReplyDocument,
+  checkStateDocument,
   type DocumentVerdict,
   type HeadVerdict,
   type MembershipVerdict,
   type ReplyVerdict,
+  type StateVerdict,
 } from './check-document.ts';
 import { noblePrimitives } from './noble-primitives.ts';
 
@@ -29,13 +31,16 @@ export type {
   HeadVerdict,
   MembershipVerdict,
   ReplyVerdict,
+  StateVerdict,
   VerifiedOperation,
   VerifiedReply,
+  VerifiedState,
 } from './check-document.ts';
 export type {
   CertifiedHeadDocument,
   CertifiedMembershipDocument,
   CertifiedReplyDocument,
+  CertifiedStateDocument,
 } from './document.ts';
 export type { ReplicaAddress, VerifiedMembership, VerifiedReplica } from './read-membership.ts';
 export type { Outcome } from './read-request.ts';
@@ -52,6 +57,14 @@ export function verifyCertifiedReply(document: unknown, serviceKey: string, opti
 /** Checks a certified head; the rest as above. */
 export function verifyCertifiedHead(document: unknown, serviceKey: string, options?: CompareOptions): HeadVerdict {
   return checkHeadDocument(document, serviceKey, options ?? {}, noblePrimitives);
+}
+
+/**
+ * Checks what is under a key of the service's state, or that nothing is. Look at `key` of the verdict: a document of
+ * another key is as true as the one that you asked for. The rest as above.
+ */
+export function verifyCertifiedState(document: unknown, serviceKey: string, options?: CompareOptions): StateVerdict {
+  return checkStateDocument(document, serviceKey, options ?? {}, noblePrimitives);
 }
 
 /** Checks a certified membership: who the replicas are, and where. */
