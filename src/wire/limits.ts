@@ -239,6 +239,8 @@ export const limits = {
   clientCallsWaitingMax: 65_536,
   /** Bytes of their inputs. More: refused with `overloaded`. */
   clientCallsWaitingSizeBytesMax: 64 * MiB,
+  /** Certified reads a client keeps open at once. More: refused with `overloaded`. */
+  clientReadsOpenMax: 4_096,
   /** Accepted results kept to compare later replies with. More: the oldest is forgotten, a late lie goes unnoticed. */
   clientResultsKeptMax: 32,
   /** Largest result kept for that. Larger: not kept. */
