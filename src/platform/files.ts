@@ -7,7 +7,7 @@
  * Errors: those of the runtime, with their `code` (ENOENT, ENOSPC …); storage turns them into its own.
  */
 import { constants, fdatasyncSync, type Stats, writeSync } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, statfs } from 'node:fs/promises';
 
 export interface OpenFile {
   /** Fills `into` from `position`; returns the bytes read, fewer only at the end of the file. */
@@ -45,6 +45,8 @@ export interface FileSystem {
   remove(path: string): Promise<void>;
   /** Names created, renamed or removed in the directory survive a crash once this resolves. */
   fsyncDirectory(path: string): Promise<void>;
+  /** What may still be written to the disk that a path is on, in bytes. */
+  freeSizeBytes(path: string): Promise<number>;
 }
 
 const ownerOnlyFile = 0o600;
@@ -91,6 +93,11 @@ export const systemFiles: FileSystem = {
     } finally {
       await handle.close();
     }
+  },
+
+  async freeSizeBytes(path) {
+    const { bavail, bsize } = await statfs(path);
+    return bavail * bsize;
   },
 };
 

@@ -1,5 +1,5 @@
 /**
- * Home: the directory of one replica: who it is, its keys, and its log.
+ * Home: the directory of one replica: who it is, its keys, its log and its state.
  *
  *   genesis.json             copy of the cluster's genesis
  *   replica.json             { version, replicaId, serviceId, service }
@@ -13,6 +13,7 @@
  *   log/                     the block log
  *   log-began                there when the log was ever opened
  *   log-lost                 there when the log was found lost: the replica is an observer until a new epoch
+ *   state/                   the state, as of a checkpoint (`state-directory.ts`)
  *
  * Safety: one process at a time (`platform/directory-lock.ts`), and never with an empty log in place of a lost one: each
  * of these could make a correct replica sign two blocks of one round.
@@ -45,6 +46,7 @@ import {
   loadCurve,
 } from './encryption-key.ts';
 import { HomeError, homeErrorOf } from './home-error.ts';
+import type { OpenState } from './state-directory.ts';
 import { malformed, parseJson, readSecretText, readText, writeNewText } from './whole-file.ts';
 
 /** Where things are in a home. */
@@ -62,6 +64,7 @@ export const homePaths = {
   log: 'log',
   logBegan: 'log-began',
   logLost: 'log-lost',
+  state: 'state',
 } as const;
 
 /** Of the dealing seed and of the sealing key. */
@@ -99,7 +102,9 @@ export interface Home {
   readonly isLogLost: boolean;
   /** Opens the log; at most once at a time. A lost one is begun anew for an observer only; otherwise `log-lost`. */
   openLog(options?: { readonly asObserver?: boolean }): Promise<DiskLog>;
-  /** Lets other processes have the home. Close the log first. */
+  /** Opens the state; at most once at a time. `wipe` says why what is there is to be removed first, as damaged. */
+  openState(options?: { readonly wipe?: string | undefined }): Promise<OpenState>;
+  /** Lets other processes have the home. Close the log and the state first. */
   close(): Promise<void>;
 }
 
@@ -252,6 +257,7 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
     sealedSharePath: at(homePaths.sealedShare),
     isLogLost,
     openLog: ({ asObserver = false } = {}) => openLog({ files, home: directory, logKey, isLogLost, asObserver }),
+    openState: ({ wipe } = {}) => openState(files, directory, wipe),
     close: () => lock.release(),
   };
 }
@@ -392,4 +398,10 @@ async function leaveMark(files: FileSystem, home: string, name: string): Promise
   } catch (error) {
     throw homeErrorOf(error, mark, 'writing');
   }
+}
+
+async function openState(files: FileSystem, home: string, wipe: string | undefined): Promise<OpenState> {
+  // Loaded when it is needed: it brings lmdb, which is native code.
+  const { openStateDirectory } = await import('./state-directory.ts');
+  return openStateDirectory(files, home, homePaths.state, wipe);
 }

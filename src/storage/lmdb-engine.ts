@@ -8,6 +8,7 @@
  * Freed pages are used again, and the file never shrinks: it is as large as it was when it held most. Pages that a
  * snapshot may still read are not used again before it is closed.
  */
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { monotonicMs } from '../platform/clock.ts';
@@ -116,7 +117,7 @@ export class LmdbEngine implements StateEngine {
     } catch (error) {
       if (refusal !== undefined) throw lmdbFailureOf(refusal.reason, `writing ${this.#path}`);
       // The disk may have any part of it, and whether it has what it says later nobody knows.
-      this.#failure = lmdbFailureOf(await causeOf(error), `writing ${this.#path}`);
+      this.#failure = lmdbFailureOf(await this.#causeOf(error), `writing ${this.#path}`);
       throw this.#failure;
     } finally {
       // What was read in this turn may hold the contents of before.
@@ -135,6 +136,16 @@ export class LmdbEngine implements StateEngine {
       await nextTurn();
       endMs = monotonicMs() + limits.engineWriteSliceMs;
     }
+  }
+
+  /** lmdb-js says that a commit failed in one error, and why in another that comes after it. */
+  async #causeOf(failure: unknown): Promise<unknown> {
+    const awaited = failure instanceof Error && 'commitError' in failure ? failure.commitError : failure;
+    const cause = await Promise.resolve(awaited).catch((reason: unknown) => reason);
+    // A disk that has room for a part of a page takes that part, which lmdb calls a fault of the disk.
+    const isShort = cause instanceof Error && 'code' in cause && cause.code === constants.errno.EIO;
+    if (!isShort || (await this.#files.freeSizeBytes(this.#path)) > limits.engineDiskFullSizeBytes) return cause;
+    return Object.assign(new Error('no space left', { cause }), { code: constants.errno.ENOSPC });
   }
 
   async #measure(): Promise<void> {
@@ -185,12 +196,6 @@ function openDatabase(path: string): Database {
     permissionsMode: 0o600,
   } as const;
   return open<Uint8Array, Uint8Array>(options);
-}
-
-/** lmdb-js says that a commit failed in one error, and why in another that comes after it. */
-function causeOf(error: unknown): Promise<unknown> {
-  const cause = error instanceof Error && 'commitError' in error ? error.commitError : error;
-  return Promise.resolve(cause).catch((reason: unknown) => reason);
 }
 
 function closed(path: string): StorageError {

@@ -3,10 +3,8 @@
  */
 import { getSystemErrorName } from 'node:util';
 import { StateDamage } from '../state/engine.ts';
-import { StorageError, storageErrorOf } from './storage-error.ts';
+import { storageErrorOf } from './storage-error.ts';
 
-/** Made by another version of the format. Not taken for damage: with a new lmdb all replicas would throw all away. */
-const versionMismatch = -30794;
 const mapFull = -30792;
 /** What only a file can say that is not as lmdb left it. */
 const damage: ReadonlySet<number> = new Set([
@@ -16,6 +14,7 @@ const damage: ReadonlySet<number> = new Set([
   -30787, // a tree deeper than there can be
   -30786, // a page that holds more than a page
   -30784, // another kind of database
+  -30782, // one of these met the same transaction before
   -30781, // a key or value of an impossible size
 ]);
 
@@ -25,14 +24,6 @@ export function lmdbFailureOf(error: unknown, what: string): Error {
   if (error instanceof Error && typeof code !== 'number') return error;
   if (typeof code !== 'number') return storageErrorOf(error, what);
   if (damage.has(code)) return new StateDamage(`The file is damaged: ${what} failed (${code}).`, { cause: error });
-  if (code === versionMismatch) {
-    return new StorageError(
-      'state-version',
-      `The state was written by another version of lmdb: ${what} failed.`,
-      'Use the version of Coterie that wrote it. Or remove the directory, so that the replica fetches its state from the others: never do so on more than one replica at once.',
-      error,
-    );
-  }
   const name = code === mapFull ? 'ENOSPC' : code > 0 ? getSystemErrorName(-code) : `lmdb ${code}`;
   return storageErrorOf(Object.assign(new Error(`lmdb failed with ${code}`, { cause: error }), { code: name }), what);
 }

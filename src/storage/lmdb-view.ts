@@ -8,6 +8,7 @@
  */
 import type { RootDatabase, Transaction } from 'lmdb';
 import { type Range, StateDamage, type StateView } from '../state/engine.ts';
+import { limits } from '../wire/limits.ts';
 import { lmdbFailureOf } from './lmdb-failure.ts';
 import { valueIn } from './state-record.ts';
 import { StorageError } from './storage-error.ts';
@@ -42,6 +43,7 @@ export class LmdbView implements StateView {
 
   get(key: Uint8Array): Uint8Array | undefined {
     this.#checkOpen();
+    if (key.length === 0 || key.length > limits.engineKeySizeBytesMax) return undefined;
     const record = this.#read(() => this.#database.get(key, this.#options));
     return record === undefined ? undefined : this.#verified(key, record);
   }
@@ -60,6 +62,9 @@ export class LmdbView implements StateView {
   }
 
   *#records(range: Range): Generator<Record> {
+    for (const bound of [range.start, range.end]) {
+      if (bound !== undefined && bound.length > limits.engineKeySizeBytesMax) throw new RangeError('a bound too long');
+    }
     let left: Range | undefined = range;
     for (
       let entriesMax = firstRunEntries;
@@ -115,7 +120,10 @@ export class LmdbView implements StateView {
     try {
       return what();
     } catch (error) {
-      throw lmdbFailureOf(error, `reading ${this.#path}`);
+      const failure = lmdbFailureOf(error, `reading ${this.#path}`);
+      if (failure instanceof StateDamage || failure instanceof StorageError) throw failure;
+      // lmdb-js stumbled over a size that cannot be.
+      throw new StateDamage(`${this.#path} cannot be read.`, { cause: error });
     }
   }
 

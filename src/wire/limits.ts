@@ -73,6 +73,8 @@ export const limits = {
   engineWriteSliceMs: 1,
   /** Address space for the file of the state, and so the largest it may be without being mapped anew. */
   engineMapSizeBytes: 1024 * 1024 * MiB,
+  /** Free space on a disk that took only a part of what was written. Less: it is full; more: it fails. */
+  engineDiskFullSizeBytes: 1 * MiB,
   /** Hashes in a proof of inclusion or consistency; enough for a log of 2^53 leaves. More: refused. */
   proofHashesMax: 64,
   /** An encoded proof of what is under a key: 64 inner nodes with all their children, and a bucket. Larger: refused. */

@@ -144,6 +144,12 @@ export class FaultyFiles implements FileSystem {
     directory.durable = new Map(directory.now);
   }
 
+  /** A disk that fills up is a fault, not a size. */
+  async freeSizeBytes(): Promise<number> {
+    this.#checkPower();
+    return Number.MAX_SAFE_INTEGER;
+  }
+
   #openFile(node: FileNode): OpenFile {
     return {
       pread: async (into, position) => {
