@@ -15,6 +15,11 @@ export function sha256(bytes: Uint8Array): Digest {
   return hash('sha256', bytes, 'hex') as Digest;
 }
 
+/** The same as 32 bytes, for what hashes hashes. */
+export function sha256Bytes(bytes: Uint8Array): Uint8Array {
+  return hash('sha256', bytes, 'buffer');
+}
+
 /** SHA-256 of several runs of bytes, one after another. */
 export function sha256Of(parts: readonly Uint8Array[]): Digest {
   const state = createHash('sha256');
