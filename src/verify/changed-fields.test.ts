@@ -13,6 +13,8 @@ const log = new SampleLog(11);
 const { serviceKey } = log.key;
 const reply = log.replyDocument(4);
 const head = log.headDocument();
+const state = log.stateDocument('key-4');
+const absent = log.stateDocument('nothing');
 const membership = membershipDocument(log.key);
 
 type Json = Readonly<Record<string, unknown>>;
@@ -77,6 +79,8 @@ const headFields = (kind: string, document: Json): readonly HexField[] => [
 
 const replyDocument = reply as unknown as Json;
 const headDocument = head as unknown as Json;
+const stateDocument = state as unknown as Json;
+const absentDocument = absent as unknown as Json;
 const membershipJson = membership as unknown as Json;
 
 const hexFields: readonly HexField[] = [
@@ -91,6 +95,11 @@ const hexFields: readonly HexField[] = [
     malformed: 'inclusion' as const,
   })),
   ...headFields('head', headDocument),
+  ...headFields('state', stateDocument),
+  { kind: 'state', document: stateDocument, path: 'key', changed: ['state'], malformed: 'state' },
+  { kind: 'state', document: stateDocument, path: 'value', changed: ['state'], malformed: 'state' },
+  { kind: 'state', document: stateDocument, path: 'proof', changed: ['state'], malformed: 'state' },
+  { kind: 'state of an absent key', document: absentDocument, path: 'proof', changed: ['state'], malformed: 'state' },
   {
     kind: 'membership',
     document: membershipJson,
@@ -108,11 +117,9 @@ const hexFields: readonly HexField[] = [
 ];
 
 test('all of them are proven as they are', () => {
-  expect([reply, head, membership].map((document) => codesOf(document as unknown as Json))).toEqual([
-    ['proven'],
-    ['proven'],
-    ['proven'],
-  ]);
+  for (const document of [reply, head, state, absent, membership]) {
+    expect(codesOf(document as unknown as Json)).toEqual(['proven']);
+  }
 });
 
 describe.each(hexFields)('$path of a $kind', ({ document, path, changed, malformed }) => {
@@ -155,6 +162,7 @@ describe.each([
   ...['epoch', 'commitIndex', 'logSize', 'timestamp'].flatMap((name) => [
     { kind: 'reply', document: replyDocument, path: `head.${name}`, changed: 'signature', malformed: 'head' },
     { kind: 'head', document: headDocument, path: `head.${name}`, changed: 'signature', malformed: 'head' },
+    { kind: 'state', document: stateDocument, path: `head.${name}`, changed: 'signature', malformed: 'head' },
   ]),
   ...['commitIndex', 'leafIndex'].map((path) => ({
     kind: 'reply',
@@ -203,6 +211,7 @@ describe('fields that are not there, and fields that should not be', () => {
   test.each([
     ...Object.keys(reply).map((name) => ['reply', name, replyDocument, 'document'] as const),
     ...Object.keys(head).map((name) => ['head', name, headDocument, 'document'] as const),
+    ...Object.keys(state).map((name) => ['state', name, stateDocument, 'document'] as const),
     ...Object.keys(membership).map((name) => ['membership', name, membershipJson, 'document'] as const),
     ...Object.keys(head.head).map((name) => ['head', `head.${name}`, headDocument, 'head'] as const),
   ])('%s without %s', (_, path, document, code) => {
@@ -212,6 +221,7 @@ describe('fields that are not there, and fields that should not be', () => {
   test.each([
     ['reply', 'note', replyDocument, 'document'],
     ['head', 'toString', headDocument, 'document'],
+    ['state', 'present', stateDocument, 'document'],
     ['membership', '', membershipJson, 'document'],
     ['head', 'head.note', headDocument, 'head'],
   ] as const)('%s with %s', (_, path, document, code) => {
@@ -242,3 +252,42 @@ describe('the path of hashes', () => {
     expect(codeOf({ ...reply, inclusionPath })).toBe('inclusion');
   });
 });
+
+describe('a state', () => {
+  test('with its value left out, and an absent key with a value', () => {
+    expect(codesOf({ ...state, value: null })).toEqual(['state']);
+    expect(codesOf({ ...absent, value: state.value })).toEqual(['state']);
+  });
+
+  test('with the key, the value or the proof of another', () => {
+    const other = log.stateDocument('key-5');
+    for (const name of ['key', 'value', 'proof'] as const) {
+      expect(codesOf({ ...state, [name]: other[name] })).toEqual(name === 'proof' ? codesOfProof(other) : ['state']);
+    }
+    expect(codesOf({ ...absent, key: other.key })).toEqual(['state']);
+  });
+
+  test('with the proof of another head', () => {
+    const earlier = log.stateDocument('key-4', 3);
+    expect(earlier.value).toBe(state.value);
+    expect(codesOf({ ...state, proof: earlier.proof })).toEqual(['state']);
+    expect(codesOf({ ...state, head: earlier.head })).toEqual(['signature']);
+    expect(codesOf({ ...state, head: earlier.head, signature: earlier.signature })).toEqual(['state']);
+  });
+
+  test('whose key or value is in another form than the one', () => {
+    const hex = (text: string): string => Buffer.from(text).toString('hex');
+    // CESU-8, an overlong form, a byte order mark: no UTF-8 of this key.
+    const [cesu8, overlong] = ['eda0bcedbc8d', 'c1ab'];
+    for (const key of [cesu8, overlong, `efbbbf${state.key}`, hex('KEY-4')]) {
+      expect(codesOf({ ...state, key })).toEqual(['state']);
+    }
+    expect(codesOf({ ...absent, key: '00'.repeat(1_025) })).toEqual(['state']);
+    expect(codesOf({ ...state, proof: '00'.repeat(40 * 1_024 + 1) })).toEqual(['state']);
+  });
+});
+
+/** Keys in one bucket have one proof. */
+function codesOfProof({ proof }: { readonly proof: string }): readonly string[] {
+  return proof === state.proof ? ['proven'] : ['state'];
+}

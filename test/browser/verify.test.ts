@@ -14,6 +14,7 @@ import {
   verifyCertifiedHead,
   verifyCertifiedMembership,
   verifyCertifiedReply,
+  verifyCertifiedState,
   verifyDocument,
 } from '../../src/verify/verify.ts';
 import { encodeValue } from '../../src/wire/value.ts';
@@ -82,7 +83,13 @@ afterAll(async () => {
   await new Promise((resolve) => (server === undefined ? resolve(undefined) : server.close(resolve)));
 });
 
-const entries = { verifyCertifiedReply, verifyCertifiedHead, verifyCertifiedMembership, verifyDocument };
+const entries = {
+  verifyCertifiedReply,
+  verifyCertifiedHead,
+  verifyCertifiedState,
+  verifyCertifiedMembership,
+  verifyDocument,
+};
 type Entry = keyof typeof entries;
 
 /** Bytes become lists, so that both answers can be compared. */
@@ -108,6 +115,7 @@ log.append(
 );
 const { serviceKey } = log.key;
 const reply = log.replyDocument(11);
+const state = log.stateDocument('key-7');
 const forged = new SampleLog(12, log.key, 'forged');
 const flipped = (hex: string): string => (hex.startsWith('0') ? '1' : '0') + hex.slice(1);
 const older = { lastHead: log.headDocument(6), consistencyPath: log.consistencyPath(6) };
@@ -129,6 +137,11 @@ describe('in Chromium as in Node', () => {
     ['a reply as text', 'verifyCertifiedReply', [JSON.stringify(reply, undefined, 2), serviceKey], 'proven'],
     ['a reply with an older head', 'verifyCertifiedReply', [reply, serviceKey, older], 'proven'],
     ['a head', 'verifyCertifiedHead', [log.headDocument(7), serviceKey], 'proven'],
+    ['a state', 'verifyCertifiedState', [state, serviceKey], 'proven'],
+    ['a state of a key with other letters', 'verifyDocument', [log.stateDocument('Grüße 🌍'), serviceKey], 'proven'],
+    ['the absence of a key', 'verifyCertifiedState', [log.stateDocument('nothing'), serviceKey, older], 'proven'],
+    ['a changed value', 'verifyCertifiedState', [{ ...state, value: flipped(state.value ?? '') }, serviceKey], 'state'],
+    ['a value that is withheld', 'verifyDocument', [{ ...state, value: null }, serviceKey], 'state'],
     ['a membership', 'verifyCertifiedMembership', [membershipDocument(log.key), serviceKey], 'proven'],
     ['any of them', 'verifyDocument', [log.replyDocument(3), serviceKey], 'proven'],
     ['a changed request', 'verifyDocument', [{ ...reply, request: flipped(reply.request) }, serviceKey], 'request'],

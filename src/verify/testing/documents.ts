@@ -15,10 +15,13 @@ import {
   type CertifiedHeadDocument,
   type CertifiedMembershipDocument,
   type CertifiedReplyDocument,
+  type CertifiedStateDocument,
   certifiedHeadDocument,
   certifiedMembershipDocument,
   certifiedReplyDocument,
+  certifiedStateDocument,
 } from '../document.ts';
+import { PlainState } from './plain-state.ts';
 
 const { shortSignatures } = bls12_381;
 const suite = 'BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_';
@@ -55,6 +58,16 @@ export function makeRequest(number: number, operations: readonly Operation[], ke
   const content = { client: key.publicKey.bytes, session, number, acknowledged: number - 1, operations };
   return encodeRequest(content, (digest) => sign(key, requestPreimage(serviceId, digest)));
 }
+
+/** The state of a sample log after a commit; each differs from the others. */
+const sampleState = (commitIndex: number): PlainState =>
+  new PlainState(
+    new Map([
+      ...Array.from({ length: 40 }, (_, i) => [`key-${i}`, encodeValue(`value ${i}`)] as const),
+      ['commits', encodeValue(commitIndex)],
+      ['Grüße 🌍', encodeValue(Uint8Array.of(0, 255))],
+    ]),
+  );
 
 interface Entry {
   readonly request: Request;
@@ -100,7 +113,7 @@ export class SampleLog {
       commitIndex,
       logSize,
       logRoot: rootOf(this.#leaves.slice(0, logSize)),
-      stateRoot: sha256(Buffer.from(`state ${commitIndex}`)),
+      stateRoot: sampleState(commitIndex).root,
       checkpoint: sha256(Buffer.from('checkpoint')),
       timestamp: 1_800_000_000_000 + 10 * commitIndex,
     };
@@ -109,6 +122,14 @@ export class SampleLog {
   headDocument(logSize: number = this.size): CertifiedHeadDocument {
     const head = this.head(logSize);
     return certifiedHeadDocument({ head, signature: this.key.signHead(head) });
+  }
+
+  /** What is under a key after the last commit of the log of this size. */
+  stateDocument(key: string, logSize: number = this.size): CertifiedStateDocument {
+    const head = this.head(logSize);
+    const state = sampleState(head.commitIndex);
+    const signature = this.key.signHead(head);
+    return certifiedStateDocument({ key, value: state.value(key), proof: state.proveEncoded(key), head, signature });
   }
 
   replyDocument(leafIndex: number, logSize: number = this.size): CertifiedReplyDocument {
