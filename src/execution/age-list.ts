@@ -17,6 +17,10 @@ export class AgeList<Item extends Aged<Item>> {
     return this.#oldest;
   }
 
+  get youngest(): Item | undefined {
+    return this.#youngest;
+  }
+
   /** Adds a thing that is in no list, as the youngest. */
   add(item: Item): void {
     item.older = this.#youngest;

@@ -1,29 +1,34 @@
 /**
  * Execution: applies commits to the service, each request once.
  *
- * In: commits in the order of their index, their requests' signatures checked. Out: the replies, the digest of the
- * state after the commit, the head of the log when one is due, and diagnostics for the local log. Owns the state, the
- * sessions and the log.
- * Safety: everything in `replies`, `stateRoot` and `head` is a function of the commits and of the service alone, so
- * correct replicas report the same; what an engine words in its own way goes into diagnostics only. A failed operation changes
+ * In: commits in the order of their index, their requests' signatures checked. Out: the replies; the head of the log when one
+ * is due, and a checkpoint when that is; diagnostics for the local log. Owns the state, the sessions and the log; goes on from
+ * a checkpoint as if it had executed all that came before.
+ * Safety: everything in `replies`, `head` and `checkpoint` is a function of the commits and of the service alone, so correct
+ * replicas report the same; what an engine words in its own way goes into diagnostics only. A failed operation changes
  * nothing. What is not caught: an operation that never ends stops this replica (and all others), one that takes all
  * memory ends the process. A stack overflow is caught, but where it strikes differs between engines.
+ * Throws when the state cannot be read; then nothing here may be used any more.
  * Trust: an attacker who controls it controls this replica's answers; clients ask for f + 1 equal ones.
  */
 import type { Digest } from '../crypto/hash.ts';
 import type { Commit } from '../ordering/commit.ts';
+import type { StateView } from '../state/engine.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
+import { type ProvenState, StateStore } from '../state/state-store.ts';
 import { dutyKinds } from '../wire/duty.ts';
-import { type Head, noCheckpoint } from '../wire/head.ts';
+import type { Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
 import { encodeOutcome, failure, joinOutcomes, resultOverheadSizeBytes } from '../wire/outcome.ts';
 import type { Operation, Request } from '../wire/request.ts';
+import { type CheckpointOptions, Checkpoints, type TakenCheckpoint } from './checkpoints.ts';
 import { applyOperation, noGuard, type OperationGuard } from './operation.ts';
+import { ProvableStates } from './provable-states.ts';
 import { ReplyBatch } from './reply-batch.ts';
-import { RequestLog } from './request-log.ts';
+import { type CommitEnd, RequestLog } from './request-log.ts';
 import { type AnyService, anonymousClient, type ServiceOperation } from './service-definition.ts';
 import { type SessionName, Sessions, sessionNameOf } from './sessions.ts';
-import { StateStore } from './state.ts';
+import { UnguardedView } from './unguarded-view.ts';
 
 export interface Reply {
   /** 32-byte public key as hex. */
@@ -51,9 +56,10 @@ export interface Applied {
   readonly commitIndex: number;
   /** One for each request of the commit, in order, as far as they fit a `ReplyBatch`; one ordered twice is answered once. */
   readonly replies: readonly Reply[];
-  readonly stateRoot: Digest;
   /** Head of the log after this commit, when one is due to be signed. */
   readonly head: Head | undefined;
+  /** Taken at this commit; its digest is in the head. To be put into the engine, after those taken before. */
+  readonly checkpoint: TakenCheckpoint | undefined;
   /** Operations executed; those of duplicates and refused requests do not count. */
   readonly operationCount: number;
   /** At most `limits.diagnosticsPerCommitMax`. */
@@ -67,36 +73,50 @@ const tooLargeOutcome = encodeOutcome(
   failure('too-large', `the results of one request have at most ${limits.resultSizeBytesMax} bytes together`),
 );
 
-export interface ExecutionOptions {
+export interface ExecutionOptions extends CheckpointOptions {
   readonly service: AnyService;
-  /** These two are in every head. */
-  readonly serviceId: Digest;
-  readonly epoch: number;
   /** Agreed time between two due heads of the log, at least. */
   readonly headIntervalMs: number;
+  /** Holds the checkpoint of `from`, or nothing; in memory unless it is given. Nothing is written to it here. */
+  readonly engine?: StateView;
   readonly guard?: OperationGuard;
   /** Public keys, as hex, under which replicas pass on what nobody signed. */
   readonly anonymousClients?: ReadonlySet<string>;
+  /** Leaves of the log of which there are proofs, at least. */
+  readonly retainedLeaves?: number | undefined;
 }
 
 export class Execution {
   readonly #operations: ReadonlyMap<string, ServiceOperation>;
   readonly #guard: OperationGuard;
   readonly #anonymousClients: ReadonlySet<string>;
-  readonly #state = new StateStore();
-  readonly #sessions = new Sessions();
+  readonly #state: StateStore;
+  readonly #sessions: Sessions;
   readonly #log: RequestLog;
-  #commitIndex = 0;
-  #timestamp = 0;
+  readonly #checkpoints: Checkpoints;
+  readonly #provable = new ProvableStates();
+  #commitIndex: number;
+  #timestamp: number;
+  #lastDueHead: Head | undefined;
   #operationCount = 0;
   #diagnostics: Diagnostic[] = [];
   #diagnosticsDropped = 0;
 
   constructor(options: ExecutionOptions) {
+    const { engine = new MemoryEngine(), guard = noGuard, from } = options;
     this.#operations = new Map(Object.entries(options.service.operations));
-    this.#log = new RequestLog({ ...options, view: new MemoryEngine() });
-    this.#guard = options.guard ?? noGuard;
+    this.#guard = guard;
     this.#anonymousClients = options.anonymousClients ?? new Set();
+    const { service, ordering } = from?.checkpoint ?? {};
+    const view = guard === noGuard ? engine : new UnguardedView(engine, guard);
+    this.#state = new StateStore({ engine: view, table: 'service', root: service?.root });
+    this.#sessions = new Sessions({ from: from?.sessions });
+    this.#log = new RequestLog({ ...options, view: engine, from: from?.log });
+    const sources = { state: this.#state, sessions: this.#sessions, log: this.#log };
+    this.#checkpoints = new Checkpoints(engine, sources, options);
+    this.#commitIndex = ordering?.commitIndex ?? 0;
+    this.#timestamp = ordering?.timestamp ?? 0;
+    if (ordering !== undefined) this.#makeHead({ ...ordering, leaderTimestamp: undefined, isWished: false });
   }
 
   /** Index of the last commit applied; 0 before the first. */
@@ -104,8 +124,19 @@ export class Execution {
     return this.#commitIndex;
   }
 
+  /** The head that was due last, or with the checkpoint that this goes on from; undefined before the first. */
+  get lastDueHead(): Head | undefined {
+    return this.#lastDueHead;
+  }
+
+  /** Of the service's state, as of the last due head. */
   get stateRoot(): Digest {
-    return this.#state.digest;
+    return this.#state.tree.root;
+  }
+
+  /** Of the last checkpoint taken; `noCheckpoint` before the first. */
+  get checkpointDigest(): Digest {
+    return this.#checkpoints.digest;
   }
 
   /** Agreed time of the last commit, milliseconds since 1970; 0 before the first. */
@@ -118,9 +149,14 @@ export class Execution {
     return this.#sessions.size;
   }
 
-  /** Keys in the state. */
+  /** Keys in the state, as of the last due head. */
   get keyCount(): number {
-    return this.#state.size;
+    return this.#state.tree.entries;
+  }
+
+  /** Bytes of these keys and of their values. */
+  get stateSizeBytes(): number {
+    return this.#state.tree.sizeBytes;
   }
 
   /** Requests executed: the leaves of the log. */
@@ -147,22 +183,39 @@ export class Execution {
     }
     this.#commitIndex = commit.index;
     this.#timestamp = commit.timestamp;
-    const stateRoot = this.#state.close(commit.digest);
     const end = {
       commitIndex: commit.index,
       timestamp: commit.timestamp,
       isWished: commit.blocks.some(({ duties }) => duties.some(({ kind }) => kind === dutyKinds.headWish)),
       leaderTimestamp: commit.blocks.find(({ digest }) => digest === commit.leader.digest)?.timestamp,
     };
+    const isHeadDue = this.#log.isDue(end);
+    const checkpoint = isHeadDue ? this.#checkpoints.takeIfDue(end) : undefined;
     return {
       commitIndex: commit.index,
       replies: replies.all,
-      stateRoot,
-      head: this.#log.isDue(end) ? this.#log.makeHead(end, { stateRoot, checkpoint: noCheckpoint }) : undefined,
+      head: isHeadDue ? this.#makeHead(end) : undefined,
+      checkpoint,
       operationCount: this.#operationCount,
       diagnostics: this.#diagnostics,
       diagnosticsDropped: this.#diagnosticsDropped,
     };
+  }
+
+  /** The engine holds this checkpoint, and all taken before it. */
+  checkpointStored(digest: Digest): void {
+    this.#checkpoints.stored(digest);
+  }
+
+  /** The head of this commit is certified: nobody will ask for proofs against older ones. */
+  headCertified(commitIndex: number): void {
+    this.#provable.certified(commitIndex);
+  }
+
+  /** What the key held at that head, with the proof; undefined when that is not known here, or not any more. */
+  proveState(key: string, head: Head): ProvenState | undefined {
+    const tree = this.#provable.of(head);
+    return tree === undefined ? undefined : this.#state.prove(key, tree);
   }
 
   /** The remembered reply to exactly this request, for a client that asks again; undefined when there is none. */
@@ -180,6 +233,14 @@ export class Execution {
   /** Proof that the log of size `to` goes on from that of size `from`; undefined when it never had one of them. */
   consistencyPath(from: number, to: number): readonly Digest[] | undefined {
     return this.#log.consistencyPath(from, to);
+  }
+
+  #makeHead(end: CommitEnd): Head {
+    const stateRoot = this.#state.summary().root;
+    const head = this.#log.makeHead(end, { stateRoot, checkpoint: this.#checkpoints.digest });
+    this.#provable.add(end.commitIndex, this.#state.tree);
+    this.#lastDueHead = head;
+    return head;
   }
 
   #answer(request: Request, commit: Commit): Reply {

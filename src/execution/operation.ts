@@ -3,17 +3,19 @@
  *
  * In: an encoded input, the operation's definition, the circumstances all replicas agree on. Out: its encoded outcome,
  * its writes when it succeeded, and a diagnostic when its own code was at fault. Changes nothing itself.
+ * Throws when the state could not be read: that is no outcome, because the other replicas could.
  * Safety: messages in an outcome are our own sentences, texts of the service, or those of its schema library, which
  * is part of the service and of one version everywhere. Nothing worded by an engine gets in.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { StateStore, Writes } from '../state/state-store.ts';
 import { limits } from '../wire/limits.ts';
 import { encodeOutcome, type Failure, failure, isServiceCode } from '../wire/outcome.ts';
 import type { Operation } from '../wire/request.ts';
 import { decodeValue, ValueSizeError } from '../wire/value.ts';
 import { OperationFailure, unencodable } from './failure.ts';
 import { anonymousClient, type ServiceOperation, type UpdateContext } from './service-definition.ts';
-import { type StateStore, Transaction, type Writes } from './state.ts';
+import { Transaction } from './transaction.ts';
 
 /**
  * Watches an operation for the use of what differs between replicas. `enter` before, `leave` after; `leave` names the
@@ -22,10 +24,12 @@ import { type StateStore, Transaction, type Writes } from './state.ts';
 export interface OperationGuard {
   enter(): void;
   leave(): string | undefined;
+  /** What is done in `work` is not the operation's. */
+  outside<Out>(work: () => Out): Out;
 }
 
 /** For where the guard is not installed. */
-export const noGuard: OperationGuard = { enter: () => undefined, leave: () => undefined };
+export const noGuard: OperationGuard = { enter: () => undefined, leave: () => undefined, outside: (work) => work() };
 
 /** What an operation learns about where it is executed; the same on all replicas. */
 export interface Circumstances {
@@ -90,6 +94,7 @@ export function applyOperation(task: {
   }
   const used = guard.leave();
   const writes = transaction.end();
+  state.checkReads();
   if (used !== undefined) return failed(notDeterministic(used), failing?.diagnostic);
   if (outcome === undefined) return failing ?? failed(operationFailed);
   return { outcome, writes, diagnostic: undefined };

@@ -27,12 +27,12 @@ function feed(sessions: Sessions, request: Request, commitIndex: number): Admiss
 const verdictOf = (admission: Admission): string => (admission.kind === 'refused' ? admission.code : admission.kind);
 
 /** Feeds sketches in commits 1, 2, 3 …; the verdicts. */
-const verdicts = (sketches: readonly RequestSketch[], sessions = new Sessions(bounds)): readonly string[] =>
+const verdicts = (sketches: readonly RequestSketch[], sessions = new Sessions({ bounds })): readonly string[] =>
   sketches.map((sketch, i) => verdictOf(feed(sessions, requestOf(sketch), i + 1)));
 
 describe('rules', () => {
   it('a request is executed once, and a copy gets the same result with the same commit index', () => {
-    const sessions = new Sessions(bounds);
+    const sessions = new Sessions({ bounds });
     const request = requestOf({ number: 3 });
     expect(feed(sessions, request, 5).kind).toBe('execute');
     const again = feed(sessions, request, 9);
@@ -55,13 +55,13 @@ describe('rules', () => {
   });
 
   it('1: a refused request makes no session', () => {
-    const sessions = new Sessions(bounds);
+    const sessions = new Sessions({ bounds });
     feed(sessions, requestOf({ number: 9 }), 1);
     expect(sessions.size).toBe(0);
   });
 
   it('2: a session is not made before its birth is reached; birth 0 works in the first commit', () => {
-    const sessions = new Sessions(bounds);
+    const sessions = new Sessions({ bounds });
     expect(verdictOf(feed(sessions, requestOf({ birth: 0, number: 1 }), 1))).toBe('execute');
     expect(verdictOf(feed(sessions, requestOf({ birth: 7, number: 1 }), 6))).toBe('session-expired');
     expect(verdictOf(feed(sessions, requestOf({ birth: 7, number: 1 }), 7))).toBe('session-expired');
@@ -69,7 +69,7 @@ describe('rules', () => {
   });
 
   it('3 and 7: a forgotten session is never made again, nor is one born with it or before', () => {
-    const sessions = new Sessions(bounds);
+    const sessions = new Sessions({ bounds });
     const first = requestOf({ nonce: 1, birth: 5, number: 1 });
     feed(sessions, first, 10);
     for (const nonce of [2, 3, 4]) feed(sessions, requestOf({ nonce, birth: 6, number: 1 }), 10);
@@ -81,7 +81,7 @@ describe('rules', () => {
   });
 
   it('7: the least recently used session is the one forgotten, whatever its birth', () => {
-    const sessions = new Sessions(bounds);
+    const sessions = new Sessions({ bounds });
     for (const nonce of [1, 2, 3]) feed(sessions, requestOf({ nonce, number: 1 }), 1);
     feed(sessions, requestOf({ nonce: 1, number: 2 }), 2);
     feed(sessions, requestOf({ nonce: 4, birth: 2, number: 1 }), 3);
@@ -92,7 +92,7 @@ describe('rules', () => {
   it('4 and 5: what is acknowledged is forgotten and never executed, whether it ever was or not', () => {
     const sketches = [{ number: 1 }, { number: 4, acknowledged: 3 }, { number: 1 }, { number: 2 }];
     expect(verdicts(sketches)).toEqual(['execute', 'execute', 'already-acknowledged', 'already-acknowledged']);
-    const sessions = new Sessions(bounds);
+    const sessions = new Sessions({ bounds });
     verdicts(sketches, sessions);
     expect(sessions.keptSizeBytes).toBe(10 + 4);
   });
@@ -106,7 +106,7 @@ describe('rules', () => {
   });
 
   it('8: the oldest result of all makes room, and its number is not executed again', () => {
-    const sessions = new Sessions({ ...bounds, sessionResultsSizeBytesMax: 40 });
+    const sessions = new Sessions({ bounds: { ...bounds, sessionResultsSizeBytesMax: 40 } });
     expect(
       verdicts(
         [
@@ -142,7 +142,7 @@ describe('rules', () => {
   });
 
   it('looking for a result changes nothing, and finds only exactly this request', () => {
-    const sessions = new Sessions(bounds);
+    const sessions = new Sessions({ bounds });
     for (const nonce of [1, 2, 3]) feed(sessions, requestOf({ nonce, number: 1 }), 1);
     const oldest = requestOf({ nonce: 1, number: 1 });
     expect(sessions.find(sessionNameOf(oldest), oldest)).toMatchObject({ commitIndex: 1 });
@@ -215,7 +215,7 @@ describe('random streams', () => {
     const seen = new Map<string, number>();
     fc.assert(
       fc.property(stream, (plan) => {
-        const sessions = new Sessions(tightBounds);
+        const sessions = new Sessions({ bounds: tightBounds });
         const twin = new TwinSessions();
         const sent: Request[] = [];
         const executed = new Map<string, Request>();

@@ -2,17 +2,21 @@
  * Sessions: which requests were executed already, and what came out, so that each is executed at most once however
  * often it is ordered (docs/protocol/sessions.md, normative; the rule numbers below are of its section 3).
  *
- * In: the requests of the commits in their order. Out: execute it, or answer with this result. Owns the table of
- * sessions. Everything here, forgetting included, is a function of the ordered requests and their results alone, so all
- * replicas remember and forget alike.
+ * In: the requests of the commits in their order. Out: execute it, or answer with this result; for a checkpoint, what
+ * has changed (`session-entries.ts`). Owns the table of sessions. Everything here, forgetting included, is a function of the
+ * ordered requests and their results alone, so all replicas remember and forget alike.
+ * What changed since a checkpoint is found by age: it is what was used, or executed, last. Only what was forgotten, and a floor
+ * that rose for want of room, are written down; so a request costs nothing for it.
  * Safety: no (session, number) is ever executed twice, whatever was forgotten meanwhile. Bounded by `limits`.
  */
 import type { Digest } from '../crypto/hash.ts';
+import type { Checkpoint } from '../wire/checkpoint.ts';
 import { limits } from '../wire/limits.ts';
 import type { SystemCode } from '../wire/outcome.ts';
 import type { Request } from '../wire/request.ts';
 import { type Aged, AgeList } from './age-list.ts';
 import { type Packed, pack, unpack } from './packed.ts';
+import { encodeResult, encodeSession, type RestoredSessions, resultKey, sessionKey } from './session-entries.ts';
 
 /** A session by its three parts, in a form to compare and to send. */
 export interface SessionName {
@@ -58,6 +62,10 @@ interface KeptResult extends Aged<KeptResult> {
 interface Session extends Aged<Session> {
   readonly key: string;
   readonly birth: number;
+  /** How many requests had been admitted with its last one. */
+  lastUse: number;
+  /** A checkpoint has it, though maybe not as it is. */
+  isSaved: boolean;
   /** The client has the results up to here. */
   acknowledged: number;
   /** Results up to here are gone, acknowledged or not; never falls. No number up to here is ever executed again. */
@@ -83,9 +91,24 @@ export class Sessions {
   #keptSizeBytes = 0;
   /** The largest birth of any session ever forgotten: no session born then or before is ever made again. */
   #expiredFloor = -1;
+  /** Requests admitted to a session so far. */
+  #admissions = 0;
 
-  constructor(bounds: SessionBounds = limits) {
+  // What the last checkpoint has.
+  #savedAdmissions = 0;
+  /** It has those results that were executed before this place in the log, and not forgotten. */
+  #savedLeaves = 0;
+  /** Sessions that it has with another floor, though none of their requests was admitted since. */
+  readonly #raised = new Set<Session>();
+  /** Keys that it has too many. */
+  #gone: string[] = [];
+
+  constructor({
+    bounds = limits,
+    from,
+  }: { readonly bounds?: SessionBounds; readonly from?: RestoredSessions | undefined } = {}) {
     this.#bounds = bounds;
+    if (from !== undefined) this.#restore(from);
   }
 
   get size(): number {
@@ -100,6 +123,11 @@ export class Sessions {
     return this.#expiredFloor;
   }
 
+  /** What a checkpoint says of all sessions together. */
+  get counters(): Checkpoint['sessions'] {
+    return { expiredBirths: this.#expiredFloor + 1, admissions: this.#admissions };
+  }
+
   /** Decides about a request that is ordered in the commit of this index. */
   admit(name: SessionName, request: Request, commitIndex: number): Admission {
     const { number, acknowledged } = request;
@@ -111,7 +139,7 @@ export class Sessions {
     const session = this.#sessions.get(name.key);
     if (session === undefined) return this.#begin(name, request, commitIndex);
     this.#byUse.remove(session);
-    this.#byUse.add(session);
+    this.#use(session);
 
     // Rule 4.
     if (acknowledged > session.acknowledged) {
@@ -143,7 +171,42 @@ export class Sessions {
     while (this.#keptSizeBytes > this.#bounds.sessionResultsSizeBytesMax) {
       const oldest = this.#byExecution.oldest as KeptResult;
       this.#raiseFloor(oldest.session, oldest.number);
+      if (oldest.session.lastUse <= this.#savedAdmissions) this.#raised.add(oldest.session);
     }
+  }
+
+  /** System entries that have changed since the last time it was asked, or since the restored checkpoint; undefined: gone. */
+  changes(): Map<string, Uint8Array | undefined> {
+    const changes = new Map<string, Uint8Array | undefined>(this.#gone.map((key) => [key, undefined]));
+    const note = (session: Session): void => {
+      changes.set(sessionKey(session.key), encodeSession(session));
+      session.isSaved = true;
+    };
+    for (const session of this.#raised) note(session);
+    for (
+      let used = this.#byUse.youngest;
+      used !== undefined && used.lastUse > this.#savedAdmissions;
+      used = used.older
+    ) {
+      note(used);
+    }
+    const { youngest } = this.#byExecution;
+    for (let kept = youngest; kept !== undefined && kept.leafIndex >= this.#savedLeaves; kept = kept.older) {
+      const { session, number, requestDigest, commitIndex, result } = kept;
+      const encoded = encodeResult({
+        session: session.key,
+        number,
+        requestDigest,
+        commitIndex,
+        result: unpack(result),
+      });
+      changes.set(resultKey(kept.leafIndex), encoded);
+    }
+    this.#gone = [];
+    this.#raised.clear();
+    this.#savedAdmissions = this.#admissions;
+    if (youngest !== undefined) this.#savedLeaves = Math.max(this.#savedLeaves, youngest.leafIndex + 1);
+    return changes;
   }
 
   /** The remembered result of exactly this request. Looks, and changes nothing: replicas are asked at different times. */
@@ -165,10 +228,18 @@ export class Sessions {
     const { key } = name;
     const { acknowledged } = request;
     const results = new Map<number, KeptResult>();
-    const session = { key, birth, acknowledged, floor: acknowledged, results, older: undefined, younger: undefined };
+    const ages = { lastUse: 0, isSaved: false, older: undefined, younger: undefined };
+    const session = { key, birth, acknowledged, floor: acknowledged, results, ...ages };
     this.#sessions.set(key, session);
-    this.#byUse.add(session);
+    this.#use(session);
     return { kind: 'execute', session };
+  }
+
+  /** Makes a session that is in no list the youngest. */
+  #use(session: Session): void {
+    this.#admissions += 1;
+    session.lastUse = this.#admissions;
+    this.#byUse.add(session);
   }
 
   #forget(session: Session): void {
@@ -177,6 +248,8 @@ export class Sessions {
     this.#expiredFloor = Math.max(this.#expiredFloor, session.birth);
     for (const kept of session.results.values()) this.#drop(kept);
     session.results.clear();
+    this.#raised.delete(session);
+    if (session.isSaved) this.#gone.push(sessionKey(session.key));
   }
 
   /** Forgets the results of a session up to a number, and with them the right to execute any of these numbers. */
@@ -195,6 +268,26 @@ export class Sessions {
   #drop(kept: KeptResult): void {
     this.#byExecution.remove(kept);
     this.#keptSizeBytes -= this.#costOf(kept);
+    if (kept.leafIndex < this.#savedLeaves) this.#gone.push(resultKey(kept.leafIndex));
+  }
+
+  #restore({ counters, sessions, results }: RestoredSessions): void {
+    this.#expiredFloor = counters.expiredBirths - 1;
+    this.#admissions = counters.admissions;
+    this.#savedAdmissions = counters.admissions;
+    for (const session of sessions) {
+      const kept = { ...session, isSaved: true, results: new Map(), older: undefined, younger: undefined };
+      this.#sessions.set(session.key, kept);
+      this.#byUse.add(kept);
+    }
+    for (const { session: key, result, ...rest } of results) {
+      const session = this.#sessions.get(key) as Session;
+      const kept = { ...rest, result: pack(result), session, older: undefined, younger: undefined };
+      session.results.set(rest.number, kept);
+      this.#byExecution.add(kept);
+      this.#keptSizeBytes += this.#costOf(kept);
+      this.#savedLeaves = rest.leafIndex + 1;
+    }
   }
 
   #costOf(kept: KeptResult): number {

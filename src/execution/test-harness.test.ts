@@ -68,7 +68,7 @@ it('two runs of the same calls have the same digest', () => {
   const digests = [1, 2].map(() => {
     const tally = testService(service);
     tally.call('add', 5);
-    return tally.stateRoot;
+    return tally.stateDigest;
   });
   expect(digests[0]).toBe(digests[1]);
 });

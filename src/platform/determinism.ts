@@ -30,6 +30,8 @@ export interface DeterminismGuard {
   enter(): void;
   /** It has ended: what it used first of all that is forbidden, in words, or undefined. */
   leave(): string | undefined;
+  /** Does work that is not the operation's, such as reading a file for it. */
+  outside<Out>(work: () => Out): Out;
 }
 
 /** What a refused call throws. Catching it does not help the operation: `leave` tells all the same. */
@@ -53,6 +55,7 @@ export function installGuard(): DeterminismGuard {
       isRunning = false;
       return firstUse;
     },
+    outside,
   };
   guardBuiltinModules();
   guardGlobals();
@@ -63,6 +66,16 @@ export function installGuard(): DeterminismGuard {
     if (isRunning) firstUse ??= `a promise, ${reasons.promise}`;
   });
   return installed;
+}
+
+function outside<Out>(work: () => Out): Out {
+  const wasRunning = isRunning;
+  isRunning = false;
+  try {
+    return work();
+  } finally {
+    isRunning = wasRunning;
+  }
 }
 
 function refuse(name: string, reason: Reason): never {
@@ -247,14 +260,6 @@ const isoUtc = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?Z)?$/;
 function guardConsole(): void {
   for (const key of ['log', 'info', 'warn', 'error', 'debug', 'dir', 'trace', 'table'] as const) {
     const original = console[key] as Callable;
-    console[key] = (...args: unknown[]) => {
-      const wasRunning = isRunning;
-      isRunning = false;
-      try {
-        original.apply(console, args);
-      } finally {
-        isRunning = wasRunning;
-      }
-    };
+    console[key] = (...args: unknown[]) => void outside(() => original.apply(console, args));
   }
 }

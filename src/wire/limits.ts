@@ -169,6 +169,8 @@ export const limits = {
 
   /** Last due heads kept to hold those of others against. Older: covered by a newer one. */
   dueHeadsMax: 256,
+  /** Due heads against which keys of the state can be proven, until a newer one is certified. More: the oldest goes. */
+  provableHeadsMax: 64,
   /** Shares of heads kept of one replica. More: that of its oldest commit is dropped; a newer head covers it. */
   headSharesPerReplicaMax: 256,
   /** Heads signed in one step, and said again on a new link, newest first. The others are covered by these. */

@@ -1,13 +1,14 @@
 /** The state against an obvious twin: a plain map, copied for each transaction and sorted for each range. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { sha256 } from '../crypto/hash.ts';
+import { MemoryEngine } from '../state/memory-engine.ts';
+import { StateStore } from '../state/state-store.ts';
 import type { Value } from '../wire/value.ts';
 import { OperationFailure } from './failure.ts';
 import type { Range } from './service-definition.ts';
-import { StateStore, Transaction } from './state.ts';
+import { Transaction } from './transaction.ts';
 
-const commitDigest = sha256(new Uint8Array());
+const emptyStore = (): StateStore => new StateStore({ engine: new MemoryEngine(), table: 'service' });
 
 /** Few keys, that lie close together, so that transactions meet; among them all that is awkward about order. */
 const key = fc.oneof(
@@ -53,7 +54,7 @@ describe('transactions', () => {
   it('read, write, range, keep and undo as a plain map does', () => {
     fc.assert(
       fc.property(transactions, (plan) => {
-        const store = new StateStore();
+        const store = emptyStore();
         let twin = new Map<string, Value>();
         for (const { succeeds, actions } of plan) {
           const transaction = new Transaction(store, true);
@@ -78,14 +79,14 @@ describe('transactions', () => {
           }
         }
         expect([...new Transaction(store, false).range()]).toEqual(twinRange(twin, {}));
-        expect(store.size).toBe(twin.size);
+        expect(store.summary().entries).toBe(twin.size);
       }),
       { numRuns: 1_500 },
     );
   });
 
   it('nobody can change a stored value but by put', () => {
-    const store = new StateStore();
+    const store = emptyStore();
     const transaction = new Transaction(store, true);
     const list = [1];
     transaction.put('list', list);
@@ -96,7 +97,7 @@ describe('transactions', () => {
   });
 
   it('a range read slowly may be interrupted by writes of its own operation, and stays in order', () => {
-    const transaction = new Transaction(new StateStore(), true);
+    const transaction = new Transaction(emptyStore(), true);
     for (const name of ['a', 'c', 'e']) transaction.put(name, 1);
     const seen: string[] = [];
     for (const { key: name } of transaction.range()) {
@@ -108,7 +109,7 @@ describe('transactions', () => {
   });
 
   it('refuses keys and values beyond the limits, by bytes, and takes those at the limit', () => {
-    const transaction = new Transaction(new StateStore(), true);
+    const transaction = new Transaction(emptyStore(), true);
     transaction.put('k'.repeat(1024), null);
     transaction.put('v', new Uint8Array(512 * 1024 - 5));
     expect(() => transaction.put('k'.repeat(1025), null)).toThrow(OperationFailure);
@@ -121,7 +122,7 @@ describe('transactions', () => {
   });
 
   it('is of no use once its operation has ended', () => {
-    const transaction = new Transaction(new StateStore(), true);
+    const transaction = new Transaction(emptyStore(), true);
     transaction.put('a', 1);
     const begun = transaction.range()[Symbol.iterator]();
     transaction.end();
@@ -131,67 +132,9 @@ describe('transactions', () => {
   });
 
   it('refuses ranges that say two things', () => {
-    const transaction = new Transaction(new StateStore(), false);
+    const transaction = new Transaction(emptyStore(), false);
     expect(() => [...transaction.range({ prefix: 'a', from: 'b' })]).toThrow(TypeError);
     expect(() => [...transaction.range({ limit: -1 })]).toThrow(RangeError);
     expect(() => [...transaction.range({ limit: Number.NaN })]).toThrow(RangeError);
-  });
-});
-
-describe('the digest', () => {
-  const digestsOf = (commits: readonly (readonly (readonly [string, Value | undefined])[])[]): readonly string[] => {
-    const store = new StateStore();
-    return commits.map((writes) => {
-      for (const [name, value] of writes) {
-        const transaction = new Transaction(store, true);
-        if (value === undefined) transaction.delete(name);
-        else transaction.put(name, value);
-        store.merge(transaction.end() ?? new Map());
-      }
-      return store.close(commitDigest);
-    });
-  };
-
-  it('is the same for the same writes', () => {
-    const history = [[['a', 1] as const], [], [['b', 'x'] as const, ['a', undefined] as const]];
-    expect(digestsOf(history)).toEqual(digestsOf(history));
-  });
-
-  it('differs when a key, a value, an order, or the commit they fell in differs', () => {
-    const histories = [
-      [[['a', 1]], []],
-      [[['b', 1]], []],
-      [[['a', 2]], []],
-      [[], [['a', 1]]],
-      [
-        [
-          ['a', 1],
-          ['b', 1],
-        ],
-        [],
-      ],
-      [
-        [
-          ['b', 1],
-          ['a', 1],
-        ],
-        [],
-      ],
-      [
-        [
-          ['a', 1],
-          ['a', undefined],
-        ],
-        [],
-      ],
-      [[], []],
-    ] as const;
-    const last = histories.map((history) => digestsOf(history)[1]);
-    expect(new Set(last).size).toBe(histories.length);
-  });
-
-  it('changes with every commit, also with one that writes nothing', () => {
-    const digests = digestsOf([[], [], []]);
-    expect(new Set(digests).size).toBe(3);
   });
 });
