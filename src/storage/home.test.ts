@@ -87,6 +87,25 @@ describe('a home', () => {
     await again.close();
   });
 
+  it('keeps its state, and removes it when it is told that it is damaged', async () => {
+    const { openState } = await opened(home);
+    const key = Buffer.from('key');
+    const { engine, wiped } = await openState();
+    expect(wiped).toBeUndefined();
+    await engine.write([{ key, value: Buffer.from('value') }]);
+    await engine.close();
+    for (const path of ['state', 'state/state.lmdb', 'state/state.lmdb-lock']) {
+      expect((await stat(join(home, path))).mode & 0o077).toBe(0);
+    }
+    const again = await openState();
+    expect(Buffer.from(again.engine.get(key) ?? []).toString()).toBe('value');
+    await again.engine.close();
+    const anew = await openState({ wipe: 'An entry is gone.' });
+    expect(anew.wiped).toBe('An entry is gone.');
+    expect(anew.engine.get(key)).toBeUndefined();
+    await anew.engine.close();
+  });
+
   it('is for its owner only, and so is everything in it', async () => {
     for (const path of ['', 'keys', 'log']) expect((await stat(join(home, path))).mode & 0o777).toBe(0o700);
     for (const path of ['genesis.json', 'keys/link.key.pem', ...secretFiles]) {
