@@ -7,8 +7,8 @@
  * the log only when a later one is in the engine and certified.
  */
 import type { Digest } from '../crypto/hash.ts';
-import type { TakenCheckpoint } from '../execution/execution.ts';
-import type { StateEngine } from '../state/engine.ts';
+import type { TakenCheckpoint } from '../execution/checkpoints.ts';
+import type { Change, StateEngine } from '../state/engine.ts';
 import type { BlockLog, LogPosition } from '../storage/block-log.ts';
 import type { StableCheckpoint } from './checkpoint-progress.ts';
 import { checkpointNotes, headNote } from './engine-notes.ts';
@@ -56,7 +56,7 @@ export class CheckpointWriter {
     this.#positions.push({ digest, position: logPosition });
     const before = this.#last;
     this.#then(async () => {
-      await this.#engine.write([...changes, ...checkpointNotes({ encoded, logPosition, ownBlock })]);
+      await this.#engine.write(inTurn(changes, checkpointNotes({ encoded, logPosition, ownBlock })));
       this.#stored(digest);
     });
     await before;
@@ -86,4 +86,9 @@ export class CheckpointWriter {
   #then(work: () => Promise<void>): void {
     this.#last = this.#last.then(work).catch((error: unknown) => this.#failed(error));
   }
+}
+
+/** Changes are encoded as the engine takes them, a slice at a time. */
+function* inTurn(...parts: readonly Iterable<Change>[]): Generator<Change> {
+  for (const part of parts) yield* part;
 }

@@ -13,7 +13,8 @@ import type { CertificationEffects, CertificationInput, CertificationStatus } fr
 import { stateMembership } from '../certification/statement.ts';
 import type { PairingCurve } from '../crypto/curve.ts';
 import type { Digest } from '../crypto/hash.ts';
-import { type Diagnostic, Execution, type Reply, type TakenCheckpoint } from '../execution/execution.ts';
+import type { CheckpointParts, TakenCheckpoint } from '../execution/checkpoints.ts';
+import { type Diagnostic, Execution, type Reply } from '../execution/execution.ts';
 import type { OperationGuard } from '../execution/operation.ts';
 import { ReplyBatch } from '../execution/reply-batch.ts';
 import { readExecution } from '../execution/restored-execution.ts';
