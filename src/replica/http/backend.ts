@@ -24,6 +24,19 @@ export type Submitted =
   /** `signal` was aborted first; whether it is executed is not known. */
   | { readonly kind: 'given-up' };
 
+/** What came of a question for the state. */
+export type StateRead =
+  | {
+      readonly kind: 'state';
+      /** Encoded; undefined when there is no such key. */
+      readonly value: Uint8Array | undefined;
+      /** Encoded. */
+      readonly proof: Uint8Array;
+      readonly certifiedHead: CertifiedHead;
+    }
+  | { readonly kind: 'refused'; readonly code: string; readonly reason: string }
+  | { readonly kind: 'given-up' };
+
 export interface HttpBackend {
   readonly replicaId: string;
   /** Submits an encoded, signed request as it is. Never rejects. */
@@ -37,6 +50,8 @@ export interface HttpBackend {
     input: Value,
     options: { readonly certified: boolean; readonly signal: AbortSignal },
   ): Promise<{ readonly request: Uint8Array; readonly submitted: Submitted } | 'too-many'>;
+  /** What is under a key of the state, as of the commit `notBefore` or later. Never rejects. */
+  readState(key: string, options: { readonly notBefore: number; readonly signal: AbortSignal }): Promise<StateRead>;
   certifiedHead(): CertifiedHead | undefined;
   /** Proofs from the log; undefined when it has no such leaf or size. */
   inclusionPath(leafIndex: number, logSize: number): readonly Digest[] | undefined;

@@ -1,7 +1,8 @@
 /**
  * Calls: requests that came by HTTP, on their way through the event loop and back.
  *
- * In: encoded requests; from the loop, replies, proofs and refusals. Out: inputs for the loop; each call's end. A call stands
+ * In: encoded requests, questions for the state; from the loop, replies, proofs and refusals. Out: inputs for the loop; each
+ * call's end. A call stands
  * for a link of a client that is used once; such links have negative numbers, real ones do not. Calls for somebody who
  * signs nothing go into sessions of this replica's own, under its signing key (docs/operations/http.md).
  */
@@ -16,7 +17,7 @@ import { decodeRequest, encodeRequest, requestPreimage, sessionNonceSizeBytes } 
 import { encodeValue, type Value } from '../../wire/value.ts';
 import type { ClientInput } from '../client-port.ts';
 import type { ReplicaEffects } from '../effects.ts';
-import type { Submitted } from './backend.ts';
+import type { StateRead, Submitted } from './backend.ts';
 
 interface OpenCall {
   readonly link: number;
@@ -42,6 +43,8 @@ export class HttpCalls {
   readonly #commitIndex: () => number;
   readonly #onInput: (input: ClientInput) => void;
   readonly #open = new Map<number, OpenCall>();
+  /** Questions for the state, by their links. */
+  readonly #reads = new Map<number, (read: StateRead) => void>();
   readonly #byDigest = new Map<Digest, Set<OpenCall>>();
   #lastLink = 0;
   #session: AnonymousSession | undefined;
@@ -117,6 +120,28 @@ export class HttpCalls {
     return { request: bytes, submitted };
   }
 
+  /** Asks what is under a key of the state; the same as a link that is used once. */
+  read(
+    key: string,
+    { notBefore, signal }: { readonly notBefore: number; readonly signal: AbortSignal },
+  ): Promise<StateRead> {
+    this.#lastLink -= 1;
+    const link = this.#lastLink;
+    return new Promise((resolve) => {
+      const giveUp = (): void => settle({ kind: 'given-up' });
+      const settle = (read: StateRead): void => {
+        if (!this.#reads.delete(link)) return;
+        signal.removeEventListener('abort', giveUp);
+        this.#onInput({ kind: 'client-gone', link });
+        resolve(read);
+      };
+      this.#reads.set(link, settle);
+      signal.addEventListener('abort', giveUp, { once: true });
+      if (signal.aborted) giveUp();
+      else this.#onInput({ kind: 'client-asks-state', link, number: 0, key, notBefore, logSize: 0 });
+    });
+  }
+
   /** A reply to anybody; it may be one that is waited for here. */
   reply(reply: Reply): void {
     for (const call of this.#byDigest.get(reply.requestDigest) ?? []) {
@@ -127,7 +152,16 @@ export class HttpCalls {
   }
 
   certified({ link, message }: ReplicaEffects['certified'][number]): void {
-    if (message.kind === 'certified') this.#open.get(link)?.settle(message);
+    switch (message.kind) {
+      case 'certified':
+        this.#open.get(link)?.settle(message);
+        return;
+      case 'state':
+        this.#reads.get(link)?.(message);
+        return;
+      case 'state-refused':
+        this.#reads.get(link)?.({ ...message, kind: 'refused' });
+    }
   }
 
   refuse({ link, code, reason }: ReplicaEffects['refusals'][number]): void {

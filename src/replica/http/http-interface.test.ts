@@ -8,8 +8,8 @@ import { type Digest, sha256 } from '../../crypto/hash.ts';
 import type { CertifiedHead } from '../../wire/client-message.ts';
 import { limits } from '../../wire/limits.ts';
 import { encodeOutcomes } from '../../wire/outcome.ts';
-import type { Value } from '../../wire/value.ts';
-import type { HttpBackend, Submitted } from './backend.ts';
+import { encodeValue, type Value } from '../../wire/value.ts';
+import type { HttpBackend, StateRead, Submitted } from './backend.ts';
 import { HttpInterface } from './http-interface.ts';
 import { openApi } from './openapi.ts';
 
@@ -32,6 +32,7 @@ const quick: Submitted = { kind: 'reply', commitIndex: 7, result: succeeded };
 
 interface Script {
   submitted: Submitted | 'never';
+  read: StateRead | 'never';
   status: Record<string, Value>;
   head: CertifiedHead | undefined;
   isTooMany: boolean;
@@ -46,6 +47,7 @@ async function start(
 ): Promise<{ url: string; port: number; asked: unknown[]; script: Script; statusReads: () => number }> {
   const script: Script = {
     submitted: quick,
+    read: { kind: 'state', value: encodeValue('hello'), proof: Uint8Array.of(1, 2), certifiedHead },
     status: { commitIndex: 7 },
     head: certifiedHead,
     isTooMany: false,
@@ -67,6 +69,12 @@ async function start(
       asked.push({ operation, input, certified });
       if (script.isTooMany) return 'too-many';
       return { request: Uint8Array.of(1, 2), submitted: await answer(signal) };
+    },
+    readState: async (key, { notBefore, signal }) => {
+      asked.push({ key, notBefore });
+      return script.read !== 'never'
+        ? script.read
+        : new Promise((resolve) => signal.addEventListener('abort', () => resolve({ kind: 'given-up' })));
     },
     certifiedHead: () => script.head,
     inclusionPath: (leafIndex, logSize) => (leafIndex < logSize && logSize <= 3 ? [digest] : undefined),
@@ -231,6 +239,90 @@ describe('POST /v1/call', () => {
     expect(other.status).toBe(415);
     const large = await post(url, `"${'a'.repeat(limits.httpBodySizeBytesMax)}"`);
     expect(large.status).toBe(413);
+  });
+});
+
+describe('GET /v1/state', () => {
+  const hexOf = (text: string): string => Buffer.from(text).toString('hex');
+
+  it('answers with a document, tagged by its head', async () => {
+    const { url, asked } = await start();
+    const response = await fetch(`${url}/v1/state?key=gr%C3%BC%C3%9Fe%20%26%3D`);
+    expect(response.status).toBe(200);
+    const body = await response.json();
+    expect(body).toMatchObject({ coterie: 'certified state', key: hexOf('grüße &='), proof: '0102' });
+    expect(body).toMatchObject({ value: Buffer.from(encodeValue('hello')).toString('hex'), head: { commitIndex: 7 } });
+    expect(asked).toEqual([{ key: 'grüße &=', notBefore: 0 }]);
+    expect(response.headers.get('etag')).toMatch(/^"[0-9a-f]{32}"$/);
+    expect(response.headers.get('cache-control')).toContain('max-age=1');
+  });
+
+  it('says when the caller has the newest already, and asks nobody for that', async () => {
+    const { url, asked, script } = await start();
+    const tag = (await fetch(`${url}/v1/state?key=a`)).headers.get('etag') ?? '';
+    const again = (headers: Record<string, string>, query = 'key=a') =>
+      fetch(`${url}/v1/state?${query}`, { headers: { ...headers, 'cache-control': 'no-cache' } });
+    for (const known of [tag, `W/${tag}`, `"x", ${tag}`]) {
+      const response = await again({ 'if-none-match': known });
+      expect([response.status, await response.text()]).toEqual([304, '']);
+      expect(response.headers.get('etag')).toBe(tag);
+    }
+    expect(asked).toHaveLength(1);
+    expect((await again({ 'if-none-match': '"other"' })).status).toBe(200);
+    expect((await again({ 'if-none-match': tag }, 'key=a&notBefore=8')).status).toBe(200);
+    script.head = { ...certifiedHead, head: { ...certifiedHead.head, commitIndex: 9 } };
+    expect((await again({ 'if-none-match': tag })).status).toBe(200);
+  });
+
+  it('says that there is no such key by leaving the value out', async () => {
+    const { url } = await start({
+      read: { kind: 'state', value: undefined, proof: new Uint8Array(), certifiedHead },
+    });
+    expect(await (await fetch(`${url}/v1/state?key=a`)).json()).toMatchObject({ value: null });
+  });
+
+  it.each([
+    '',
+    'key=a&key=b',
+    'Key=a',
+    'key=a&more=1',
+    'key=a&notBefore=-1',
+    'key=a&notBefore=1e3',
+    'key=a&notBefore=1&notBefore=2',
+    `key=a&notBefore=${'9'.repeat(16)}`,
+    `key=${'a'.repeat(limits.stateKeySizeBytesMax + 1)}`,
+  ])('refuses %s', async (query) => {
+    const { url, asked } = await start();
+    const response = await fetch(`${url}/v1/state?${query}`);
+    expect(response.status).toBe(400);
+    expect((await errorOf(response)).hint).toContain('/v1/state?key=');
+    expect(asked).toEqual([]);
+  });
+
+  it('hands on why it cannot', async () => {
+    const { url, script } = await start();
+    const refused = async (code: string) => {
+      script.read = { kind: 'refused', code, reason: 'because' };
+      const response = await fetch(`${url}/v1/state?key=a`);
+      return [response.status, await errorOf(response)];
+    };
+    expect(await refused('too-old')).toMatchObject([503, { code: 'too-old', message: 'because' }]);
+    expect(await refused('not-public')).toMatchObject([403, { code: 'not-public' }]);
+    script.head = undefined;
+    expect(await refused('never asked')).toMatchObject([503, { code: 'not-certified-yet' }]);
+  });
+
+  it('is bounded: no more are open than calls may be', async () => {
+    const { url, asked } = await start({ read: 'never' });
+    const gone = new AbortController();
+    const open = Array.from({ length: limits.httpCallsMax }, () =>
+      fetch(`${url}/v1/state?key=a`, { signal: gone.signal }).catch(() => undefined),
+    );
+    while (asked.length < limits.httpCallsMax) await new Promise((resolve) => setTimeout(resolve, 5));
+    const response = await fetch(`${url}/v1/state?key=a`);
+    expect([response.status, (await errorOf(response)).code]).toEqual([503, 'overloaded']);
+    gone.abort();
+    await Promise.all(open);
   });
 });
 

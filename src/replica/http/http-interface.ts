@@ -1,5 +1,5 @@
 /**
- * HTTP interface: the replica for whoever has nothing but HTTP: calls, heads, proofs, the membership, health, metrics.
+ * HTTP interface: the replica for whoever has nothing but HTTP: calls, reads, heads, proofs, the membership, health, metrics.
  *
  * In: HTTP requests from anybody. Out: JSON. Bodies, rates, connections and open calls are bounded (`wire/limits.ts`).
  * It speaks plain HTTP: what it hands out is proven by the service's signature, not by who said it; who must not be
@@ -18,6 +18,7 @@ import { answerCall } from './call-route.ts';
 import { Metrics } from './metrics.ts';
 import { openApi } from './openapi.ts';
 import { badRequest, HttpProblem, type Problem, unavailable } from './problem.ts';
+import { answerState } from './state-route.ts';
 
 export interface HttpInterfaceOptions {
   readonly backend: HttpBackend;
@@ -109,6 +110,7 @@ export class HttpInterface {
     const { backend } = this.#options;
     const server = this.#server;
     server.post('/v1/call', (request, reply) => this.#call(request, reply));
+    server.get('/v1/state', (request, reply) => this.#state(request, reply));
     server.get('/v1/head', () => {
       const head = backend.certifiedHead();
       if (head === undefined) throw notYet('head');
@@ -145,8 +147,28 @@ export class HttpInterface {
     return this.#lastMetrics.text;
   }
 
-  async #call(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  #call(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const { backend, onCounted } = this.#options;
+    return this.#whileOpen(reply, async (signal) => {
+      const { status, body } = await answerCall(backend, request.body, signal);
+      onCounted('http-call');
+      return reply.code(status).send(body);
+    });
+  }
+
+  #state(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const { backend, onCounted } = this.#options;
+    return this.#whileOpen(reply, async (signal) => {
+      const query = request.query as Readonly<Record<string, unknown>>;
+      const ifNoneMatch = request.headers['if-none-match'];
+      const { status, headers, body } = await answerState(backend, { query, ifNoneMatch, signal });
+      onCounted('http-state-read');
+      return reply.code(status).headers(headers).send(body);
+    });
+  }
+
+  /** Runs what goes through the event loop, unless too much of that is open; the signal is aborted when the caller hangs up. */
+  async #whileOpen(reply: FastifyReply, run: (signal: AbortSignal) => Promise<FastifyReply>): Promise<FastifyReply> {
     if (this.#callers.size >= limits.httpCallsMax) {
       throw unavailable('overloaded', 'too many calls are open at this replica', 'Try another replica, or later.');
     }
@@ -159,9 +181,7 @@ export class HttpInterface {
     // It may have done so while its body waited for its turn.
     if (reply.raw.destroyed) gone.abort();
     try {
-      const { status, body } = await answerCall(backend, request.body, gone.signal);
-      onCounted('http-call');
-      return reply.code(status).send(body);
+      return await run(gone.signal);
     } finally {
       this.#callers.delete(gone);
     }
@@ -231,7 +251,7 @@ function found<T>(path: T | undefined): T {
   throw new HttpProblem({
     status: 404,
     code: 'no-such-proof',
-    message: 'the log of this replica is not so long',
+    message: 'the log of this replica is not so long, or it has dropped this part of it',
     hint,
   });
 }

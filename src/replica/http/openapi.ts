@@ -65,6 +65,22 @@ const schemas = {
     outcomes: { type: 'array', items: { type: 'object', required: ['ok'], properties: { ok: { type: 'boolean' } } } },
   }),
   CertifiedHead: record({ coterie: { const: 'certified head' }, version: { const: 1 }, head, signature: hex(96) }),
+  CertifiedState: record({
+    coterie: { const: 'certified state' },
+    version: { const: 1 },
+    key: { ...hex(), description: 'The key in UTF-8.' },
+    value: {
+      anyOf: [hex(), { type: 'null' }],
+      description: 'The encoded value; null when there was no such key.',
+    },
+    proof: {
+      ...hex(),
+      maxLength: 2 * limits.stateProofSizeBytesMax,
+      description: 'From the root of the state to the key.',
+    },
+    head,
+    signature: hex(96),
+  }),
   CertifiedMembership: record({
     coterie: { const: 'certified membership' },
     version: { const: 1 },
@@ -148,6 +164,35 @@ export const openApi = {
         responses: { 200: answer('The head.', 'CertifiedHead'), 503: problem('There is none yet.') },
       },
     },
+    '/v1/state': {
+      get: {
+        summary: 'What is under a key of the state, or that nothing is, proven as of the newest certified head.',
+        parameters: [
+          {
+            name: 'key',
+            in: 'query',
+            required: true,
+            description: 'The key in the state of the service.',
+            schema: { type: 'string', maxLength: limits.stateKeySizeBytesMax },
+          },
+          query('notBefore', 'The answer is as of this commit or a later one; it is waited for a moment.'),
+          {
+            name: 'if-none-match',
+            in: 'header',
+            description: 'The tag of an answer that the caller has. It is that of the head, the same at all replicas.',
+            schema: { type: 'string' },
+          },
+        ],
+        responses: {
+          200: answer('The value and its proof, or the proof of absence.', 'CertifiedState'),
+          304: { description: 'The caller has the newest.' },
+          400: problem('The parameters make no sense.'),
+          403: problem('The service shows its state through its operations only.'),
+          429: problem('Too many requests from this address.'),
+          503: problem('Not proven by this replica at the moment; another one may.'),
+        },
+      },
+    },
     '/v1/proof': {
       get: {
         summary: 'A proof from the log: give leaf and size, or from and to.',
@@ -160,7 +205,7 @@ export const openApi = {
         responses: {
           200: answer('The hashes (RFC 9162 §2.1.3, §2.1.4).', 'Proof'),
           400: problem('The parameters make no sense.'),
-          404: problem('The log is not so long.'),
+          404: problem('The log is not so long, or this part of it was dropped.'),
         },
       },
     },
