@@ -103,6 +103,7 @@ class LmdbFile {
   readonly #damage: Damage;
   /** A bit for each page that is in use or free. */
   readonly #claimed: Uint8Array;
+  #highest = 0;
 
   constructor(file: OpenFile, meta: Meta, damage: Damage) {
     this.#file = file;
@@ -117,6 +118,8 @@ class LmdbFile {
     await this.#checkTree(this.#meta.entries, () => {});
     await this.#checkTree(this.#meta.free, (record) => records.push(record));
     for (const record of records) this.#checkFree(record);
+    // A page may be lost to all lists; as many as there are others are not.
+    if (this.#meta.lastPage > 2 * this.#highest + 1_024) throw this.#damage('it has more pages than it uses');
   }
 
   /** `onData` gets the data of a tree of free pages. */
@@ -209,6 +212,7 @@ class LmdbFile {
     if (!(page >= firstPage && pages >= 1 && page + pages - 1 <= this.#meta.lastPage)) {
       throw this.#damage(`its page ${page} cannot be there`);
     }
+    this.#highest = Math.max(this.#highest, page + pages - 1);
     for (let each = page; each < page + pages; each++) {
       const bit = 1 << (each & 7);
       const byte = this.#claimed[each >>> 3]!;
