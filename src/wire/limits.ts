@@ -75,6 +75,14 @@ export const limits = {
   engineMapSizeBytes: 1024 * 1024 * MiB,
   /** Free space on a disk that took only a part of what was written. Less: it is full; more: it fails. */
   engineDiskFullSizeBytes: 1 * MiB,
+  /** An encoded checkpoint: the blocks it names, and the rest of it. Larger: refused. */
+  checkpointEncodedSizeBytesMax: 4 * MiB + 16 * KiB,
+  /** An inner node as it is stored: sixteen hashes, counts and sizes. Larger: refused. */
+  stateNodeSizeBytesMax: 1 * KiB,
+  /** Entries in one part of a state that is sent to another replica. More: refused. */
+  statePartEntriesMax: 16 * KiB,
+  /** Leaf hashes of the log that are sent as one. More: refused. */
+  logChunkSizeBytesMax: 32 * KiB,
   /** Hashes in a proof of inclusion or consistency; enough for a log of 2^53 leaves. More: refused. */
   proofHashesMax: 64,
   /** An encoded proof of what is under a key: 64 inner nodes with all their children, and a bucket. Larger: refused. */
@@ -234,6 +242,38 @@ export const limits = {
    * that sessions remember. Older: dropped, and who asks gets `not-retained`.
    */
   logLeavesRetained: 1_048_576,
+
+  /** A subtree of the state is sent whole up to so many bytes of keys and values and of what goes with each entry. */
+  statePartSizeBytesMax: 1 * MiB,
+  statePartEntryOverheadSizeBytes: 64,
+  /** Parts, and bytes of these, that a transfer of state awaits from one replica. More: asked later. */
+  stateAsksPerPeerMax: 16,
+  stateAskedSizeBytesMax: 4 * MiB,
+  /** Bytes verified that wait to be written. More: nothing is asked for. */
+  stateUnwrittenSizeBytesMax: 16 * MiB,
+  /** Subtrees known to a transfer and not begun. More: nothing larger is unfolded. */
+  stateTasksMax: 16_384,
+  /** Records of its own state that a transfer reads in one step, and bytes of these. The rest waits for the next. */
+  transferReadsPerStepMax: 256,
+  transferReadsPerStepSizeBytesMax: 1 * MiB,
+  /** Time without an answer from a replica after which its parts are asked of others; it rests, twice as long each time. */
+  stateAskPatienceMs: 2_000,
+  stateAskRestMsMax: 30_000,
+  /** The same for one part, whatever else comes from that replica. */
+  stateAskPatienceMsMax: 20_000,
+  /** Wait before replicas are asked again which checkpoint they have; doubled each time, up to the second number. */
+  checkpointAskDelayMsMin: 500,
+  checkpointAskDelayMsMax: 10_000,
+  /** Asks of one replica that wait to be answered here. More: the newest is dropped, and asked again. */
+  stateAsksWaitingMax: 64,
+  /** Time that answers may hold the event loop at once, and the rest after it as a multiple when others have work. */
+  stateAnswerSliceMs: 2,
+  stateAnswerRestFactor: 4,
+  /** Checkpoints held for others at once. More: the one not asked for longest goes. */
+  stateSnapshotsMax: 2,
+  /** A checkpoint that nobody asks for is let go of after this time, and any after the second: it keeps pages from reuse. */
+  stateSnapshotIdleMs: 30_000,
+  stateSnapshotAgeMsMax: 600_000,
 
   // ── client ──
 

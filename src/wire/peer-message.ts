@@ -8,6 +8,7 @@ import { type Reference, readReferences, writeReference } from './block.ts';
 import { serviceSignatureSizeBytes } from './duty.ts';
 import { limits } from './limits.ts';
 import { type Decoded, decode, type Reader, WireError } from './reader.ts';
+import { readStateMessage, type StateMessage, stateMessageKinds, writeStateMessage } from './state-message.ts';
 import { Writer } from './writer.ts';
 
 export const peerVersion = 1;
@@ -39,7 +40,9 @@ export type PeerMessage =
       readonly statement: StatementKind;
       readonly encoded: Uint8Array;
       readonly signature: Uint8Array;
-    };
+    }
+  /** Questions for a checkpoint and its parts, and the answers. */
+  | StateMessage;
 
 /** What the service signs: heads of its log, and who its replicas are. */
 export const statementKinds = ['head', 'membership'] as const;
@@ -84,6 +87,11 @@ export function encodePeerMessage(message: PeerMessage): Uint8Array {
       writer.u8(statementKinds.indexOf(message.statement)).bytes(message.encoded);
       return writer.fixed(message.signature, serviceSignatureSizeBytes).finish();
     }
+    default: {
+      const writer = new Writer().u8(stateMessageKinds[message.kind]);
+      writeStateMessage(writer, message);
+      return writer.finish();
+    }
   }
 }
 
@@ -127,8 +135,11 @@ export function decodePeerMessage(bytes: Uint8Array): Decoded<PeerMessage> {
         const signature = reader.fixed(serviceSignatureSizeBytes, 'signature');
         return { kind: 'certified-statement', statement, encoded, signature };
       }
-      default:
-        throw new WireError(`kind: ${kind} is unknown`);
+      default: {
+        const message = readStateMessage(kind, reader);
+        if (message === undefined) throw new WireError(`kind: ${kind} is unknown`);
+        return message;
+      }
     }
   });
 }
