@@ -5,6 +5,7 @@
  */
 import { defineService, query, update } from 'coterie/service';
 import * as z from 'zod';
+import { stateKeyOf } from './certified-reads.ts';
 
 /** Text or bytes. */
 export type KvValue = string | Uint8Array;
@@ -17,6 +18,8 @@ const value = z.union([
   z.instanceof(Uint8Array).refine((bytes) => bytes.length <= 128 * 1024),
 ]);
 
+export { getCertified, type KvRead, kvValueOf } from './certified-reads.ts';
+
 /** Whoever has a key may write here anyhow, and anybody can make one: signing would keep nobody out. */
 const anonymous = true;
 
@@ -26,13 +29,15 @@ const pageLengthMax = 256 * 1024;
 export const kv = defineService({
   name: 'kv',
   version: '1',
+  // Whoever may call `get` may read, and anybody may.
+  publicState: true,
   operations: {
     /** Stores a value under a key. */
     put: update({
       anonymous,
       input: z.object({ key, value }),
       apply({ state }, input) {
-        state.put(input.key, input.value);
+        state.put(stateKeyOf(input.key), input.value);
       },
     }),
 
@@ -41,7 +46,7 @@ export const kv = defineService({
       anonymous,
       input: z.object({ key }),
       apply({ state }, input) {
-        return state.get<KvValue>(input.key) ?? null;
+        return state.get<KvValue>(stateKeyOf(input.key)) ?? null;
       },
     }),
 
@@ -50,7 +55,7 @@ export const kv = defineService({
       anonymous,
       input: z.object({ key }),
       apply({ state }, input) {
-        return { deleted: state.delete(input.key) };
+        return { deleted: state.delete(stateKeyOf(input.key)) };
       },
     }),
 
@@ -81,9 +86,9 @@ export const kv = defineService({
       anonymous,
       input: z.object({ key, expected: value.nullable(), value }),
       apply({ state }, input) {
-        const current = state.get<KvValue>(input.key) ?? null;
+        const current = state.get<KvValue>(stateKeyOf(input.key)) ?? null;
         if (!isSame(current, input.expected)) return { swapped: false, current };
-        state.put(input.key, input.value);
+        state.put(stateKeyOf(input.key), input.value);
         return { swapped: true, current: input.value };
       },
     }),

@@ -37,6 +37,8 @@ export interface ReadsUse {
 interface Asked {
   readonly read: OpenRead;
   readonly replica: number;
+  /** As it was put: what the caller wants, and not behind what we had seen. */
+  readonly notBefore: number;
 }
 
 export class StateReads {
@@ -125,11 +127,16 @@ export class StateReads {
   #takeAnswer(replica: number, message: StateMessage): void {
     const asked = this.#answered(replica, message.number);
     if (asked === undefined) return;
-    const { read } = asked;
+    const { read, notBefore } = asked;
     const isTrue = this.#heads.isSigned(message.certifiedHead) && this.#heads.serviceKey.holdsState(read.key, message);
     if (!isTrue) {
       this.#noteDisproven(read, replica);
       this.#use.convict(replica);
+      return;
+    }
+    if (message.certifiedHead.head.commitIndex < notBefore) {
+      this.#noteTooOld(read, replica);
+      this.#use.distrust(replica, 'it answered as of an older head than was asked for');
       return;
     }
     this.#chains.take(replica, message, {
@@ -167,7 +174,7 @@ export class StateReads {
     const { head, signature } = certifiedHead;
     const { commitIndex, timestamp } = head;
     const ageMs = Math.max(0, this.#use.clock() - timestamp);
-    if (commitIndex < read.notBefore || ageMs > read.ageMsMax) {
+    if (ageMs > read.ageMsMax) {
       read.youngestAgeMs = Math.min(ageMs, read.youngestAgeMs ?? ageMs);
       read.askedOf = withoutReplica(read.askedOf, replica);
       this.#noteTooOld(read, replica);
@@ -223,7 +230,7 @@ export class StateReads {
     const frame = encodeClientToReplica({ kind: 'ask-state', number, key, notBefore, logSize });
     if (!this.#links.send(replica, frame)) return false;
     const nowMs = this.#use.now();
-    this.#asked.set(number, { read, replica });
+    this.#asked.set(number, { read, replica, notBefore });
     if (read.copies === 0) read.firstAskedAtMs = nowMs;
     read.copies += 1;
     read.askedOf = withReplica(read.askedOf, replica);

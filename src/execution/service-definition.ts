@@ -89,6 +89,11 @@ export type OperationTable = { readonly [name: string]: ServiceOperation };
 export interface ServiceDefinition<Operations extends OperationTable = OperationTable> {
   readonly name: string;
   readonly version: string;
+  /**
+   * May anybody who reaches a replica read any key, with a proof and without an operation? False when left out. A proof
+   * holds hashes of up to 15 other keys and their values, so this is for the whole state or for none of it.
+   */
+  readonly publicState?: boolean | undefined;
   readonly operations: Operations;
 }
 
@@ -140,15 +145,19 @@ const versionPattern = /^[0-9a-zA-Z][0-9a-zA-Z.+-]{0,63}$/;
 export function defineService<const Operations extends OperationTable>(definition: {
   readonly name: string;
   readonly version: string;
+  readonly publicState?: boolean | undefined;
   readonly operations: Operations;
 }): ServiceDefinition<Operations> {
-  const { name, version, operations } = definition;
+  const { name, version, publicState, operations } = definition;
   if (!namePattern.test(name)) throw new TypeError(`service name "${name}": 1 to 64 of a-z 0-9 -, a letter first`);
   if (!versionPattern.test(version)) throw new TypeError(`service version "${version}": 1 to 64 of a-z A-Z 0-9 . + -`);
   const entries = Object.entries(operations);
   if (entries.length === 0) throw new TypeError(`service ${name}: it has no operations`);
   for (const [operationName, operation] of entries) checkOperation(operationName, operation);
-  return Object.freeze({ name, version, operations: Object.freeze({ ...operations }) });
+  if (publicState !== undefined && typeof publicState !== 'boolean') {
+    throw new TypeError(`service ${name}: publicState must be true or false`);
+  }
+  return Object.freeze({ name, version, publicState, operations: Object.freeze({ ...operations }) });
 }
 
 function checkOperation(name: string, operation: ServiceOperation): void {

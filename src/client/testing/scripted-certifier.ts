@@ -6,6 +6,7 @@ import { mclCurve } from '../../crypto/curve-mcl.ts';
 import { type Digest, digestBytes, sha256, sha256Of } from '../../crypto/hash.ts';
 import { leafHashOf, MerkleTree } from '../../crypto/merkle.ts';
 import { type CertifiedMembershipDocument, certifiedMembershipDocument } from '../../verify/document.ts';
+import { PlainState } from '../../verify/testing/plain-state.ts';
 import type { CertifiedHead, ReplicaToClient } from '../../wire/client-message.ts';
 import { domains } from '../../wire/domain.ts';
 import { type Genesis, serviceIdOf } from '../../wire/genesis.ts';
@@ -23,6 +24,9 @@ export class ScriptedCertifier {
   readonly #log = new MerkleTree();
   readonly #leaves: Digest[] = [];
   readonly #leafIndexes = new Map<Digest, number>();
+  /** What the service has stored, encoded; as it is when a head is made, that head has it. */
+  readonly values = new Map<string, Uint8Array>();
+  readonly #states = new Map<number, PlainState>();
   newest: CertifiedHead | undefined;
 
   constructor(serviceId: Digest, secret = 0x1234_5678_9abc_def0_1234_5678_9abcn) {
@@ -47,13 +51,15 @@ export class ScriptedCertifier {
   append(leafHash: Digest, commitIndex: number): void {
     this.#leaves.push(leafHash);
     this.#log.append(leafHash);
+    const state = new PlainState(new Map(this.values));
+    this.#states.set(commitIndex, state);
     this.newest = this.sign({
       serviceId: this.#serviceId,
       epoch: 0,
       commitIndex,
       logSize: this.#log.size,
       logRoot: this.#log.root(),
-      stateRoot: sha256(Buffer.from(`state ${commitIndex}`)),
+      stateRoot: state.root,
       checkpoint: noCheckpoint,
       timestamp: bornAt + 10 * commitIndex,
     });
@@ -61,6 +67,13 @@ export class ScriptedCertifier {
 
   sign(head: Head): CertifiedHead {
     return { head, signature: this.#sign([domains.head, digestBytes(sha256(encodeHead(head)))]) };
+  }
+
+  /** The state after a commit that has a head. */
+  stateAt(commitIndex: number): PlainState {
+    const state = this.#states.get(commitIndex);
+    if (state === undefined) throw new Error(`there is no head of commit ${commitIndex}`);
+    return state;
   }
 
   leafIndex(requestDigest: Digest): number | undefined {

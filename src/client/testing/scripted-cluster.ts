@@ -10,8 +10,10 @@ import { type ClientLink, ClientListener } from '../../transport/client-listener
 import {
   attachPreimage,
   type CertifiedHead,
+  type ClientToReplica,
   decodeClientToReplica,
   encodeReplicaToClient,
+  type RefusalCode,
   type ReplicaToClient,
 } from '../../wire/client-message.ts';
 import { type Genesis, genesisVersion, serviceIdOf } from '../../wire/genesis.ts';
@@ -22,6 +24,8 @@ import { type Certified, ScriptedCertifier } from './scripted-certifier.ts';
 
 export type Reply = Extract<ReplicaToClient, { readonly kind: 'reply' }>;
 export type HeadAnswer = Extract<ReplicaToClient, { readonly kind: 'head' }>;
+export type StateAnswer = Extract<ReplicaToClient, { readonly kind: 'state' | 'state-refused' }>;
+type AskState = Extract<ClientToReplica, { readonly kind: 'ask-state' }>;
 type Welcome = Extract<ReplicaToClient, { readonly kind: 'welcome' }>;
 
 /** What a replica does differently from a correct one; changed at any time. */
@@ -38,6 +42,10 @@ export interface Script {
   certified: (message: Certified) => readonly ReplicaToClient[];
   /** What it sends in place of a head that was asked for. */
   head: (message: HeadAnswer) => readonly ReplicaToClient[];
+  /** What it sends in place of what is under a key. */
+  state: (message: StateAnswer, ask: AskState) => readonly ReplicaToClient[];
+  /** It has dropped its log up to this size. */
+  retainsFrom: number;
   /** What it says in place of its welcome. */
   welcome: (welcome: Welcome) => Uint8Array;
   /** What it says to a request in place of taking it. */
@@ -51,6 +59,8 @@ const correct = (): Script => ({
   certifies: true,
   certified: (message) => [message],
   head: (message) => [message],
+  state: (message) => [message],
+  retainsFrom: 0,
   welcome: (welcome) => encodeReplicaToClient(welcome),
   refuse: undefined,
 });
@@ -69,6 +79,8 @@ export class ScriptedReplica {
   certifier: ScriptedCertifier | undefined;
   /** The newest head it knows, when it lags behind. */
   newest: CertifiedHead | undefined;
+  /** Questions for the state. */
+  readonly stateQuestions: AskState[] = [];
   /** Questions for its newest head. */
   headQuestions = 0;
   readonly #wishes = new Map<Digest, Set<ClientLink>>();
@@ -133,6 +145,9 @@ export class ScriptedReplica {
     const { logSize } = certifiedHead.head;
     const held = this.#chains.get(link) ?? 0;
     this.#chains.set(link, logSize);
+    if (held > 0 && held < this.script.retainsFrom && held <= logSize) {
+      return { certifiedHead, consistentWith: 0, consistencyPath: [], notRetained: true as const };
+    }
     const path = held > 0 && held <= logSize ? this.#log?.consistencyPath(held, logSize) : undefined;
     return { certifiedHead, consistentWith: path === undefined ? 0 : held, consistencyPath: path ?? [] };
   }
@@ -144,6 +159,23 @@ export class ScriptedReplica {
     const none = { certifiedHead: undefined, consistentWith: 0, consistencyPath: [] };
     const message: HeadAnswer = { kind: 'head', ...(newest === undefined ? none : this.#chained(link, newest)) };
     for (const each of this.script.head(message)) link.send(encodeReplicaToClient(each));
+  }
+
+  #answerState(link: ClientLink, ask: AskState): void {
+    this.stateQuestions.push(ask);
+    const { number, key, notBefore, logSize } = ask;
+    const newest = this.newest ?? this.#log?.newest;
+    const refused = (code: RefusalCode): StateAnswer => ({ kind: 'state-refused', number, code, reason: 'scripted' });
+    let message: StateAnswer;
+    if (newest === undefined || this.#log === undefined) message = refused('not-certifying');
+    else if (newest.head.commitIndex < notBefore) message = refused('too-old');
+    else {
+      if (!this.#chains.has(link)) this.#chains.set(link, logSize);
+      const state = this.#log.stateAt(newest.head.commitIndex);
+      const proven = { value: state.value(key), proof: state.proveEncoded(key) };
+      message = { kind: 'state', number, ...proven, ...this.#chained(link, newest) };
+    }
+    for (const each of this.script.state(message, ask)) link.send(encodeReplicaToClient(each));
   }
 
   #greet(link: ClientLink): void {
@@ -193,6 +225,9 @@ export class ScriptedReplica {
       }
       case 'ask-head':
         this.#answerHead(link, message.value.logSize);
+        return;
+      case 'ask-state':
+        this.#answerState(link, message.value);
     }
   }
 }
