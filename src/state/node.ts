@@ -88,42 +88,40 @@ export function childOf(node: Node): Child {
   return { hash: node.hash, entryCount: node.entryCount, sizeBytes: node.sizeBytes, node };
 }
 
+/** What is hashed is put together here: the longest is that of a full bucket. */
+const scratch = new Uint8Array(64 + 2 * hashSizeBytes * limits.stateBucketEntriesMax);
+
 export function bucketOf(entries: readonly Entry[], sizeBytes: number): Bucket {
-  const preimage = new Uint8Array(domains.stateBucket.length + 2 * hashSizeBytes * entries.length);
-  preimage.set(domains.stateBucket);
+  scratch.set(domains.stateBucket);
   let offset = domains.stateBucket.length;
   for (const { keyHash, valueHash } of entries) {
-    preimage.set(keyHash, offset);
-    preimage.set(valueHash, offset + hashSizeBytes);
+    scratch.set(keyHash, offset);
+    scratch.set(valueHash, offset + hashSizeBytes);
     offset += 2 * hashSizeBytes;
   }
-  return { kind: 'bucket', hash: sha256Bytes(preimage), entryCount: entries.length, sizeBytes, entries };
+  const hash = sha256Bytes(scratch.subarray(0, offset));
+  return { kind: 'bucket', hash, entryCount: entries.length, sizeBytes, entries };
 }
 
 export function innerOf(children: readonly (Child | undefined)[]): Inner {
+  const tag = domains.stateInner;
+  scratch.set(tag);
+  let offset = tag.length + 2;
   let bitmap = 0;
-  let count = 0;
   let entryCount = 0;
   let sizeBytes = 0;
-  for (const [nibble, child] of children.entries()) {
+  for (let nibble = 0; nibble < childCount; nibble++) {
+    const child = children[nibble];
     if (child === undefined) continue;
     bitmap |= 1 << nibble;
-    count += 1;
     entryCount += child.entryCount;
     sizeBytes += child.sizeBytes;
-  }
-  const tag = domains.stateInner;
-  const preimage = new Uint8Array(tag.length + 2 + hashSizeBytes * count);
-  preimage.set(tag);
-  preimage[tag.length] = bitmap >> 8;
-  preimage[tag.length + 1] = bitmap & 0xff;
-  let offset = tag.length + 2;
-  for (const child of children) {
-    if (child === undefined) continue;
-    preimage.set(child.hash, offset);
+    scratch.set(child.hash, offset);
     offset += hashSizeBytes;
   }
-  return { kind: 'inner', hash: sha256Bytes(preimage), entryCount, sizeBytes, children };
+  scratch[tag.length] = bitmap >> 8;
+  scratch[tag.length + 1] = bitmap & 0xff;
+  return { kind: 'inner', hash: sha256Bytes(scratch.subarray(0, offset)), entryCount, sizeBytes, children };
 }
 
 export const emptyNode: Bucket = bucketOf([], 0);
