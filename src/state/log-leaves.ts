@@ -133,12 +133,23 @@ export function beginningChange(chunk: number, frontier: readonly Digest[]): Cha
   return { key: keyOf('beginning'), value: writer.finish() };
 }
 
+/** Is the key one of a log of this size whose retained leaves begin with that chunk? */
+export function isLogKey(key: Uint8Array, log: { readonly firstChunk: number; readonly logSize: number }): boolean {
+  const kind = key[1];
+  if (kind === kinds.beginning) return Buffer.compare(key, keyOf('beginning')) === 0;
+  const decoded = decode(key.subarray(2), (reader) => reader.u64('chunk'));
+  if (!decoded.ok || decoded.value < log.firstChunk || (kind !== kinds.root && kind !== kinds.leaves)) return false;
+  const isComplete = decoded.value < lastChunkOf(log.logSize);
+  return isComplete || (kind === kinds.leaves && decoded.value * chunkLeaves < log.logSize);
+}
+
 /** What removes all of a log from the engine. */
 export function* dropLogChanges(view: StateView): Generator<Change> {
   for (const key of view.keys(engineRange('log'))) yield { key, value: undefined };
 }
 
-function readBeginning(view: StateView): { readonly retainedFrom: number; readonly frontier: readonly Digest[] } {
+/** Where the retained leaves begin. Throws `StateDamage` when it does not say. */
+export function readBeginning(view: StateView): { readonly retainedFrom: number; readonly frontier: readonly Digest[] } {
   const bytes = view.get(keyOf('beginning'));
   if (bytes === undefined) return { retainedFrom: 0, frontier: [] };
   const decoded = decode(bytes, (reader) => {

@@ -150,13 +150,19 @@ export function encodeNode(node: Node): Uint8Array {
  * inner node, and how large, is not hashed: who does not trust the bytes must not trust that.
  */
 export function decodeNode(bytes: Uint8Array, expectedHash: Uint8Array): Node | undefined {
+  const node = decodeAnyNode(bytes);
+  return node !== undefined && areEqual(node.hash, expectedHash) ? node : undefined;
+}
+
+/** The node of these bytes, whatever its hash; undefined when they are not one. */
+export function decodeAnyNode(bytes: Uint8Array): Node | undefined {
   const decoded = decode<Node>(bytes, (reader) => {
     const kind = reader.u8('kind');
     if (kind === kinds.bucket) return readBucket(reader);
     if (kind === kinds.inner) return readInner(reader);
     throw new WireError('kind: unknown');
   });
-  return decoded.ok && areEqual(decoded.value.hash, expectedHash) ? decoded.value : undefined;
+  return decoded.ok ? decoded.value : undefined;
 }
 
 function readBucket(reader: Reader): Bucket {
