@@ -68,7 +68,8 @@ export class Cluster {
     const { n, f } = scenario.size;
     this.scenario = scenario;
     this.#curve = scenario.curve === 'mcl' ? mclCurve : plainCurve;
-    this.membership = simulatedMembership(scenario.size, scenario.parameters, options.seed, this.#curve);
+    const { size, parameters, checkpointIntervalMs } = scenario;
+    this.membership = simulatedMembership(size, parameters, options.seed, this.#curve, checkpointIntervalMs);
     this.#world = world;
     this.#prng = prng.fork();
     this.#report = report;

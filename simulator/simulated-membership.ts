@@ -6,6 +6,7 @@
  */
 import type { PairingCurve } from '../src/crypto/curve.ts';
 import { sha256Of } from '../src/crypto/hash.ts';
+import { defaultCheckpointIntervalMs } from '../src/membership/genesis.ts';
 import { type Membership, type OrderingParameters, quorumRule } from '../src/membership/membership.ts';
 import { encryptionKeyFor } from '../src/storage/encryption-key.ts';
 import { simulationStartMs } from './clock.ts';
@@ -38,6 +39,7 @@ export function simulatedMembership(
   parameters: OrderingParameters,
   seed: number,
   curve: PairingCurve = plainCurve,
+  checkpointIntervalMs = defaultCheckpointIntervalMs,
 ): Membership {
   const genesis = sha256Of([Buffer.from(`simulation ${seed} ${JSON.stringify(size)}`, 'utf8')]);
   const unused = { host: '127.0.0.1', port: 1 };
@@ -57,6 +59,7 @@ export function simulatedMembership(
     rule: quorumRule(size),
     parameters,
     headIntervalMs: 10,
+    checkpointIntervalMs,
     genesisTimestamp: simulationStartMs,
   };
 }

@@ -55,6 +55,8 @@ export interface Scenario {
   readonly name: string;
   readonly size: ClusterSize;
   readonly parameters: OrderingParameters;
+  /** Agreed time between two checkpoints, at least. */
+  readonly checkpointIntervalMs: number;
   /** What keys and signatures are of: a stand-in that is fast and worthless, or the real thing. */
   readonly curve: 'plain' | 'mcl';
   /** One entry for each faulty replica, at most f; which replicas they are, the seed says. */
@@ -107,6 +109,7 @@ export const calm: Scenario = {
   name: 'calm',
   size: { n: 4, f: 1, k: 0 },
   parameters: { period: 8, ranks: 1, pruneDepth: 50 },
+  checkpointIntervalMs: 200,
   curve: 'plain',
   adversaries: [],
   networkAdversary: 'none',

@@ -12,6 +12,7 @@ export interface InitOptions {
   readonly host: string;
   readonly basePort?: number;
   readonly headInterval?: number;
+  readonly checkpointInterval?: number;
 }
 
 export function defineInit(program: Command, context: CommandContext): void {
@@ -33,6 +34,11 @@ export function defineInit(program: Command, context: CommandContext): void {
       '--head-interval <ms>',
       'least time between two heads that the service signs (default: 10)',
       wholeNumber(1, 60_000),
+    )
+    .option(
+      '--checkpoint-interval <ms>',
+      'least time between two checkpoints of the state (default: 10000)',
+      wholeNumber(0, 3_600_000),
     )
     .action(async (directory: string | undefined, options: InitOptions) => {
       const { runInit } = await import('./run-init.ts');

@@ -16,6 +16,7 @@ export interface ClusterRequest {
   readonly host: string;
   readonly basePort?: number | undefined;
   readonly headIntervalMs?: number | undefined;
+  readonly checkpointIntervalMs?: number | undefined;
 }
 
 /** Clusters on one machine are this far apart; a cluster uses less. */

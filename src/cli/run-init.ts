@@ -17,8 +17,8 @@ export async function runInit(
 ): Promise<void> {
   const { terminal, environment } = context;
   const directory = clusterDirectory(option, environment);
-  const { headInterval: headIntervalMs, ...rest } = options;
-  await makeCluster({ directory, ...rest, headIntervalMs });
+  const { headInterval: headIntervalMs, checkpointInterval: checkpointIntervalMs, ...rest } = options;
+  await makeCluster({ directory, ...rest, headIntervalMs, checkpointIntervalMs });
   const cluster = await openCluster(directory);
   const { name, service, serviceId, f, k, quorumSize: quorum, replicas } = cluster;
   if (terminal.json) {

@@ -2,11 +2,19 @@ import { describe, expect, it } from 'vitest';
 import { signingKeyFromSeed } from '../crypto/ed25519.ts';
 import { sha256 } from '../crypto/hash.ts';
 import { type Genesis, serviceIdOf } from '../wire/genesis.ts';
-import { defaultHeadIntervalMs, defaultParameters, firstMembership, largestF, parameterFault } from './genesis.ts';
+import { limits } from '../wire/limits.ts';
+import {
+  defaultCheckpointIntervalMs,
+  defaultHeadIntervalMs,
+  defaultParameters,
+  firstMembership,
+  largestF,
+  parameterFault,
+} from './genesis.ts';
 
 function genesisOf(n: number, changes: Partial<Genesis> = {}): Genesis {
   return {
-    version: 2,
+    version: 3,
     name: 'test',
     service: 'kv',
     created: 1_700_000_000_000,
@@ -14,6 +22,7 @@ function genesisOf(n: number, changes: Partial<Genesis> = {}): Genesis {
     k: 0,
     parameters: defaultParameters,
     headIntervalMs: defaultHeadIntervalMs,
+    checkpointIntervalMs: defaultCheckpointIntervalMs,
     replicas: Array.from({ length: n }, (_, i) => ({
       replicaId: `r${i}`,
       signingKey: signingKeyFromSeed(Buffer.alloc(32, i + 1)).publicKey.text,
@@ -40,6 +49,7 @@ describe('the first membership', () => {
         epochGenesis: serviceId,
         genesisTimestamp: genesis.created,
         headIntervalMs: 10,
+        checkpointIntervalMs: 10_000,
         parameters: defaultParameters,
         rule: { n: 6, f: 1, k: 1 },
       },
@@ -72,7 +82,12 @@ describe('the first membership', () => {
     {
       what: 'a horizon too near',
       genesis: genesisOf(4, { parameters: { ...defaultParameters, pruneDepth: 31 } }),
-      reason: /parameters\.pruneDepth: 31, but it must be from 32 to 65536 \(at least 4 periods\)/,
+      reason: /parameters\.pruneDepth: 31, but it must be from 32 to 16384 \(at least 4 periods\)/,
+    },
+    {
+      what: 'more rounds than a checkpoint can name the blocks of',
+      genesis: genesisOf(4, { parameters: { ...defaultParameters, pruneDepth: limits.checkpointBlocksMax / 8 + 1 } }),
+      reason: /parameters\.pruneDepth: 16385, but it must be from 32 to 16384/,
     },
   ])('is refused for $what', ({ genesis, reason }) => {
     expect(firstMembership(genesis)).toMatchObject({ ok: false, reason: expect.stringMatching(reason) });

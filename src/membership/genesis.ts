@@ -6,6 +6,7 @@
  */
 import { importPublicKey } from '../crypto/ed25519.ts';
 import { type Genesis, serviceIdOf } from '../wire/genesis.ts';
+import { limits } from '../wire/limits.ts';
 import type { Decoded } from '../wire/reader.ts';
 import { type Member, type Membership, type OrderingParameters, type QuorumRule, quorumRule } from './membership.ts';
 
@@ -14,14 +15,22 @@ const periodMin = 5;
 const periodMax = 1_024;
 /** Periods a block may lag behind a leader and still be ordered: a slow replica's requests must not need luck. */
 const prunePeriodsMin = 4;
-/** Every replica keeps this many rounds in memory. */
-const pruneDepthMax = 65_536;
+/**
+ * Every replica keeps this many rounds in memory, and a checkpoint names the ordered blocks in them: one of each author
+ * and round, and as many again for twins.
+ */
+function pruneDepthMax(n: number): number {
+  return Math.floor(limits.checkpointBlocksMax / (2 * n));
+}
 
 /** What a new cluster uses: a fallback slot every 8 rounds, four leaders a round (docs/decisions/0016), 8 periods kept. */
 export const defaultParameters: OrderingParameters = { period: 8, ranks: 4, pruneDepth: 64 };
 
 /** Agreed time between two due heads of a new cluster. */
 export const defaultHeadIntervalMs = 10;
+
+/** Agreed time between two checkpoints of a new cluster. */
+export const defaultCheckpointIntervalMs = 10_000;
 
 /** The largest f that n replicas allow with k in recovery; below 1 when they allow none. */
 export function largestF(n: number, k: number): number {
@@ -35,7 +44,7 @@ export function parameterFault(parameters: OrderingParameters, n: number): strin
   const ranges = [
     ['period', period, periodMin, periodMax],
     ['ranks', ranks, 1, n],
-    ['pruneDepth', pruneDepth, pruneDepthMin, pruneDepthMax],
+    ['pruneDepth', pruneDepth, pruneDepthMin, pruneDepthMax(n)],
   ] as const;
   for (const [name, value, least, most] of ranges) {
     if (Number.isSafeInteger(value) && value >= least && value <= most) continue;
@@ -76,6 +85,7 @@ export function firstMembership(genesis: Genesis): Decoded<Membership> {
       rule,
       parameters,
       headIntervalMs: genesis.headIntervalMs,
+      checkpointIntervalMs: genesis.checkpointIntervalMs,
       genesisTimestamp: genesis.created,
     },
   };

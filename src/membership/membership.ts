@@ -112,6 +112,8 @@ export interface Membership {
   readonly parameters: OrderingParameters;
   /** Agreed time between two due heads of the log, at least. */
   readonly headIntervalMs: number;
+  /** Agreed time between two checkpoints, at least. */
+  readonly checkpointIntervalMs: number;
   /** Timestamp of round 0 in milliseconds since 1970. */
   readonly genesisTimestamp: number;
 }

@@ -58,6 +58,13 @@ describe('a new cluster', () => {
     expect(replicas[3]?.httpAddress.port).toBe(65_535);
   });
 
+  it('takes checkpoints as often as it is told, and every 10 s else', async () => {
+    const often = { directory: join(root, 'often'), replicas: 4, service: 'kv', checkpointIntervalMs: 0 };
+    expect((await createCluster(often)).checkpointIntervalMs).toBe(0);
+    const usual = await createCluster({ directory: join(root, 'c'), replicas: 4, service: 'kv' });
+    expect(usual.checkpointIntervalMs).toBe(10_000);
+  });
+
   it('makes heads due as often as it is told, and every 10 ms else', async () => {
     const often = { directory: join(root, 'often'), replicas: 4, service: 'kv', headIntervalMs: 250 };
     expect((await createCluster(often)).headIntervalMs).toBe(250);
@@ -120,7 +127,10 @@ describe('a new cluster', () => {
     { replicas: 4, basePort: 65_333 },
     { replicas: 4, headIntervalMs: 0 },
     { replicas: 4, headIntervalMs: 60_001 },
+    { replicas: 4, checkpointIntervalMs: -1 },
+    { replicas: 4, checkpointIntervalMs: 3_600_001 },
     { replicas: 4, parameters: { period: 4 } },
+    { replicas: 31, parameters: { pruneDepth: 2_115 } },
     { replicas: 4, parameters: { pruneDepth: 8 } },
     { replicas: 4, parameters: { ranks: 5 } },
   ])('is refused as %j, and leaves nothing behind', async (odd) => {

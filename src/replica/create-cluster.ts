@@ -7,7 +7,13 @@
  */
 import { basename, dirname, join, resolve } from 'node:path';
 import { seedSizeBytes, signingKeyFromSeed } from '../crypto/ed25519.ts';
-import { defaultHeadIntervalMs, defaultParameters, firstMembership, largestF } from '../membership/genesis.ts';
+import {
+  defaultCheckpointIntervalMs,
+  defaultHeadIntervalMs,
+  defaultParameters,
+  firstMembership,
+  largestF,
+} from '../membership/genesis.ts';
 import type { OrderingParameters } from '../membership/membership.ts';
 import { now } from '../platform/clock.ts';
 import { errorCode, type FileSystem, systemFiles } from '../platform/files.ts';
@@ -50,6 +56,8 @@ export interface NewCluster {
   readonly parameters?: Partial<OrderingParameters> | undefined;
   /** Agreed time between two due heads of the log, at least; 10 ms when left out. */
   readonly headIntervalMs?: number | undefined;
+  /** Agreed time between two checkpoints, at least; 10 s when left out. */
+  readonly checkpointIntervalMs?: number | undefined;
   readonly random?: RandomBytes | undefined;
   readonly files?: FileSystem | undefined;
 }
@@ -134,6 +142,7 @@ function makeGenesis(options: NewCluster, directory: string, secrets: readonly R
     k,
     parameters: { ...defaultParameters, ...options.parameters },
     headIntervalMs: options.headIntervalMs ?? defaultHeadIntervalMs,
+    checkpointIntervalMs: options.checkpointIntervalMs ?? defaultCheckpointIntervalMs,
     replicas: secrets.map(({ replicaId, seed, link, encryption }, i) => ({
       replicaId,
       signingKey: signingKeyFromSeed(seed).publicKey.text,

@@ -18,14 +18,13 @@ export const domains = {
   genesisBlock: tag('genesis-block'),
   /** The chain of commit digests. */
   commit: tag('commit'),
-  /** The chain of state digests. */
-  state: tag('state'),
   /** The digest of a checkpoint. */
   checkpoint: tag('checkpoint'),
-  /** The hash of an entry, a bucket and an inner node of the state tree. */
-  stateEntry: tag('state-entry'),
+  /** The hash of a bucket and an inner node of the state tree. */
   stateBucket: tag('state-bucket'),
   stateInner: tag('state-inner'),
+  /** The genesis of an epoch whose DAG begins at a checkpoint. */
+  restoredEpoch: tag('restored-epoch'),
   /** The coin before the epoch has a service key. */
   genesisCoin: tag('genesis-coin'),
   /** The service signs an epoch and a period: the coin. */

@@ -16,7 +16,7 @@ import {
 import { limits } from './limits.ts';
 
 const genesis: Genesis = {
-  version: 2,
+  version: 3,
   name: 'A ledger',
   service: './ledger.js',
   created: 1_700_000_000_000,
@@ -24,6 +24,7 @@ const genesis: Genesis = {
   k: 0,
   parameters: { period: 8, ranks: 1, pruneDepth: 64 },
   headIntervalMs: 10,
+  checkpointIntervalMs: 10_000,
   replicas: [0, 1, 2, 3].map((i) => ({
     replicaId: `r${i}`,
     signingKey: signingKeyFromSeed(Buffer.alloc(32, i + 1)).publicKey.text,
@@ -51,8 +52,9 @@ describe('a genesis as JSON', () => {
 
   it('names addresses as host:port, and keys in hex', () => {
     expect(JSON.parse(formatGenesis(genesis))).toMatchObject({
-      version: 2,
+      version: 3,
       headIntervalMs: 10,
+      checkpointIntervalMs: 10_000,
       replicas: [
         { replicaId: 'r0', peerAddress: '[::1]:7400', clientAddress: '10.0.0.1:7500', httpAddress: '10.0.0.1:7600' },
         {},
@@ -65,9 +67,12 @@ describe('a genesis as JSON', () => {
   it.each<[string, string, RegExp]>([
     ['no JSON', '{', /^not JSON$/],
     ['another type', '[]', /expected object/],
-    ['another version', changed((json) => (json.version = 1)), /^version: must be 2: clusters of another version/],
+    ['another version', changed((json) => (json.version = 1)), /^version: must be 3: clusters of another version/],
     ['no time between heads', changed((json) => (json.headIntervalMs = 0)), /^headIntervalMs: /],
     ['more than a minute between heads', changed((json) => (json.headIntervalMs = 60_001)), /^headIntervalMs: /],
+    ['no interval of checkpoints', changed((json) => delete json.checkpointIntervalMs), /^checkpointIntervalMs: /],
+    ['a negative one', changed((json) => (json.checkpointIntervalMs = -1)), /^checkpointIntervalMs: /],
+    ['more than an hour', changed((json) => (json.checkpointIntervalMs = 3_600_001)), /^checkpointIntervalMs: /],
     ['a field too many', changed((json) => (json.extra = 1)), /extra/],
     ["a replica's field too many", changed((_, replica) => (replica.port = 1)), /^replicas\[2\]: .*port/],
     ['a field missing', changed((json) => delete json.f), /^f: /],
@@ -202,6 +207,7 @@ describe('the service id', () => {
       { ...genesis, parameters: { ...genesis.parameters, ranks: 2 } },
       { ...genesis, parameters: { ...genesis.parameters, pruneDepth: 65 } },
       { ...genesis, headIntervalMs: 11 },
+      { ...genesis, checkpointIntervalMs: 0 },
       { ...genesis, replicas: [second!, first!, ...others] },
       { ...genesis, replicas: [first!, second!] },
       withFirst({ replicaId: 'x' }),
@@ -219,7 +225,7 @@ describe('the service id', () => {
 
 describe('the version of a genesis', () => {
   it('is read of any that says one, whatever else it holds', () => {
-    expect(versionOfGenesis(formatGenesis(genesis))).toBe(2);
+    expect(versionOfGenesis(formatGenesis(genesis))).toBe(3);
     expect(versionOfGenesis('{"version":1,"name":"old"}')).toBe(1);
     for (const text of ['', '[]', 'null', '{}', '{"version":"1"}', '{"version":0.5}', '{"version":0}']) {
       expect(versionOfGenesis(text)).toBeUndefined();
@@ -263,6 +269,6 @@ describe('an address', () => {
 
 it('has the service id it always had: a change here makes every cluster another service', () => {
   expect(serviceIdOf(genesis)).toMatchInlineSnapshot(
-    `"039323b4d37d0aee2e448db9623c7402292709f71948e4ffffe77094e0f0de9f"`,
+    `"01af65baee94d95b504866bd51a25c7f359088a0e824a2958ce34ecc0b5837ae"`,
   );
 });

@@ -15,7 +15,7 @@ import { limits } from './limits.ts';
 import type { Decoded } from './reader.ts';
 import { Writer } from './writer.ts';
 
-export const genesisVersion = 2;
+export const genesisVersion = 3;
 
 /** Where something listens. */
 export interface GenesisAddress {
@@ -54,6 +54,8 @@ export interface Genesis {
   readonly parameters: { readonly period: number; readonly ranks: number; readonly pruneDepth: number };
   /** Agreed time between two due heads of the log, at least. */
   readonly headIntervalMs: number;
+  /** Agreed time between two checkpoints, at least. */
+  readonly checkpointIntervalMs: number;
   /** The replica with index i is `replicas[i]`. */
   readonly replicas: readonly GenesisReplica[];
 }
@@ -106,6 +108,7 @@ const genesisForm = z.strictObject({
   k: z.number().int().min(0).max(limits.replicasMax),
   parameters: z.strictObject({ period: wholeNumber, ranks: wholeNumber, pruneDepth: wholeNumber }),
   headIntervalMs: z.number().int().min(1).max(60_000),
+  checkpointIntervalMs: z.number().int().min(0).max(3_600_000),
   replicas: z
     .array(
       z.strictObject({
@@ -199,8 +202,9 @@ export function formatGenesis(genesis: Genesis): string {
     clientAddress: formatAddress(replica.clientAddress),
     httpAddress: formatAddress(replica.httpAddress),
   }));
-  const { version, name, service, created, f, k, parameters, headIntervalMs } = genesis;
-  const document = { version, name, service, created, f, k, parameters, headIntervalMs, replicas };
+  const { version, name, service, created, f, k, parameters, headIntervalMs, checkpointIntervalMs } = genesis;
+  const intervals = { headIntervalMs, checkpointIntervalMs };
+  const document = { version, name, service, created, f, k, parameters, ...intervals, replicas };
   return `${JSON.stringify(document, null, 2)}\n`;
 }
 
@@ -210,7 +214,8 @@ export function encodeGenesis(genesis: Genesis): Uint8Array {
   writer.u8(genesis.version).text(genesis.name).text(genesis.service).u64(genesis.created);
   writer.u16(genesis.f).u16(genesis.k);
   const { period, ranks, pruneDepth } = genesis.parameters;
-  writer.u64(period).u64(ranks).u64(pruneDepth).u64(genesis.headIntervalMs);
+  writer.u64(period).u64(ranks).u64(pruneDepth);
+  writer.u64(genesis.headIntervalMs).u64(genesis.checkpointIntervalMs);
   writer.u16(genesis.replicas.length);
   for (const replica of genesis.replicas) {
     writer.text(replica.replicaId).fixed(Buffer.from(replica.signingKey, 'hex')).digest(replica.linkKeyDigest);

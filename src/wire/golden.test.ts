@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { sign, signingKeyFromSeed } from '../crypto/ed25519.ts';
 import { type Digest, digestBytes, digestFrom } from '../crypto/hash.ts';
 import { type BlockContent, decodeBlock, encodeBlock } from './block.ts';
+import { type Checkpoint, checkpointDigest, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts';
 import {
   attachPreimage,
   type ClientToReplica,
@@ -113,6 +114,26 @@ const head: Head = {
   checkpoint: digest(0x24),
   timestamp: 1_800_000_000_123,
 };
+const checkpoint: Checkpoint = {
+  serviceId,
+  epoch: 1,
+  ordering: {
+    commitIndex: 13,
+    commitDigest: digest(0x26),
+    timestamp: 1_800_000_000_123,
+    horizon: 2 ** 33,
+    next: { kind: 'fallback', round: 2 ** 33 + 40, rank: 2 },
+    periodHasCommit: true,
+    committed: [digest(0x27), digest(0x28)],
+  },
+  service: { root: digest(0x22), entries: 12, sizeBytes: 3_456 },
+  system: { root: digest(0x23), entries: 7, sizeBytes: 89 },
+  logSize: 2 ** 40 + 5,
+  logFrontier: [digest(0x29), digest(0x2a), digest(0x2b)],
+  sessions: { expiredBirths: 4, admissions: 2 ** 41 },
+  membershipDigest: digest(0x2c),
+};
+const encodedCheckpoint = encodeCheckpoint(checkpoint);
 const serviceSignature = filled(48, 0x90);
 const certifiedHead = { head, signature: serviceSignature };
 
@@ -156,7 +177,7 @@ const replicaMessages: readonly ReplicaToClient[] = [
 ];
 
 const genesis: Genesis = {
-  version: 2,
+  version: 3,
   name: 'Golden',
   service: 'kv',
   created: 1_800_000_000_000,
@@ -164,6 +185,7 @@ const genesis: Genesis = {
   k: 0,
   parameters: { period: 8, ranks: 1, pruneDepth: 64 },
   headIntervalMs: 10,
+  checkpointIntervalMs: 10_000,
   replicas: [0, 1, 2, 3].map((i) => ({
     replicaId: `replica-${i}`,
     signingKey: signingKeyFromSeed(filled(32, 10 * i)).publicKey.text,
@@ -235,6 +257,8 @@ const subjects: readonly Subject[] = [
   ),
   ['attach preimage', attach],
   ['head', encodeHead(head), again(decodedHead, encodeHead)],
+  ['checkpoint', encodedCheckpoint, again(decodeCheckpoint, encodeCheckpoint)],
+  ['checkpoint digest', digestBytes(checkpointDigest(encodedCheckpoint))],
   [
     'membership statement',
     encodeMembershipStatement(statement),

@@ -162,7 +162,8 @@ describe('limits fit into each other', () => {
 
   test('the genesis of the largest cluster fits the file that holds it', () => {
     const texts = { version: genesisVersion, name: 'n'.repeat(64), service: 's'.repeat(256) } as const;
-    const numbers = { created: Number.MAX_SAFE_INTEGER, f: 10, k: 0, headIntervalMs: 60_000 };
+    const intervals = { headIntervalMs: 60_000, checkpointIntervalMs: 3_600_000 };
+    const numbers = { created: Number.MAX_SAFE_INTEGER, f: 10, k: 0, ...intervals };
     const parameters = { period: 1_024, ranks: 31, pruneDepth: 65_536 };
     const members = times(limits.replicasMax, { ...replica, signingKey: replica.signingKey as PublicKeyText });
     const genesis = formatGenesis({ ...texts, ...numbers, parameters, replicas: members });

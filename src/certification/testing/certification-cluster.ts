@@ -40,6 +40,7 @@ export function testMembership(n: number, f: number): Membership {
     rule: quorumRule({ n, f, k: 0 }),
     parameters: { period: 8, ranks: 1, pruneDepth: 32 },
     headIntervalMs: 10,
+    checkpointIntervalMs: 200,
     genesisTimestamp: 1_000,
   };
 }

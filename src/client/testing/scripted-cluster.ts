@@ -4,7 +4,7 @@
  */
 import { importPublicKey, signingKeyFromSeed, verify } from '../../crypto/ed25519.ts';
 import { type Digest, sha256 } from '../../crypto/hash.ts';
-import { defaultHeadIntervalMs, defaultParameters } from '../../membership/genesis.ts';
+import { defaultCheckpointIntervalMs, defaultHeadIntervalMs, defaultParameters } from '../../membership/genesis.ts';
 import { type LinkCertificate, makeLinkCertificate } from '../../transport/certificate.ts';
 import { type ClientLink, ClientListener } from '../../transport/client-listener.ts';
 import {
@@ -279,6 +279,7 @@ export class ScriptedCluster {
       k: 0,
       parameters: defaultParameters,
       headIntervalMs: defaultHeadIntervalMs,
+      checkpointIntervalMs: defaultCheckpointIntervalMs,
       replicas: cluster.replicas.map(({ port, certificate }, index) => ({
         replicaId: `r${index}`,
         signingKey: signingKeyFromSeed(Buffer.alloc(32, index + 1)).publicKey.text,

@@ -39,6 +39,7 @@ export function testMembership(options: { n: number; f: number; k?: number; rank
     rule: quorumRule({ n, f, k }),
     parameters: { period: 8, ranks, pruneDepth: 32 },
     headIntervalMs: 10,
+    checkpointIntervalMs: 200,
     genesisTimestamp: 1_000,
   };
 }

@@ -32,6 +32,7 @@ export const membership: Membership = {
   rule: quorumRule({ n: 4, f: 1, k: 0 }),
   parameters: { period: 8, ranks: 1, pruneDepth: 32 },
   headIntervalMs: 10,
+  checkpointIntervalMs: 200,
   genesisTimestamp: 0,
 };
 
