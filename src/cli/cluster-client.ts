@@ -9,6 +9,7 @@ import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import {
   type CertifiedReplyDocument,
+  type Client,
   type ConnectOptions,
   CoterieError,
   connect,
@@ -19,13 +20,19 @@ import { clusterPaths, readServiceKey } from '../storage/cluster-directory.ts';
 import { readIdentitySeed } from '../storage/identity.ts';
 import { CliError, exitCodes, toCliError } from './cli-error.ts';
 import { openCluster } from './cluster.ts';
-import { type ClientOptions, type CommandContext, clusterDirectory } from './command.ts';
+import { type ClientOptions, type CommandContext, clusterDirectory, type TrustOptions } from './command.ts';
 import { blameFile } from './damaged-file.ts';
 import { HeadFile, writeEvidence } from './head-file.ts';
 import { type GivenServiceKey, readServiceKeyOption } from './service-key-option.ts';
 import type { Terminal } from './terminal.ts';
 
 export type CallOperation = (operation: string, input: Value) => Promise<Value>;
+
+/** A client, and the time that is left of the command's. */
+export interface Connected {
+  readonly client: Client;
+  readonly left: () => { readonly deadlineMs: number };
+}
 
 /** How a command reaches its cluster. */
 interface Way {
@@ -40,18 +47,40 @@ interface Way {
 /** Connects for as long as `use` takes, all within one deadline. `service`: the only one the command is for. */
 export async function withClient<T>(
   options: ClientOptions,
-  { terminal, environment }: CommandContext,
+  context: CommandContext,
   { service, use }: { readonly service?: string; readonly use: (call: CallOperation) => Promise<T> },
 ): Promise<T> {
-  if (options.certified === '-' && terminal.json) {
+  const { terminal } = context;
+  const { certified } = options;
+  if (certified === '-' && terminal.json) {
     throw new CliError('--json and "--certified -" both want stdout', {
       code: 'usage',
       hint: 'Name a file for the certified reply.',
     });
   }
+  const isProven = certified !== undefined;
+  return connected(options, context, { service, isProven }, ({ client, left }) =>
+    use(async (operation, input) => {
+      if (certified === undefined) return client.call(operation, input, left());
+      const { value, document } = await client
+        .callCertified(operation, input, left())
+        .catch((error: unknown) => keepRefusal(error, certified, terminal));
+      await writeDocument(document, certified, terminal);
+      return value;
+    }),
+  );
+}
+
+/** The same for what is not a call; with `isProven` the service key is needed. */
+export async function connected<T>(
+  options: TrustOptions,
+  { terminal, environment }: CommandContext,
+  { service, isProven }: { readonly service: string | undefined; readonly isProven: boolean },
+  use: (connected: Connected) => Promise<T>,
+): Promise<T> {
   const endMs = performance.now() + options.timeout * 1000;
   const left = () => ({ deadlineMs: Math.max(1, endMs - performance.now()) });
-  const way = await findWay(options, environment, service);
+  const way = await findWay(options, environment, { service, isProven });
   const alarms: Promise<void>[] = [];
   const onTrouble = (sentence: string): void => terminal.note(`warning: ${sentence}`);
   const headFile = way.headPath === undefined ? undefined : new HeadFile(way.headPath, onTrouble);
@@ -60,20 +89,17 @@ export async function withClient<T>(
     ...left(),
     serviceKey: way.serviceKey?.text,
     headStore: headFile,
+    historyGap: options.acceptHistoryGap === true ? 'accept' : 'refuse',
+    onHistoryGap: ({ before, after }) => onTrouble(gapSentence(before.head.logSize, after.head.logSize)),
     onAlarm: (evidence) => alarms.push(raiseAlarm(evidence, way.directory, terminal)),
   }).catch(async (error: unknown) => {
     throw await blameFile(error, way.serviceKey, headFile);
   });
   try {
     if (service !== undefined) demandService(client.cluster.service, service);
-    return await use(async (operation, input) => {
-      if (options.certified === undefined) return client.call(operation, input, left());
-      const { value, document } = await client
-        .callCertified(operation, input, left())
-        .catch((error: unknown) => keepRefusal(error, options.certified, terminal));
-      await writeDocument(document, options.certified, terminal);
-      return value;
-    });
+    return await use({ client, left });
+  } catch (error) {
+    throw explainGap(error);
   } finally {
     await client.close();
     await Promise.all(alarms);
@@ -86,9 +112,9 @@ export function resultTerminal({ certified }: ClientOptions, terminal: Terminal)
 }
 
 async function findWay(
-  { cluster: option, serviceKey: keyOption, at, certified, head }: ClientOptions,
+  { cluster: option, serviceKey: keyOption, at, head }: TrustOptions,
   environment: CommandContext['environment'],
-  service: string | undefined,
+  { service, isProven }: { readonly service: string | undefined; readonly isProven: boolean },
 ): Promise<Way> {
   const serviceKey = keyOption === undefined ? undefined : await readServiceKeyOption(keyOption);
   if (at !== undefined) {
@@ -107,10 +133,10 @@ async function findWay(
   const ofDirectory = { genesis: cluster.genesis, identity };
   const directory = dirname(cluster.identityPath);
   // A quick call does not need the key, and to load the curve for it takes time.
-  if (certified === undefined) return { options: ofDirectory, serviceKey: undefined, headPath: undefined, directory };
+  if (!isProven) return { options: ofDirectory, serviceKey: undefined, headPath: undefined, directory };
   const known = serviceKey ?? (await serviceKeyOf(cluster.directory));
   if (known === undefined) {
-    throw new CliError(`a certified reply needs the service key, and ${cluster.directory} does not hold it`, {
+    throw new CliError(`what is certified needs the service key, and ${cluster.directory} does not hold it`, {
       code: 'no-service-key',
       hint: 'Give it with --service-key; "coterie service-key" asks the replicas for it.',
     });
@@ -145,8 +171,8 @@ async function writeDocument(
   path: string | undefined,
   terminal: Terminal,
 ): Promise<void> {
-  const text = `${JSON.stringify(document, undefined, 2)}\n`;
   if (path === undefined) return;
+  const text = `${JSON.stringify(document, undefined, 2)}\n`;
   if (path === '-') {
     terminal.raw(text);
     return;
@@ -164,6 +190,21 @@ async function writeDocument(
       },
     );
   }
+}
+
+function gapSentence(before: number, after: number): string {
+  return `nobody can prove that the log of ${after} requests goes on from the last head, of ${before}; taken all the same`;
+}
+
+/** What to do about a gap, a command says otherwise than a library. */
+function explainGap(error: unknown): unknown {
+  if (!(error instanceof CoterieError) || error.code !== 'history-gap') return error;
+  return new CliError(error.message, {
+    code: error.code,
+    hint: 'With --accept-history-gap the newer head is taken without that proof; or ask for a replica that retains more.',
+    exitCode: exitCodes.negative,
+    cause: error,
+  });
 }
 
 async function raiseAlarm(evidence: InconsistentHeads, directory: string, terminal: Terminal): Promise<void> {

@@ -47,18 +47,31 @@ export function addClusterOptions(command: Command, timeoutSeconds = 10): Comman
     .option('--timeout <seconds>', 'give up after this long', parseSeconds, timeoutSeconds);
 }
 
-/** What `addClientOptions` adds. */
-export interface ClientOptions {
+/** What `addTrustOptions` adds. */
+export interface TrustOptions {
   readonly cluster?: string;
   readonly timeout: number;
   readonly serviceKey?: string;
   readonly at?: readonly string[];
-  readonly certified?: string;
   readonly head?: string;
+  readonly acceptHistoryGap?: true;
 }
 
-/** Adds `--cluster` and `--timeout`, and what a command needs that calls operations. */
+/** What `addClientOptions` adds. */
+export interface ClientOptions extends TrustOptions {
+  readonly certified?: string;
+}
+
+/** What a command needs that calls operations. */
 export function addClientOptions(command: Command): Command {
+  return addTrustOptions(command).option(
+    '--certified <file>',
+    'get a certified reply and write it there; "-" writes it to stdout, and nothing else',
+  );
+}
+
+/** Adds `--cluster` and `--timeout`, and what a command needs to believe what the service signed. */
+export function addTrustOptions(command: Command): Command {
   const collect = (address: string, before: readonly string[] | undefined) => [...(before ?? []), address];
   return addClusterOptions(command)
     .option('--service-key <key>', 'the service key, 192 hex characters, or a file that holds it')
@@ -67,8 +80,11 @@ export function addClientOptions(command: Command): Command {
       'with --service-key and no directory: the HTTP port of any replica; repeatable',
       collect,
     )
-    .option('--certified <file>', 'get a certified reply and write it there; "-" writes it to stdout, and nothing else')
-    .option('--head <file>', 'where the last certified head is kept (default: client/head.json of the directory)');
+    .option('--head <file>', 'where the last certified head is kept (default: client/head.json of the directory)')
+    .option(
+      '--accept-history-gap',
+      'go on from a newer head when the replicas have dropped what proves that it follows the last one',
+    );
 }
 
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;

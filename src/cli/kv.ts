@@ -6,14 +6,24 @@ import {
   addClientOptions,
   addHelp,
   addJsonOption,
+  addTrustOptions,
   type ClientOptions,
   type CommandContext,
   type HelpDetails,
+  parseSeconds,
+  type TrustOptions,
   wholeNumber,
 } from './command.ts';
 
 export interface KvGetOptions extends ClientOptions {
   readonly raw?: true;
+}
+
+export interface KvReadOptions extends TrustOptions {
+  readonly raw?: true;
+  readonly maxAge?: number;
+  readonly notBefore?: number;
+  readonly saveDocument?: string;
 }
 
 export interface KvListOptions extends ClientOptions {
@@ -67,6 +77,36 @@ export function defineKv(program: Command, context: CommandContext): void {
     {
       examples: ['coterie kv get greeting', 'coterie kv get logo > logo.png', 'coterie kv get greeting --json'],
       exitCodes: { 1: 'there is no such key' },
+    },
+  );
+  addHelp(
+    addJsonOption(
+      addTrustOptions(
+        kv
+          .command('read')
+          .description(
+            'Print the value of a key as one replica proves it. Nothing is ordered for it: it is as of the newest certified head, and says how old that is.',
+          )
+          .argument('<key>')
+          .option('--raw', 'exactly the value, no line end after text')
+          .option('--max-age <seconds>', 'take nothing that is proven as of longer ago', parseSeconds)
+          .option('--not-before <commit>', 'take nothing that is proven as of an earlier commit', wholeNumber(0))
+          .option('--save-document <file>', 'write the proof there, for "coterie verify"')
+          .action(async (key: string, options: KvReadOptions) => {
+            await (await run()).runRead(key, options, context);
+          }),
+      ),
+    ),
+    {
+      examples: [
+        'coterie kv read greeting',
+        'coterie kv read greeting --max-age 5',
+        'coterie kv read greeting --save-document greeting.json',
+      ],
+      exitCodes: {
+        1: 'it is proven that there is no such key; or history is not what it was',
+        3: 'no replica proved anything as new as was asked for in time',
+      },
     },
   );
   add(

@@ -5,13 +5,15 @@
  * check anyway. The results are checked by f + 1 replicas having given the same one, or by the service's own signature.
  */
 import { isUtf8 } from 'node:buffer';
+import { writeFile } from 'node:fs/promises';
+import { getCertified } from '../../services/kv/certified-reads.ts';
 import type { KvEntry, KvValue } from '../../services/kv/kv.ts';
 import type { Value } from '../wire/value.ts';
 import { valueToJson } from '../wire/value-json.ts';
 import { CliError, exitCodes } from './cli-error.ts';
-import { resultTerminal, withClient } from './cluster-client.ts';
+import { connected, resultTerminal, withClient } from './cluster-client.ts';
 import type { ClientOptions, CommandContext } from './command.ts';
-import type { KvCasOptions, KvGetOptions, KvListOptions } from './kv.ts';
+import type { KvCasOptions, KvGetOptions, KvListOptions, KvReadOptions } from './kv.ts';
 import { readInput } from './read-input.ts';
 import { printable, type Terminal } from './terminal.ts';
 
@@ -32,10 +34,36 @@ export async function runGet(key: string, options: KvGetOptions, context: Comman
   const value = (await callKv('get', { key }, options, context)) as KvValue | null;
   if (value === null) throw missing(key);
   if (terminal.json) terminal.document({ key, value: valueToJson(value) });
-  else if (typeof value !== 'string') showBytes(value, terminal);
+  else showValue(value, options, terminal);
+}
+
+function showValue(value: KvValue, { raw }: { readonly raw?: true }, terminal: Terminal): void {
+  if (typeof value !== 'string') showBytes(value, terminal);
   else if (terminal.isInteractive) terminal.line(value.split('\n').map(printable).join('\n'));
-  else if (options.raw === true) terminal.raw(value);
+  else if (raw === true) terminal.raw(value);
   else terminal.line(value);
+}
+
+export async function runRead(key: string, options: KvReadOptions, context: CommandContext): Promise<void> {
+  const { terminal } = context;
+  const { maxAge, notBefore, saveDocument } = options;
+  const read = await connected(options, context, { service: 'kv', isProven: true }, ({ client, left }) =>
+    getCertified(client, key, { ...left(), notBefore, maxAgeMs: maxAge === undefined ? undefined : 1_000 * maxAge }),
+  );
+  const { value, asOf, ageMs } = read;
+  if (saveDocument !== undefined) await writeFile(saveDocument, `${JSON.stringify(read.document, undefined, 2)}\n`);
+  if (terminal.json) {
+    terminal.document({ key, present: value !== undefined, value: valueToJson(value ?? null), asOf, ageMs });
+    if (value === undefined) context.setExitCode(exitCodes.negative);
+    return;
+  }
+  const said = `as of commit ${asOf.commitIndex}, ${ageOf(ageMs)} old by the clock of this machine`;
+  if (value === undefined) {
+    const message = `there is no key ${JSON.stringify(key)}, ${said}`;
+    throw new CliError(message, { code: 'key-missing', exitCode: exitCodes.negative });
+  }
+  showValue(value, options, terminal);
+  terminal.note(`proven ${said}`);
 }
 
 export async function runDelete(key: string, options: ClientOptions, context: CommandContext): Promise<void> {
@@ -121,6 +149,14 @@ function showBytes(bytes: Uint8Array, terminal: Terminal): void {
 
 function missing(key: string): CliError {
   return new CliError(`there is no key ${JSON.stringify(key)}`, { code: 'key-missing', exitCode: exitCodes.negative });
+}
+
+/** Enough to see whether it is fresh: 0.3 s, 12 s, 3 min, 5 h. */
+function ageOf(ageMs: number): string {
+  const seconds = ageMs / 1_000;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  return seconds < 7_200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3_600)} h`;
 }
 
 /** A value on one line of a terminal. */

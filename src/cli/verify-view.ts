@@ -10,6 +10,7 @@ import type {
   VerifiedMembership,
   VerifiedOperation,
   VerifiedReply,
+  VerifiedState,
 } from '../verify/verify.ts';
 import { type Json, valueToJson } from '../wire/value-json.ts';
 import { printable, type Terminal } from './terminal.ts';
@@ -33,6 +34,7 @@ const hints: Readonly<Record<ReasonCode, string>> = {
   request: changed,
   result: changed,
   inclusion: changed,
+  state: changed,
   head: changed,
   membership: changed,
   signature: 'It was changed, or it is of another service than the one with this key. Do not rely on it.',
@@ -78,6 +80,8 @@ function accountOf(verdict: Proven, against: Against): Account {
       return accountOfReply(verdict.reply, against);
     case 'head':
       return accountOfHead(verdict.head, against);
+    case 'state':
+      return accountOfState(verdict.state, against);
     case 'membership':
       return accountOfMembership(verdict.membership, against);
   }
@@ -115,6 +119,30 @@ function factsOfOperation({ name, input, outcome }: VerifiedOperation): readonly
     ['operation', `${name} ${asked}`],
     ['result', result],
   ];
+}
+
+function accountOfState({ key, present, value, asOf, head }: VerifiedState, against: Against): Account {
+  return {
+    title: present
+      ? 'Proven: the service certified what is under this key.'
+      : 'Proven: the service certified that there is no such key.',
+    facts: [
+      ['key', textOf(key)],
+      ['value', value === undefined ? 'none: there was no such key' : textOf(value)],
+      ['as of', `commit ${asOf.commitIndex}, ${timeOf(head)}, as the replicas agreed on the time`],
+      ['state', head.stateRoot],
+      ...factsOfService(head, against),
+    ],
+    proven: [
+      'After that commit the state of the service was so: f + 1 replicas or more vouched for it.',
+      ...sameLog(against),
+    ],
+    open: [
+      'That it is still so: what came later may have changed it.',
+      'That this is the key you asked for: compare it.',
+      ...otherLog(against),
+    ],
+  };
 }
 
 function accountOfHead(head: Head, against: Against): Account {
@@ -199,6 +227,13 @@ export function verdictToJson(verdict: Proven, { serviceKey, isCompared }: Again
     }
     case 'head':
       return { ...common, head: { ...verdict.head } };
+    case 'state': {
+      const { certifiedHead: _kept, value, asOf, head, ...state } = verdict.state;
+      return {
+        ...common,
+        state: { ...state, value: valueToJson(value ?? null), asOf: { ...asOf }, head: { ...head } },
+      };
+    }
     case 'membership': {
       const { replicas, ...membership } = verdict.membership;
       return { ...common, membership: { ...membership, replicas: replicas.map(replicaToJson) } };

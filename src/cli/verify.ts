@@ -13,7 +13,9 @@ export interface VerifyOptions {
 export function defineVerify(program: Command, context: CommandContext): void {
   const command = program
     .command('verify')
-    .description('Check a certified reply, head or membership with the service key alone, and say what it proves.')
+    .description(
+      'Check a certified reply, state, head or membership with the service key alone, and say what it proves.',
+    )
     .argument('<file>', 'the JSON file; "-" reads it from stdin')
     .requiredOption('--service-key <key>', 'the public key of the service, 192 hex characters, or a file that holds it')
     .option('--head <file>', 'a certified head seen before: the log must be the same one')
@@ -25,6 +27,7 @@ export function defineVerify(program: Command, context: CommandContext): void {
   addHelp(addJsonOption(command), {
     examples: [
       'coterie verify reply.json --service-key .coterie/service-key',
+      'coterie kv read greeting --save-document state.json && coterie verify state.json --service-key .coterie/service-key',
       'curl -s http://127.0.0.1:7600/v1/head | coterie verify - --service-key .coterie/service-key',
       'coterie verify reply.json --service-key KEY --head older-head.json --consistency proof.json',
     ],

@@ -246,7 +246,7 @@ describe('the age of an answer', () => {
     expect([read.value, read.asOf.timestamp]).toEqual(['newer', young.head.timestamp]);
     expect(read.ageMs).toBeLessThan(60_000);
     const error = await errorOf(client.readCertified('greeting', { maxAgeMs: 0, deadlineMs: 3_000 }));
-    expect(error).toMatchObject({ code: 'too-old', outcome: 'unknown' });
+    expect(error).toMatchObject({ code: 'too-old', outcome: 'not-executed' });
     expect(error.message).toMatch(/the newest is \d+ ms old/);
     expect(blamed(client)).toEqual([]);
   });

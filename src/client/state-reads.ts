@@ -11,7 +11,7 @@ import { containsReplica, emptySet, type QuorumRule, withoutReplica, withReplica
 import { certifiedStateDocument } from '../verify/document.ts';
 import { encodeClientToReplica, type RefusalCode, type ReplicaToClient } from '../wire/client-message.ts';
 import type { CertifiedHeads } from './certified-heads.ts';
-import { CoterieError, type CoterieErrorCode, type KnownOutcome } from './client-error.ts';
+import { CoterieError, type CoterieErrorCode } from './client-error.ts';
 import type { HeadChains } from './head-chains.ts';
 import type { Latency } from './latency.ts';
 import { type OpenRead, openRead, type ReadRequest } from './open-read.ts';
@@ -153,7 +153,7 @@ export class StateReads {
     else if (code === 'not-certifying') read.uncertifiedBy = withReplica(read.uncertifiedBy, replica);
     else if (code === 'not-public' || code === 'malformed') read.deniedBy = withReplica(read.deniedBy, replica);
     else this.#standings.suspect(replica, this.#use.now());
-    if (this.#rule.hasCorrect(read.deniedBy)) this.#fail(read, deniedAs(code), reason, 'not-executed');
+    if (this.#rule.hasCorrect(read.deniedBy)) this.#fail(read, deniedAs(code), reason);
     else if (this.#rule.hasCorrect(read.uncertifiedBy)) this.#fail(read, 'not-certifying', reason);
     else this.#askNext(read, this.#use.now());
   }
@@ -255,8 +255,8 @@ export class StateReads {
     );
   }
 
-  #fail(read: OpenRead, code: CoterieErrorCode, sentence: string, outcome: KnownOutcome = 'unknown'): void {
-    this.#settle(read, () => read.reject(errorOf(read, code, sentence, outcome)));
+  #fail(read: OpenRead, code: CoterieErrorCode, sentence: string): void {
+    this.#settle(read, () => read.reject(errorOf(read, code, sentence)));
   }
 
   #settle(read: OpenRead, tell: () => void): void {
@@ -276,12 +276,8 @@ function deniedAs(code: RefusalCode): CoterieErrorCode {
   return code === 'not-public' ? 'not-public' : 'refused';
 }
 
-function errorOf(
-  { key }: OpenRead,
-  code: CoterieErrorCode,
-  sentence: string,
-  outcome: KnownOutcome = 'unknown',
-): CoterieError {
+/** Nothing is ordered for a read, so nothing was executed, whatever happened. */
+function errorOf({ key }: OpenRead, code: CoterieErrorCode, sentence: string): CoterieError {
   const shown = key.length > 40 ? `${key.slice(0, 40)}…` : key;
-  return new CoterieError(code, `reading ${JSON.stringify(shown)}: ${sentence}`, { outcome });
+  return new CoterieError(code, `reading ${JSON.stringify(shown)}: ${sentence}`, { outcome: 'not-executed' });
 }

@@ -258,10 +258,12 @@ export class ScriptedCluster {
     n = 4,
     f = 1,
     certifies = false,
+    service = 'echo',
   }: {
     readonly n?: number;
     readonly f?: number;
     readonly certifies?: boolean;
+    readonly service?: string;
   } = {}): Promise<ScriptedCluster> {
     const cluster = new ScriptedCluster();
     for (let index = 0; index < n; index++) {
@@ -273,7 +275,7 @@ export class ScriptedCluster {
     cluster.genesis = {
       version: genesisVersion,
       name: 'scripted',
-      service: 'echo',
+      service,
       created: 1_700_000_000_000,
       f,
       k: 0,
