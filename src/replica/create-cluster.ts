@@ -153,10 +153,10 @@ function makeGenesis(options: NewCluster, directory: string, secrets: readonly R
       httpAddress: { host, port: basePort + httpPortOffset + i },
     })),
   };
-  const membership = firstMembership(genesis);
-  if (!membership.ok) throw invalid(membership.reason);
   const parsed = parseGenesis(formatGenesis(genesis));
   if (!parsed.ok) throw invalid(parsed.reason);
+  const membership = firstMembership(parsed.value);
+  if (!membership.ok) throw invalid(membership.reason);
   return parsed.value;
 }
 
