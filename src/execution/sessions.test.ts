@@ -1,7 +1,9 @@
-/** Sessions: the rules of docs/protocol/sessions.md one by one, then random streams against a plain twin. */
+/** Sessions: the rules of docs/protocol/sessions.md one by one, random streams against a plain twin, and restoring. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { StateDamage } from '../state/engine.ts';
 import type { Request } from '../wire/request.ts';
+import { encodeResult, encodeSession, SessionReading } from './session-entries.ts';
 import { type Admission, type SessionBounds, Sessions, sessionNameOf } from './sessions.ts';
 import { type RequestSketch, requestOf } from './testing/requests.ts';
 
@@ -15,10 +17,10 @@ const bounds: SessionBounds = {
 const resultOf = (request: Request): Uint8Array => new Uint8Array(request.number % 7).fill(request.number);
 
 /** Admits and, if that is the verdict, remembers a result that tells the request. */
-function feed(sessions: Sessions, request: Request, commitIndex: number): Admission {
+function feed(sessions: Sessions, request: Request, commitIndex: number, leafIndex = 7): Admission {
   const admission = sessions.admit(sessionNameOf(request), request, commitIndex);
   if (admission.kind === 'execute') {
-    const remembered = { requestDigest: request.digest, commitIndex, leafIndex: 7, result: resultOf(request) };
+    const remembered = { requestDigest: request.digest, commitIndex, leafIndex, result: resultOf(request) };
     sessions.remember(admission.session, request.number, remembered);
   }
   return admission;
@@ -269,5 +271,123 @@ describe('random streams', () => {
       'session-expired',
     ];
     expect([...seen.keys()].sort()).toEqual([...all, 'window']);
+  });
+});
+
+describe('sessions restored from entries', () => {
+  const sketch = fc.record({
+    client: fc.integer({ min: 1, max: 2 }),
+    nonce: fc.integer({ min: 1, max: 3 }),
+    sinceBirth: fc.integer({ min: 1, max: 6 }),
+    number: fc.integer({ min: 1, max: 12 }),
+    unacknowledged: fc.integer({ min: 1, max: 5 }),
+  });
+  const stream = fc.array(
+    fc.oneof(
+      { weight: 8, arbitrary: sketch },
+      { weight: 2, arbitrary: fc.constant('save' as const) },
+      { weight: 1, arbitrary: fc.constant('restore' as const) },
+    ),
+    { maxLength: 100, size: 'max' },
+  );
+
+  /** What a checkpoint would hold. */
+  const saved = new Map<string, Uint8Array>();
+  const save = (sessions: Sessions): ReadonlyMap<string, Uint8Array | undefined> => {
+    const changes = sessions.changes();
+    for (const [key, value] of changes) {
+      if (value === undefined) expect(saved.delete(key)).toBe(true);
+      else saved.set(key, value);
+    }
+    return changes;
+  };
+  const restored = (counters: Sessions['counters']): Sessions => {
+    const reading = new SessionReading();
+    for (const [key, value] of saved) expect(reading.take(key, value)).toBe(true);
+    return new Sessions({ bounds: tightBounds, from: reading.finish(counters) });
+  };
+
+  it('are those they were: in every verdict, in what they keep, and in what they change from then on', () => {
+    let compared = 0;
+    fc.assert(
+      fc.property(stream, (plan) => {
+        saved.clear();
+        const one = new Sessions({ bounds: tightBounds });
+        let other: Sessions | undefined;
+        let leafIndex = 0;
+        plan.forEach((step, i) => {
+          const commitIndex = 1 + Math.floor(i / 4);
+          if (step === 'save' || step === 'restore') {
+            const changes = save(one);
+            if (other !== undefined) expect(other.changes()).toEqual(changes);
+            if (step === 'restore') other = restored(one.counters);
+            return;
+          }
+          const request = requestOf({
+            ...step,
+            birth: Math.max(0, commitIndex - step.sinceBirth),
+            acknowledged: Math.max(0, step.number - step.unacknowledged),
+          });
+          const admission = feed(one, request, commitIndex, leafIndex);
+          if (other !== undefined) {
+            const again = feed(other, request, commitIndex, leafIndex);
+            expect(verdictOf(again)).toBe(verdictOf(admission));
+            if (again.kind === 'duplicate' && admission.kind === 'duplicate') {
+              expect(again.remembered).toEqual(admission.remembered);
+            }
+            expect(other.size).toBe(one.size);
+            expect(other.keptSizeBytes).toBe(one.keptSizeBytes);
+            expect(other.counters).toEqual(one.counters);
+            compared += 1;
+          }
+          if (admission.kind === 'execute') leafIndex += 1;
+        });
+        save(one);
+        expect([...saved.keys()].filter((key) => key.startsWith('session/'))).toHaveLength(one.size);
+        expect(restored(one.counters).keptSizeBytes).toBe(one.keptSizeBytes);
+      }),
+      { numRuns: 400 },
+    );
+    expect(compared).toBeGreaterThan(3_000);
+  });
+
+  it('write a result once, and a session when it was used', () => {
+    const sessions = new Sessions({ bounds });
+    feed(sessions, requestOf({ number: 1 }), 1, 0);
+    expect([...sessions.changes().keys()].map((key) => key.replace(/\/.*/, ''))).toEqual(['session', 'result']);
+    expect(sessions.changes().size).toBe(0);
+    feed(sessions, requestOf({ number: 2 }), 2, 1);
+    expect([...sessions.changes().keys()].at(-1)).toBe('result/0000000000000001');
+    expect(feed(sessions, requestOf({ number: 2 }), 2, 2).kind).toBe('duplicate');
+    expect([...sessions.changes().keys()].map((key) => key.replace(/\/.*/, ''))).toEqual(['session']);
+    feed(sessions, requestOf({ number: 3, acknowledged: 2 }), 2, 2);
+    expect([...sessions.changes()].filter(([, value]) => value === undefined).map(([key]) => key)).toEqual([
+      'result/0000000000000000',
+      'result/0000000000000001',
+    ]);
+  });
+
+  it('take no entry that is not one', () => {
+    const name = `${'ab'.repeat(48)}7`;
+    const numbers = new Uint8Array(24);
+    const damaged: readonly (readonly [string, Uint8Array])[] = [
+      ['session/', numbers],
+      [`session/${name}x`, numbers],
+      [`session/${'ab'.repeat(48)}07`, numbers],
+      [`session/${name}`, numbers.subarray(1)],
+      ['result/00', numbers],
+      ['result/ffffffffffffffff', numbers],
+      ['result/0000000000000000', numbers],
+    ];
+    for (const [key, value] of damaged) expect(() => new SessionReading().take(key, value)).toThrow(StateDamage);
+    expect(new SessionReading().take('key-duty/00000000', numbers)).toBe(false);
+
+    const reading = new SessionReading();
+    const fields = { session: name, number: 1, requestDigest: requestOf({ number: 1 }).digest, commitIndex: 1 };
+    reading.take('result/0000000000000000', encodeResult({ ...fields, result: numbers }));
+    expect(() => reading.finish({ expiredBirths: 0, admissions: 0 })).toThrow(StateDamage);
+    reading.take(`session/${name}`, encodeSession({ acknowledged: 0, floor: 0, lastUse: 1 }));
+    expect(() => reading.finish({ expiredBirths: 0, admissions: 0 })).toThrow(StateDamage);
+    expect(reading.finish({ expiredBirths: 0, admissions: 1 }).results).toHaveLength(1);
   });
 });
