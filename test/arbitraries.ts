@@ -158,6 +158,13 @@ export const peerMessage: fc.Arbitrary<PeerMessage> = fc.oneof(
   }),
 );
 
+/** How a head is tied to the one before; of the three forms each. */
+const tie = fc.oneof(
+  fc.record({ consistentWith: natural, consistencyPath: path }),
+  fc.constant({ consistentWith: 0, consistencyPath: [] as readonly Digest[] }),
+  fc.constant({ consistentWith: 0, consistencyPath: [] as readonly Digest[], notRetained: true as const }),
+);
+
 export const replicaToClient: fc.Arbitrary<ReplicaToClient> = fc.oneof(
   fc.record({
     kind: fc.constant('welcome' as const),
@@ -173,23 +180,35 @@ export const replicaToClient: fc.Arbitrary<ReplicaToClient> = fc.oneof(
     commitIndex: natural,
     result: fc.uint8Array({ maxLength: 60 }),
   }),
+  fc
+    .record({
+      kind: fc.constant('certified' as const),
+      requestDigest: digest,
+      number: natural,
+      commitIndex: natural,
+      result: fc.uint8Array({ maxLength: 60 }),
+      leafIndex: natural,
+      inclusionPath: path,
+      certifiedHead,
+    })
+    .chain((message) => tie.map((tied) => ({ ...message, ...tied }))),
+  fc
+    .record({ kind: fc.constant('head' as const), certifiedHead: fc.option(certifiedHead, { nil: undefined }) })
+    .chain((message) => tie.map((tied) => ({ ...message, ...tied }))),
+  fc
+    .record({
+      kind: fc.constant('state' as const),
+      number: natural,
+      value: fc.option(fc.uint8Array({ maxLength: 60 }), { nil: undefined }),
+      proof: fc.uint8Array({ maxLength: 60 }),
+      certifiedHead,
+    })
+    .chain((message) => tie.map((tied) => ({ ...message, ...tied }))),
   fc.record({
-    kind: fc.constant('certified' as const),
-    requestDigest: digest,
+    kind: fc.constant('state-refused' as const),
     number: natural,
-    commitIndex: natural,
-    result: fc.uint8Array({ maxLength: 60 }),
-    leafIndex: natural,
-    inclusionPath: path,
-    certifiedHead,
-    consistentWith: natural,
-    consistencyPath: path,
-  }),
-  fc.record({
-    kind: fc.constant('head' as const),
-    certifiedHead: fc.option(certifiedHead, { nil: undefined }),
-    consistentWith: natural,
-    consistencyPath: path,
+    code: fc.constantFrom(...refusalCodes),
+    reason: text(40),
   }),
   fc.record({
     kind: fc.constant('refused' as const),
@@ -214,6 +233,13 @@ export const clientToReplica: fc.Arbitrary<ClientToReplica> = fc.oneof(
     certifyFrom: natural,
   }),
   fc.record({ kind: fc.constant('ask-head' as const), logSize: natural }),
+  fc.record({
+    kind: fc.constant('ask-state' as const),
+    number: natural,
+    key: text(40),
+    notBefore: natural,
+    logSize: natural,
+  }),
   fc.constant({ kind: 'status' as const }),
 );
 

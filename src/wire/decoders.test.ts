@@ -275,7 +275,7 @@ describe('head', () => {
   test.each(['commitIndex', 'logSize', 'timestamp'] as const)('a %s beyond the safe integers is not one', (field) => {
     const bytes = encodeHead({ ...good, [field]: Number.MAX_SAFE_INTEGER });
     expect(decodeHead(bytes)?.[field]).toBe(Number.MAX_SAFE_INTEGER);
-    const at = { commitIndex: 37, logSize: 45, timestamp: 117 }[field];
+    const at = { commitIndex: 37, logSize: 45, timestamp: 149 }[field];
     expect(bytes[at + 1]).toBe(0x1f);
     bytes[at + 1] = 0x20;
     expect(decodeHead(bytes)).toBeUndefined();

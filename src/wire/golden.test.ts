@@ -31,6 +31,7 @@ import { decodeOutcomes, encodeOutcomes } from './outcome.ts';
 import { decodePeerMessage, encodePeerMessage, type PeerMessage } from './peer-message.ts';
 import type { Decoded } from './reader.ts';
 import { decodeRequest, encodeRequest, type RequestContent, requestPreimage } from './request.ts';
+import { decodeStateProof, encodeStateProof } from './state-proof.ts';
 import { decodeValue, encodeValue, type Value } from './value.ts';
 
 interface Vector {
@@ -136,6 +137,10 @@ const checkpoint: Checkpoint = {
 const encodedCheckpoint = encodeCheckpoint(checkpoint);
 const serviceSignature = filled(48, 0x90);
 const certifiedHead = { head, signature: serviceSignature };
+const stateProof = encodeStateProof({
+  inner: [{ bitmap: 0x8001, hashes: [filled(32, 0x3a), filled(32, 0x3b)] }],
+  bucket: [{ keyHash: filled(32, 0x3c), valueHash: filled(32, 0x3d) }],
+});
 
 const peerMessages: readonly PeerMessage[] = [
   { kind: 'hello', epochGenesis: digest(0x40) },
@@ -172,6 +177,26 @@ const replicaMessages: readonly ReplicaToClient[] = [
   },
   { kind: 'head', certifiedHead: undefined, consistentWith: 0, consistencyPath: [] },
   { kind: 'head', certifiedHead, consistentWith: 41, consistencyPath: [digest(0x38), digest(0x39)] },
+  {
+    kind: 'state',
+    number: 3,
+    value: encodeValue('value'),
+    proof: stateProof,
+    certifiedHead,
+    consistentWith: 41,
+    consistencyPath: [digest(0x38)],
+  },
+  {
+    kind: 'state',
+    number: 4,
+    value: undefined,
+    proof: stateProof,
+    certifiedHead,
+    consistentWith: 0,
+    consistencyPath: [],
+    notRetained: true,
+  },
+  ...refusalCodes.slice(6).map((code) => ({ kind: 'state-refused', number: 5, code, reason: 'a reason' }) as const),
   ...refusalCodes.map((code) => ({ kind: 'refused' as const, requestDigest: request.digest, code, reason: 'full' })),
   { kind: 'status', status: { replica: 'r1', round: 9 } },
 ];
@@ -217,12 +242,14 @@ const clientMessages: readonly ClientToReplica[] = [
   { kind: 'request', request: request.bytes },
   { kind: 'request', request: request.bytes, certifyFrom: 41 },
   { kind: 'ask-head', logSize: 2 ** 40 },
+  { kind: 'ask-state', number: 3, key: 'Grüße 🌍', notBefore: 2 ** 33, logSize: 2 ** 40 },
   { kind: 'status' },
 ];
 
 /** What tells apart two messages of one kind. */
 function nameOf(message: PeerMessage | ReplicaToClient | ClientToReplica): string {
-  if (message.kind === 'refused') return `refused ${message.code}`;
+  if (message.kind === 'refused' || message.kind === 'state-refused') return `${message.kind} ${message.code}`;
+  if (message.kind === 'state') return `state${message.value === undefined ? ': none, with a gap' : ''}`;
   if ('statement' in message) return `${message.kind} of a ${message.statement}`;
   if (message.kind === 'head') return `head${message.certifiedHead === undefined ? ': none' : ''}`;
   return 'certifyFrom' in message ? 'request certified' : message.kind;
@@ -256,6 +283,7 @@ const subjects: readonly Subject[] = [
       ] as const,
   ),
   ['attach preimage', attach],
+  ['state proof', stateProof, again(decodeStateProof, encodeStateProof)],
   ['head', encodeHead(head), again(decodedHead, encodeHead)],
   ['checkpoint', encodedCheckpoint, again(decodeCheckpoint, encodeCheckpoint)],
   ['checkpoint digest', digestBytes(checkpointDigest(encodedCheckpoint))],

@@ -3,7 +3,13 @@ import { describe, expect, test } from 'vitest';
 import type { PublicKeyText } from '../crypto/ed25519.ts';
 import type { Digest } from '../crypto/hash.ts';
 import { type BlockContent, decodeBlock, encodeBlock } from './block.ts';
-import { decodeReplicaToClient, encodeReplicaToClient, type ReplicaToClient } from './client-message.ts';
+import {
+  decodeClientToReplica,
+  decodeReplicaToClient,
+  encodeClientToReplica,
+  encodeReplicaToClient,
+  type ReplicaToClient,
+} from './client-message.ts';
 import { formatGenesis, genesisVersion } from './genesis.ts';
 import { limits } from './limits.ts';
 import { decodeMembershipStatement, encodeMembershipStatement, type StatedReplica } from './membership-statement.ts';
@@ -11,6 +17,7 @@ import { decodeOutcomes, encodeOutcomes } from './outcome.ts';
 import { decodePeerMessage, encodePeerMessage } from './peer-message.ts';
 import type { Decoded } from './reader.ts';
 import { decodeRequest, encodeRequest } from './request.ts';
+import { encodeStateProof } from './state-proof.ts';
 
 const times = <T>(count: number, thing: T): readonly T[] => Array.from({ length: count }, () => thing);
 const digest = '00'.repeat(32) as Digest;
@@ -65,6 +72,19 @@ function encodeCertified(change: Partial<Certified>): Uint8Array {
 }
 
 const certified = (change: Partial<Certified>): Decoded<unknown> => decodeReplicaToClient(encodeCertified(change));
+
+function state(value: Uint8Array | undefined, proof: Uint8Array): Decoded<unknown> {
+  const tie = { consistentWith: 0, consistencyPath: [] };
+  const certifiedHead = { head, signature };
+  return decodeReplicaToClient(
+    encodeReplicaToClient({ kind: 'state', number: 1, value, proof, certifiedHead, ...tie }),
+  );
+}
+
+function askState(key: string): Decoded<unknown> {
+  const question = { kind: 'ask-state', number: 1, key, notBefore: 0, logSize: 0 } as const;
+  return decodeClientToReplica(encodeClientToReplica(question));
+}
 
 /** A replica of a genesis whose every text is as long as a genesis allows. */
 const longestAddress = { host: 'h'.repeat(253), port: 65_535 };
@@ -128,6 +148,9 @@ describe('at the limit and one beyond', () => {
     ['bytes of a certified result', limits.resultSizeBytesMax, (n) => certified({ result: new Uint8Array(n) })],
     ['hashes of an inclusion path', limits.proofHashesMax, (n) => certified({ inclusionPath: times(n, digest) })],
     ['hashes of a consistency path', limits.proofHashesMax, (n) => certified({ consistencyPath: times(n, digest) })],
+    ['bytes of a state value', limits.stateValueSizeBytesMax, (n) => state(new Uint8Array(n), empty)],
+    ['bytes of a state proof', limits.stateProofSizeBytesMax, (n) => state(undefined, new Uint8Array(n))],
+    ['bytes of a state key', limits.stateKeySizeBytesMax, (n) => askState('k'.repeat(n))],
     ['replicas of a membership statement', limits.replicasMax, (n) => statement(times(n, replica))],
   ])('%s', (_, limit, decoded) => {
     expect(decoded(limit).ok).toBe(true);
@@ -153,6 +176,18 @@ describe('limits fit into each other', () => {
     const result = new Uint8Array(limits.resultSizeBytesMax);
     const largest = encodeCertified({ result, inclusionPath: path, consistencyPath: path });
     expect(largest.length).toBeLessThan(limits.clientFrameSizeBytesMax);
+  });
+
+  test('the deepest proof of a state key is within its limit, and fits a frame with the largest value', () => {
+    const hash = new Uint8Array(32);
+    const deepest = encodeStateProof({
+      inner: times(64, { bitmap: 0xffff, hashes: times(16, hash) }),
+      bucket: times(limits.stateBucketEntriesMax, { keyHash: hash, valueHash: hash }),
+    });
+    expect(deepest.length).toBeLessThan(limits.stateProofSizeBytesMax);
+    const longest = limits.stateProofSizeBytesMax + limits.stateValueSizeBytesMax + 64 * 1024;
+    expect(longest).toBeLessThan(limits.clientFrameSizeBytesMax);
+    expect(2 * longest).toBeLessThan(limits.documentLengthMax);
   });
 
   test('the membership statement of the largest cluster is a statement, and fits a frame to a peer', () => {
