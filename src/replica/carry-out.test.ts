@@ -3,6 +3,8 @@ import { sha256 } from '../crypto/hash.ts';
 import { MemoryLog } from '../storage/memory-log.ts';
 import { StorageError } from '../storage/storage-error.ts';
 import { encodeBlock } from '../wire/block.ts';
+import type { Checkpoint } from '../wire/checkpoint.ts';
+import type { Head } from '../wire/head.ts';
 import { carryOut, type Ports } from './carry-out.ts';
 import type { ReplicaEffects } from './effects.ts';
 import { RoundIndex } from './round-index.ts';
@@ -10,6 +12,7 @@ import { RoundIndex } from './round-index.ts';
 const content = { epoch: 0, round: 40, author: 0, timestamp: 0, parents: [], requests: [], duties: [] };
 const block = encodeBlock(content, () => new Uint8Array(64)).bytes;
 const digest = sha256(block);
+const taken = { checkpoint: {} as Checkpoint, encoded: block, digest, changes: [], ownBlock: undefined };
 const effects: ReplicaEffects = {
   persist: [block],
   send: [
@@ -29,6 +32,8 @@ const effects: ReplicaEffects = {
     },
   ],
   seal: 5n,
+  checkpoints: [taken],
+  stable: { ...taken, head: { head: {} as Head, signature: new Uint8Array(48) } },
   certified: [{ link: 6, message: { kind: 'head', certifiedHead: undefined, consistentWith: 0, consistencyPath: [] } }],
   refusals: [{ link: 4, requestDigest: digest, code: 'overloaded', reason: 'full' }],
   evidence: [],
@@ -62,11 +67,24 @@ function recorder(options: { readonly sync?: () => Promise<void>; readonly dieAt
     certified: ({ link }) => note(`certified ${link}`),
     seal: () => note('seal'),
     serve: (to) => note(`serve ${to}`),
+    checkpoint: async () => note('checkpoint'),
+    stable: () => note('stable'),
   };
   return { events, ports, roundIndex };
 }
 
-const inOrder = ['durable', 'seal', 'broadcast', 'send 2', 'refuse 4', 'reply c', 'certified 6', 'serve 1'];
+const inOrder = [
+  'durable',
+  'seal',
+  'broadcast',
+  'send 2',
+  'refuse 4',
+  'reply c',
+  'certified 6',
+  'serve 1',
+  'stable',
+  'checkpoint',
+];
 
 describe('effects become real', () => {
   it('in one order: durable, sent, answered', async () => {

@@ -27,7 +27,7 @@ export class CheckpointWriter {
   readonly #stored: (digest: Digest) => void;
   readonly #failed: (error: unknown) => void;
   /** Where the log goes on after each checkpoint that may still become stable, oldest first. */
-  #positions: { readonly digest: Digest; readonly position: LogPosition }[] = [];
+  #positions: { readonly digest: Digest; readonly position: LogPosition; readonly horizon: number }[] = [];
   /** The last write or removal; each begins when the one before has ended. Never rejects. */
   #last: Promise<void> = Promise.resolve();
 
@@ -52,8 +52,9 @@ export class CheckpointWriter {
   /** Resolves when the write before this one has ended, and this one is under way. Never rejects. */
   async write(taken: CheckpointToWrite): Promise<void> {
     const { encoded, digest, changes, ownBlock, checkpoint } = taken;
-    const logPosition = this.#roundIndex.positionAfter(checkpoint.ordering.horizon);
-    this.#positions.push({ digest, position: logPosition });
+    const { horizon } = checkpoint.ordering;
+    const logPosition = this.#roundIndex.positionAfter(horizon) ?? this.#log.begin;
+    this.#positions.push({ digest, position: logPosition, horizon });
     const before = this.#last;
     this.#then(async () => {
       await this.#engine.write(inTurn(changes, checkpointNotes({ encoded, logPosition, ownBlock })));
@@ -74,7 +75,7 @@ export class CheckpointWriter {
       const position = Math.min(previous.position, this.#log.end - this.#retainedSizeBytes);
       if (position <= 0) return;
       await this.#log.dropBefore(position);
-      this.#roundIndex.dropBefore(position);
+      this.#roundIndex.dropBefore(position, previous.horizon);
     });
   }
 

@@ -12,7 +12,7 @@ import { Certification } from '../certification/certification.ts';
 import type { CertificationEffects, CertificationInput, CertificationStatus } from '../certification/effects.ts';
 import { stateMembership } from '../certification/statement.ts';
 import type { PairingCurve } from '../crypto/curve.ts';
-import type { Digest } from '../crypto/hash.ts';
+import { type Digest, sha256 } from '../crypto/hash.ts';
 import type { CheckpointParts, TakenCheckpoint } from '../execution/checkpoints.ts';
 import { type Diagnostic, Execution, type Reply } from '../execution/execution.ts';
 import type { OperationGuard } from '../execution/operation.ts';
@@ -22,6 +22,7 @@ import type { AnyService } from '../execution/service-definition.ts';
 import type { KeyProgress, KeySecrets } from '../keys/key-generation.ts';
 import type { Transcript } from '../keys/transcript.ts';
 import type { Membership } from '../membership/membership.ts';
+import { frontierOfNewDag } from '../membership/restored.ts';
 import type { Commit } from '../ordering/commit.ts';
 import type { DutySource } from '../ordering/duty-source.ts';
 import type { Evidence, OrderingEffects, OrderingInput } from '../ordering/effects.ts';
@@ -30,8 +31,8 @@ import { type SignatureCheck, Verifier } from '../ordering/validity.ts';
 import type { StateEngine } from '../state/engine.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
 import type { Duty } from '../wire/block.ts';
+import type { OrderingFrontier } from '../wire/checkpoint.ts';
 import type { CertifiedHead, RefusalCode } from '../wire/client-message.ts';
-import { decodeHeadWish, dutyKinds, encodeHeadWish } from '../wire/duty.ts';
 import type { Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
 import { encodeMembershipStatement } from '../wire/membership-statement.ts';
@@ -42,7 +43,11 @@ import { CheckpointProgress, type StableCheckpoint } from './checkpoint-progress
 import type { CheckpointToWrite } from './checkpoint-writer.ts';
 import type { ReplicaEffects, ReplicaInput } from './effects.ts';
 import type { StoredCheckpoint } from './engine-notes.ts';
+import { HeadWishes } from './head-wishes.ts';
+import { keyHistoryEntries, readKeyHistory } from './key-history.ts';
+import { LinkChains } from './link-chains.ts';
 import { ServiceKey } from './service-key.ts';
+import { StateReads } from './state-reads.ts';
 
 type Refusal = ReplicaEffects['refusals'][number];
 type ClientRequest = Extract<ReplicaInput, { readonly kind: 'client-request' }>;
@@ -93,16 +98,10 @@ export class ReplicaMachine {
   readonly #key: ServiceKey;
   readonly #certification: Certification;
   readonly #certifiedReplies: CertifiedReplies;
+  readonly #stateReads: StateReads;
   #operations = 0;
-  readonly #self: number;
   #serviceKey: string | undefined;
-  /** Wishes for a head that no commit holds yet, for our next blocks. */
-  #wishes: readonly Duty[] = [];
-  #lastWish = 0;
-  #isHeadWished = false;
-  /** Since when there are results that no due head covers, and whether that is long enough to make rounds for them alone. */
-  #uncertifiedSinceMs: number | undefined;
-  #isHeadOverdue = false;
+  readonly #wishes: HeadWishes;
   #shareInUse: bigint | undefined;
   readonly #membershipDigest: Digest;
   readonly #progress: CheckpointProgress;
@@ -127,7 +126,7 @@ export class ReplicaMachine {
 
   constructor(options: MachineOptions) {
     const { membership, self, sign, check, guard, curve, observer = false } = options;
-    this.#self = self;
+    this.#wishes = new HeadWishes(self);
     const { serviceId, epoch, headIntervalMs } = membership;
     this.#verifier = new Verifier(check === undefined ? { membership } : { membership, check });
     const anonymousClients = new Set(membership.members.map(({ signingKey }) => signingKey.text as string));
@@ -152,7 +151,10 @@ export class ReplicaMachine {
     const history = from === undefined ? [] : readKeyHistory(engine);
     this.#key = new ServiceKey({ curve, membership, keyMembership, self, secrets, sealedShare, observer, history });
     this.#certification = new Certification({ curve, membership, self, membershipStatement });
-    this.#certifiedReplies = new CertifiedReplies(this.#execution);
+    const chains = new LinkChains(this.#execution);
+    this.#certifiedReplies = new CertifiedReplies(this.#execution, chains);
+    const isPublic = options.service.publicState === true;
+    this.#stateReads = new StateReads({ prover: this.#execution, chains, isPublic });
     const duties = this.#duties();
     this.#ordering = new Ordering({
       membership,
@@ -161,7 +163,7 @@ export class ReplicaMachine {
       verifier: this.#verifier,
       observer,
       duties,
-      ...frontierOf(from, membership),
+      ...(from === undefined ? {} : startOf(from, membership)),
     });
     this.#noteKey();
     const { lastDueHead } = this.#execution;
@@ -248,10 +250,10 @@ export class ReplicaMachine {
     this.#isLive = true;
     const taken: OrderingInput[] = [];
     for (const input of inputs) this.#take(input, taken);
-    this.#watchUncertified(nowMs);
-    this.#wish(clockMs);
+    this.#watch(nowMs);
+    this.#wishes.say(clockMs);
     const ordering = this.#ordering.step(taken, nowMs, clockMs);
-    this.#watchUncertified(nowMs);
+    this.#watch(nowMs);
     return this.#effects(ordering, nowMs);
   }
 
@@ -272,11 +274,15 @@ export class ReplicaMachine {
       case 'client-asks-head':
         this.#certified.push(this.#certifiedReplies.head(input.link, input.logSize, this.certifiedHead));
         return;
+      case 'client-asks-state':
+        if (this.#stateReads.ask(input)) this.#wishes.wish();
+        return;
       case 'checkpoint-stored':
         this.checkpointStored(input.digest);
         return;
       case 'client-gone':
         this.#certifiedReplies.forget(input.link);
+        this.#stateReads.forget(input.link);
         return;
       case 'peer-frame':
         this.#takeFrame(input.from, input.frame, taken);
@@ -319,7 +325,7 @@ export class ReplicaMachine {
     // Only now: a wish for what is never ordered would take up room as long as its link is there.
     if (input.certifyFrom !== undefined) {
       if (!this.#want(link, request, input.certifyFrom)) return;
-      this.#isHeadWished ||= remembered === undefined || this.#execution.hasUncertified;
+      if (remembered === undefined || this.#execution.hasUncertified) this.#wishes.wish();
     }
     if (remembered !== undefined) this.#answer(remembered);
     else taken.push({ kind: 'request', request });
@@ -343,48 +349,21 @@ export class ReplicaMachine {
     if (this.#isLive) this.#certifiedReplies.executed(reply);
   }
 
-  /** Says in our next block that somebody waits for a head. */
-  #wish(clockMs: number): void {
-    if (!this.#isHeadWished) return;
-    this.#isHeadWished = false;
-    // Above every number of an earlier life, whose blocks may still be in nobody's commit.
-    this.#lastWish = Math.max(this.#lastWish + 1, Math.floor(clockMs));
-    this.#wishes = [...this.#wishes, { kind: dutyKinds.headWish, payload: encodeHeadWish(this.#lastWish) }];
-  }
-
-  /** Our own wishes are owed until a commit holds them. */
-  #fulfil({ blocks }: Commit): void {
-    for (const { author, duties } of this.#wishes.length === 0 ? [] : blocks) {
-      if (author !== this.#self) continue;
-      for (const { kind, payload } of duties) {
-        const said = kind === dutyKinds.headWish ? decodeHeadWish(payload) : undefined;
-        if (said?.ok === true) this.#wishes = this.#wishes.filter((wish) => !isUpTo(wish, said.value));
-      }
-    }
-  }
-
-  /** Notes since when there are results that no due head covers. */
-  #watchUncertified(nowMs: number): void {
-    if (this.#serviceKey === undefined || !this.#execution.hasUncertified) this.#uncertifiedSinceMs = undefined;
-    else this.#uncertifiedSinceMs ??= nowMs;
-    const sinceMs = this.#uncertifiedSinceMs;
-    const wasOverdue = this.#isHeadOverdue;
-    this.#isHeadOverdue = sinceMs !== undefined && nowMs >= sinceMs + limits.headOverdueMs;
-    if (this.#isHeadOverdue && !wasOverdue) this.#isHeadWished = true;
+  #watch(nowMs: number): void {
+    this.#wishes.watch({ hasUncertified: this.#serviceKey !== undefined && this.#execution.hasUncertified, nowMs });
   }
 
   /** What the ordering asks: a commit is executed the moment it is decided. */
   #duties(): DutySource {
     const key = this.#key;
-    const wishes = (): readonly Duty[] => this.#wishes;
-    const isHeadOverdue = (): boolean => this.#isHeadOverdue;
+    const wishes = this.#wishes;
     return {
       committed: (commit) => this.#committed(commit),
       get owed() {
-        return wishes().length === 0 ? key.owed : [...key.owed, ...wishes()];
+        return wishes.owed.length === 0 ? key.owed : [...key.owed, ...wishes.owed];
       },
       get hasWork() {
-        return isHeadOverdue();
+        return wishes.isOverdue;
       },
       get coin() {
         return key.coin;
@@ -400,7 +379,7 @@ export class ReplicaMachine {
     for (const reply of applied.replies) this.#answer(reply);
     this.#diagnostics.push(...applied.diagnostics);
     this.#commits.push(commit);
-    this.#fulfil(commit);
+    this.#wishes.committed(commit);
     this.#noteKey();
     if (applied.checkpoint !== undefined) this.#noteTaken(applied.checkpoint);
     if (applied.head !== undefined) this.#noteDue(applied.head);
@@ -428,12 +407,6 @@ export class ReplicaMachine {
     const taken = this.#taken;
     this.#taken = [];
     return taken;
-  }
-
-  /** When to look whether results without a due head are work by now; undefined when there are none, or they are. */
-  get #overdueAtMs(): number | undefined {
-    if (this.#uncertifiedSinceMs === undefined || this.#isHeadOverdue) return undefined;
-    return this.#uncertifiedSinceMs + limits.headOverdueMs;
   }
 
   /** The certification learns of the key when there is one, and of our share when we have it. */
@@ -466,6 +439,9 @@ export class ReplicaMachine {
     if (this.divergence !== undefined) this.#key.stop();
     if (this.certifiedHead !== undefined) this.#noteCertified(this.certifiedHead);
     this.#certified.push(...this.#certifiedReplies.take(this.certifiedHead));
+    const hasDiverged = this.divergence !== undefined;
+    const executedIndex = this.#execution.commitIndex;
+    this.#certified.push(...this.#stateReads.take({ newest: this.certifiedHead, executedIndex, hasDiverged, nowMs }));
     for (const dropped of this.#certifiedReplies.takeDropped()) {
       const reason = 'too many certified replies are waited for here; ask another one';
       this.#refusals.push({ ...dropped, code: 'not-certifying', reason });
@@ -500,8 +476,8 @@ export class ReplicaMachine {
       ],
       diagnostics: this.#diagnostics,
       commits: this.#commits,
-      isUnfinished: this.#toCertify.length > 0,
-      wakeAtMs: earliest(earliest(ordering.wakeAtMs, certification?.wakeAtMs), this.#overdueAtMs),
+      isUnfinished: this.#toCertify.length > 0 || this.#stateReads.isUnfinished,
+      wakeAtMs: [ordering.wakeAtMs, certification?.wakeAtMs, this.#wishes.overdueAtMs, this.#stateReads.wakeAtMs].reduce(earliest),
     };
     this.#stable = undefined;
     this.#serve = [];
@@ -515,9 +491,13 @@ export class ReplicaMachine {
   }
 }
 
-function isUpTo({ payload }: Duty, number: number): boolean {
-  const wish = decodeHeadWish(payload);
-  return wish.ok && wish.value <= number;
+/** Where the ordering goes on: after the checkpoint, or in a DAG of its own when that is of an earlier epoch. */
+function startOf(
+  { checkpoint, ownBlock }: StoredCheckpoint,
+  membership: Membership,
+): { readonly from: OrderingFrontier; readonly ownBlock?: Uint8Array } {
+  if (checkpoint.epoch !== membership.epoch) return { from: frontierOfNewDag(membership, checkpoint) };
+  return { from: checkpoint.ordering, ...(ownBlock === undefined ? {} : { ownBlock }) };
 }
 
 function earliest(a: number | undefined, b: number | undefined): number | undefined {

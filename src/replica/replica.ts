@@ -1,8 +1,8 @@
 /**
- * Replica: one whole replica in this process: home, log, machine, event loop, links to peers and clients.
+ * Replica: one whole replica in this process: home, log, state, a life at a time, links to peers and clients.
  *
- * Only wiring is here. Start: lock and open the home, replay the log, listen, dial. Stop: take no more, make durable
- * what was accepted, close.
+ * Only wiring is here. Start: lock and open the home, verify the state, replay the log, listen, dial. Stop: take no more, make
+ * durable what was accepted, close. What the state lacks, or has wrong, is fetched from the others between two lives.
  * Trust: an attacker who controls this process has its keys and can lie in its name; the other replicas and the
  * clients are safe as long as no more than f are like that.
  */
@@ -43,45 +43,6 @@ import { RoundIndex } from './round-index.ts';
 
 /** Bytes of the log replayed at a time. */
 const replaySizeBytes = 8 * 1024 * 1024;
-
-export interface ReplicaStatus {
-  readonly replicaId: string;
-  readonly replicaIndex: number;
-  readonly serviceId: string;
-  readonly service: string;
-  readonly epoch: number;
-  readonly round: number;
-  readonly commitIndex: number;
-  readonly stateDigest: string;
-  /** Agreed time of the last commit, milliseconds since 1970. */
-  readonly timestamp: number;
-  readonly requestsPerSecond: number;
-  readonly pendingRequests: number;
-  /** Replica ids this one does not wait for. */
-  readonly suspected: readonly string[];
-  /** Replica ids its link to which is up. */
-  readonly connected: readonly string[];
-  /** It proposes nothing in this epoch, because its log was lost. */
-  readonly observer: boolean;
-  /** `generating` until there is a service key, `ready` when this replica has its share of it, else `without-share`. */
-  readonly keyState: 'generating' | 'without-share' | 'ready';
-  readonly keyProgress: KeyProgress;
-  /** 192 hex characters. */
-  readonly serviceKey?: string;
-  readonly hasKeyShare: boolean;
-  /** Leaves in its log, and how many of them a certified head covers. */
-  readonly logSize: number;
-  readonly certifiedLogSize: number;
-  readonly certifiedCommitIndex: number;
-  /** Its log differs from a certified head: it signs nothing any more. */
-  readonly diverged: boolean;
-  readonly uptimeMs: number;
-  readonly pid: number;
-  readonly residentBytes: number;
-  /** Processor time of the process so far. */
-  readonly cpuMs: number;
-  readonly counters: Readonly<Record<string, number>>;
-}
 
 export interface RunningReplica {
   readonly replicaId: string;
@@ -146,14 +107,18 @@ class Replica implements RunningReplica {
   readonly #home: Home;
   readonly #membership: Membership;
   readonly #log: BlockLog;
+  readonly #state: ReplicaState;
   readonly #keyStore: KeyStore;
   readonly #logger: Logger;
   readonly #onReplay: ((progress: { readonly blocks: number; readonly commitIndex: number }) => void) | undefined;
-  readonly #machine: ReplicaMachine;
-  readonly #roundIndex = new RoundIndex();
   readonly #counters = new Counters();
   readonly #evidence: EvidenceLog;
-  readonly #loop: EventLoop;
+  readonly #service: AnyService;
+  #sealedShare: bigint | undefined;
+  readonly #stateService: StateService;
+  #behind: BehindWatch | undefined;
+  #life: Life | undefined;
+  #fetch: StateFetch | undefined;
   readonly #peers: PeerLinks;
   readonly #clients: ClientPort;
   readonly #listener: ClientListener;
@@ -199,44 +164,12 @@ class Replica implements RunningReplica {
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
-    this.#machine = new ReplicaMachine({
-      membership,
-      self,
-      service,
-      curve: mclCurve,
-      names: home.genesis,
-      keySecrets: { decryptionKey: home.decryptionKey, seed: home.dealingSeed },
-      sealedShare: options.sealedShare,
-      guard: installGuard(),
-      observer: home.isLogLost,
-      sign: (digest) => sign(home.signingKey, blockPreimage(digest)),
-    });
-    const send = (to: number, frame: Uint8Array): void => void this.#peers.send(to, frame);
-    const catchUp = new CatchUp({
-      log,
-      roundIndex: this.#roundIndex,
-      send,
-      failed: (error) => this.#logger.error({ err: error }, 'the log could not be read for another replica'),
-    });
-    this.#loop = new EventLoop({
-      machine: this.#machine,
-      ports: {
-        log,
-        roundIndex: this.#roundIndex,
-        send,
-        broadcast: (frame) => this.#peers.broadcast(frame),
-        reply: (reply) => {
-          this.#clients.reply(reply);
-          this.#httpCalls.reply(reply);
-        },
-        certified: (answer) => (isHttpLink(answer.link) ? this.#httpCalls : this.#clients).certified(answer),
-        seal: (keyShare) => this.#seal(keyShare),
-        refuse: (refusal) => (isHttpLink(refusal.link) ? this.#httpCalls : this.#clients).refuse(refusal),
-        serve: (to, afterRound) => void catchUp.serve(to, afterRound),
-      },
-      observe: (effects) => this.#observe(effects),
-      onFatal: (error) => void this.#fail(error),
-      onPressure: (source, isHigh) => this.#press(source, isHigh),
+    this.#service = service;
+    this.#sealedShare = options.sealedShare;
+    this.#state = options.state;
+    this.#stateService = new StateService({
+      send: (to, message) => this.#peers.send(to, encodePeerMessage(message)),
+      failed: (error) => this.#logger.error({ err: error }, 'the state could not be read for another replica'),
     });
     this.#peers = new PeerLinks({
       self,
@@ -245,11 +178,11 @@ class Replica implements RunningReplica {
       certificatePem: home.linkCertificatePem,
       hello: encodePeerMessage({ kind: 'hello', epochGenesis: membership.epochGenesis }),
       acceptHello: (peer, frame) => this.#refusalOfHello(peer, frame),
-      onFrame: (from, frame) => this.#loop.push({ kind: 'peer-frame', from, frame }),
+      onFrame: (from, frame) => this.#takeFrame(from, frame),
       onUp: (peer) => {
         this.#connected.add(peer);
         this.#logger.info({ peer: this.#idOf(peer) }, 'link up');
-        this.#loop.push({ kind: 'connected', peer });
+        this.#connectedTo(peer);
       },
       onDown: (peer, reason) => {
         this.#connected.delete(peer);
@@ -326,7 +259,7 @@ class Replica implements RunningReplica {
       epoch: membership.epoch,
       round: machine.round,
       commitIndex: machine.commitIndex,
-      stateDigest: machine.stateDigest,
+      stateRoot: machine.stateRoot,
       timestamp: machine.timestamp,
       requestsPerSecond: Math.round(this.#counters.perSecond(now())),
       pendingRequests: machine.pendingRequests,

@@ -1,0 +1,362 @@
+/**
+ * Lives: one replica's lives one after another, and the fetching of state between them.
+ *
+ * In: frames of peers, inputs of clients, links that come up. Out: effects to the world. It begins with what the engine holds, once
+ * all of that is verified against the checkpoint's roots; where the engine lacks something, or others have dropped the blocks
+ * that this replica needs, or its state is not the certified one, it ends the life, fetches what differs from the others, and
+ * begins the next one from there.
+ * Safety: nothing is executed or answered out of a state that is not verified. What was promised by an own block is in the
+ * log through all lives.
+ */
+import type { Logger } from 'pino';
+import type { Membership } from '../membership/membership.ts';
+import { monotonicMs } from '../platform/clock.ts';
+import { BehindWatch } from '../recovery/behind-watch.ts';
+import type { TransferProgress } from '../recovery/state-transfer.ts';
+import { StateDamage, type StateEngine } from '../state/engine.ts';
+import { verifyTree } from '../state/verify-state.ts';
+import type { BlockLog } from '../storage/block-log.ts';
+import type { OpenState } from '../storage/state-directory.ts';
+import { decodePeerMessage, encodePeerMessage } from '../wire/peer-message.ts';
+import { isStateMessage } from '../wire/state-message.ts';
+import type { StableCheckpoint } from './checkpoint-progress.ts';
+import type { ReplicaEffects, ReplicaInput } from './effects.ts';
+import { isTransferring, readStored } from './engine-notes.ts';
+import { Life, type LifeOptions } from './life.ts';
+import type { ReplicaMachine } from './machine.ts';
+import { StateFetch } from './state-fetch.ts';
+import { StateService } from './state-service.ts';
+
+/** The event loop goes on after so long while the state is verified. */
+const verifySliceMs = 10;
+/** A life that ended sooner than this after it began fetches again only after a rest: whatever is wrong, it is still there. */
+const lifeMsMin = 10_000;
+const restMsMax = 60_000;
+
+export interface LivesOptions {
+  readonly membership: Membership;
+  readonly self: number;
+  readonly openState: (options?: { readonly wipe?: string }) => Promise<OpenState>;
+  readonly log: BlockLog;
+  readonly life: Pick<LifeOptions, 'machine' | 'retainedSizeBytes' | 'ports' | 'pressure' | 'onReplay'>;
+  readonly retainedLeaves: number;
+  /** Whether the service signed a head; waits until it is known who the service is. */
+  readonly verifier: () => Promise<(head: CertifiedHead) => boolean>;
+  readonly logger: Logger;
+  readonly observe: (effects: ReplicaEffects, machine: ReplicaMachine) => void;
+  readonly evidence: (evidence: TransferEvidence) => void;
+  readonly count: (event: string) => void;
+  /** The world failed, or there is a bug: nothing more will happen. */
+  readonly failed: (error: unknown) => void;
+}
+
+export type Phase = 'starting' | 'fetching-state' | 'running';
+
+export class Lives {
+  readonly #options: LivesOptions;
+  readonly #logger: Logger;
+  readonly #stateService: StateService;
+  #state: OpenState | undefined;
+  #life: Life | undefined;
+  #machine: ReplicaMachine | undefined;
+  #fetch: StateFetch | undefined;
+  #progress: TransferProgress | undefined;
+  #behind: BehindWatch | undefined;
+  #stable: StableCheckpoint | undefined;
+  #phase: Phase = 'starting';
+  #beganAtMs = 0;
+  #restMs = 0;
+  /** The change from one life to the next that is under way. */
+  #turn: Promise<void> | undefined;
+  #isEnded = false;
+
+  constructor(options: LivesOptions) {
+    this.#options = options;
+    this.#logger = options.logger;
+    this.#stateService = new StateService({
+      retainedLeaves: options.retainedLeaves,
+      send: (to, message) => this.#send(to, message),
+      failed: (error) => this.#logger.error({ err: error }, 'the state could not be read for another replica'),
+    });
+  }
+
+  /** That of the last life; undefined before the first. */
+  get machine(): ReplicaMachine | undefined {
+    return this.#machine;
+  }
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  /** How far the fetching is, while there is one. */
+  get progress(): TransferProgress | undefined {
+    return this.#progress;
+  }
+
+  get stable(): StableCheckpoint | undefined {
+    return this.#stable;
+  }
+
+  get engineSizeBytes(): number {
+    return this.#state?.engine.sizeBytes ?? 0;
+  }
+
+  /** Resolves when the first life has begun, or when state is being fetched for it. Rejects like opening a home. */
+  async begin(): Promise<void> {
+    this.#state = await this.#options.openState();
+    const { wiped } = this.#state;
+    if (wiped !== undefined) this.#logger.error({ reason: wiped }, 'the state was damaged and is fetched from the others');
+    const lack = await this.#lack(wiped);
+    if (lack === undefined) await this.#live();
+    else this.#turnTo(() => this.#fetchState(lack));
+  }
+
+  /** An input of a client; those of peers come as frames. */
+  push(input: ReplicaInput): void {
+    if (this.#life !== undefined) this.#life.push(input);
+    else if ('link' in input && input.kind !== 'client-gone') this.#refuse(input);
+  }
+
+  takeFrame(from: number, frame: Uint8Array): void {
+    if (!isStateFrame(frame)) {
+      this.#life?.push({ kind: 'peer-frame', from, frame });
+      return;
+    }
+    const decoded = decodePeerMessage(frame);
+    if (!decoded.ok) {
+      this.#reject(from, `message: ${decoded.reason}`);
+      return;
+    }
+    const message = decoded.value;
+    switch (message.kind) {
+      case 'checkpoint-ask':
+      case 'state-ask':
+      case 'log-ask':
+        this.#stateService.take(from, message);
+        return;
+      case 'checkpoint-offer':
+        if (this.#life !== undefined) this.#watch(from, message);
+        else this.#fetch?.push({ kind: 'peer-message', from, message });
+        return;
+      default:
+        this.#fetch?.push({ kind: 'peer-message', from, message });
+    }
+  }
+
+  connected(peer: number): void {
+    this.#life?.push({ kind: 'connected', peer });
+    this.#fetch?.push({ kind: 'connected', peer });
+  }
+
+  /** Ends for good. `isSudden`: what was accepted is not made durable. */
+  async end({ isSudden }: { readonly isSudden: boolean }): Promise<void> {
+    this.#isEnded = true;
+    this.#fetch?.stop();
+    await this.#turn;
+    await this.#life?.end({ isSudden });
+    this.#stateService.close();
+    await this.#state?.engine.close();
+  }
+
+  /** Why the engine is not to begin a life from; undefined when it is: all it holds was verified then. */
+  async #lack(wiped: string | undefined): Promise<string | undefined> {
+    const engine = this.#engine;
+    const hasAllBlocks = this.#options.log.begin === 0;
+    try {
+      const stored = readStored(engine);
+      if (stored === undefined) {
+        if (isTransferring(engine)) return 'fetching it was not finished';
+        return hasAllBlocks ? undefined : (wiped ?? 'there is none, and the log does not go back to the beginning');
+      }
+      const { service, system } = stored.checkpoint;
+      const beganAtMs = monotonicMs();
+      for (const part of [
+        verifyTree(engine, 'system', system),
+        verifyTree(engine, 'service', service),
+        checkLeaves(engine, stored.checkpoint),
+      ]) {
+        await this.#inSlices(part);
+      }
+      const verifiedMs = Math.round(monotonicMs() - beganAtMs);
+      this.#logger.info({ entries: service.entries, verifiedMs }, 'the state is that of its checkpoint');
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof StateDamage)) throw error;
+      this.#logger.error({ err: error }, 'the state is damaged');
+      return error.message;
+    }
+  }
+
+  async #inSlices(work: Iterator<unknown>): Promise<void> {
+    for (let sinceMs = monotonicMs(); work.next().done !== true; ) {
+      if (monotonicMs() - sinceMs < verifySliceMs) continue;
+      await new Promise((resolve) => setImmediate(resolve));
+      sinceMs = monotonicMs();
+    }
+  }
+
+  async #live(): Promise<void> {
+    const { life, log } = this.#options;
+    const next = await Life.begin({
+      ...life,
+      engine: this.#engine,
+      log,
+      retainedLeaves: this.#options.retainedLeaves,
+      offer: (to) => this.#stateService.offer(to),
+      stable: (checkpoint) => this.#noteStable(checkpoint),
+      observe: (effects) => this.#observe(effects),
+      catchUpFailed: (error) => this.#logger.error({ err: error }, 'the log could not be read for another replica'),
+      failed: (error) => this.#lifeFailed(error),
+    });
+    this.#machine = next.machine;
+    this.#behind = undefined;
+    this.#beganAtMs = monotonicMs();
+    this.#phase = 'running';
+    this.#life = next;
+    const { round, commitIndex } = next.machine.status;
+    this.#logger.info({ round, commitIndex }, 'the replica runs');
+  }
+
+  #observe(effects: ReplicaEffects): void {
+    const machine = this.#machine;
+    if (machine === undefined) return;
+    this.#options.observe(effects, machine);
+    if (machine.divergence !== undefined) this.#leave('it differs from what is certified', { isSudden: false });
+  }
+
+  #watch(from: number, message: Extract<PeerMessage, { readonly kind: 'checkpoint-offer' }>): void {
+    const { membership, verifier } = this.#options;
+    if (this.#machine?.serviceKey === undefined && this.#stable === undefined) {
+      // Who the service is, is not known yet; whoever offers will offer again.
+      void verifier;
+    }
+    void (async () => {
+      const verifyHead = await verifier();
+      const { serviceId, epoch, rule } = membership;
+      this.#behind ??= new BehindWatch({ serviceId, epoch, rule, verifyHead });
+      const broken = this.#behind.take(from, message);
+      if (broken !== undefined) this.#reject(from, broken);
+      else if (this.#machine !== undefined && this.#behind.isBehind(this.#machine.commitIndex)) {
+        this.#leave('the others have dropped the blocks that it needs', { isSudden: false });
+      }
+    })();
+  }
+
+  #lifeFailed(error: unknown): void {
+    if (error instanceof StateDamage) this.#leave(error.message, { isSudden: true });
+    else this.#options.failed(error);
+  }
+
+  /** Ends this life, and fetches what it lacks or has wrong. */
+  #leave(reason: string, how: { readonly isSudden: boolean }): void {
+    const life = this.#life;
+    if (life === undefined || this.#isEnded) return;
+    this.#life = undefined;
+    this.#turnTo(async () => {
+      await life.end(how);
+      await this.#rest();
+      await this.#fetchState(reason);
+    });
+  }
+
+  /** One thing after another; a failure of the world ends the replica. */
+  #turnTo(work: () => Promise<void>): void {
+    this.#phase = 'fetching-state';
+    this.#turn = work().catch((error: unknown) => this.#options.failed(error));
+  }
+
+  async #rest(): Promise<void> {
+    const isSoon = monotonicMs() - this.#beganAtMs < lifeMsMin;
+    this.#restMs = isSoon ? Math.min(restMsMax, Math.max(restMsMin, 2 * this.#restMs)) : 0;
+    if (this.#restMs > 0) await new Promise<void>((resolve) => setTimer(this.#restMs, resolve));
+  }
+
+  async #fetchState(reason: string): Promise<void> {
+    if (this.#isEnded) return;
+    this.#stable = undefined;
+    this.#stateService.close();
+    this.#options.count('state-fetch');
+    this.#logger.warn({ reason }, 'fetching the state from the others');
+    const beganAtMs = monotonicMs();
+    try {
+      const { membership, self, log, retainedLeaves, verifier, evidence } = this.#options;
+      const verifyHead = await verifier();
+      this.#fetch = new StateFetch({
+        membership,
+        self,
+        engine: this.#engine,
+        log,
+        verifyHead,
+        notBelow: log.begin === 0 ? 0 : (this.#machine?.checkpointIndex ?? 0),
+        retainedLeaves,
+        send: (to, message) => this.#send(to, message),
+        evidence,
+        progress: (progress) => this.#noteProgress(progress),
+      });
+      const fetched = await this.#fetch.run();
+      if (fetched === undefined) return;
+      const { bytesReceived, entries } = this.#progress ?? { bytesReceived: 0, entries: 0 };
+      const tookMs = Math.round(monotonicMs() - beganAtMs);
+      const { commitIndex } = fetched.checkpoint.ordering;
+      this.#logger.info({ commitIndex, entries, bytesReceived, tookMs }, 'the state is fetched');
+    } catch (error) {
+      if (!(error instanceof StateDamage)) throw error;
+      await this.#wipe(error.message);
+      await this.#fetchState(error.message);
+      return;
+    } finally {
+      this.#fetch = undefined;
+      this.#progress = undefined;
+    }
+    if (!this.#isEnded) await this.#live();
+  }
+
+  async #wipe(reason: string): Promise<void> {
+    await this.#engine.close();
+    this.#state = await this.#options.openState({ wipe: reason });
+  }
+
+  #noteProgress(progress: TransferProgress): void {
+    const before = this.#progress;
+    this.#progress = progress;
+    const tenth = (each: TransferProgress | undefined): number =>
+      each === undefined || each.entriesTotal === 0 ? 0 : Math.floor((10 * each.entries) / each.entriesTotal);
+    if (before?.phase === progress.phase && tenth(before) === tenth(progress)) return;
+    this.#logger.info({ ...progress }, 'fetching the state');
+  }
+
+  #noteStable(checkpoint: StableCheckpoint): void {
+    this.#stable = checkpoint;
+    this.#stateService.stable({ ...checkpoint, snapshot: this.#engine.snapshot() });
+  }
+
+  #refuse(input: Extract<ReplicaInput, { readonly link: number }>): void {
+    this.#options.count('refused-while-fetching');
+    const reason = 'this replica is fetching its state; ask another one';
+    if (input.kind === 'client-asks-state') {
+      const message = { kind: 'state-refused', number: input.number, code: 'not-ready', reason } as const;
+      this.#options.life.ports.certified({ link: input.link, message });
+    } else if (input.kind === 'client-request') {
+      const decoded = decodeRequest(input.request);
+      const requestDigest = decoded.ok ? decoded.value.digest : undefined;
+      this.#options.life.ports.refuse({ link: input.link, requestDigest, code: 'not-ready', reason });
+    }
+  }
+
+  #reject(from: number, rule: string): void {
+    this.#options.evidence({ kind: 'rejection', rule, from, author: undefined, digest: undefined });
+  }
+
+  #send(to: number | 'all', message: PeerMessage): void {
+    const { send, broadcast } = this.#options.life.ports;
+    const frame = encodePeerMessage(message);
+    if (to === 'all') broadcast(frame);
+    else send(to, frame);
+  }
+
+  get #engine(): StateEngine {
+    if (this.#state === undefined) throw new Error('invariant: the state is not open');
+    return this.#state.engine;
+  }
+}

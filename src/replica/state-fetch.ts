@@ -1,0 +1,135 @@
+/**
+ * State fetch: drives a state transfer: its questions to the others, what they answer, and the writes to the engine, until the engine
+ * holds a checkpoint that the service vouches for, and our own log goes on after it.
+ *
+ * One write at a time; the transfer goes on meanwhile as far as it may. Ends with the notes of the checkpoint: until these are written the
+ * engine says of itself that it is not whole, so an end in the middle is taken up again.
+ */
+import type { Membership } from '../membership/membership.ts';
+import { monotonicMs, setTimer, type Timer } from '../platform/clock.ts';
+import type { Offer, TransferEffects, TransferEvidence, TransferInput, TransferProgress } from '../recovery/effects.ts';
+import { StateTransfer } from '../recovery/state-transfer.ts';
+import type { StateEngine } from '../state/engine.ts';
+import type { BlockLog } from '../storage/block-log.ts';
+import type { CertifiedHead } from '../wire/client-message.ts';
+import type { PeerMessage } from '../wire/peer-message.ts';
+import { checkpointNotes, headNote, isTransferring, transferringNote } from './engine-notes.ts';
+import { scanLog } from './log-scan.ts';
+
+/** Messages that wait for a step. More: the oldest is dropped, and asked for again. */
+const inputsMax = 1_024;
+
+export interface StateFetchOptions {
+  readonly membership: Membership;
+  readonly self: number;
+  readonly engine: StateEngine;
+  readonly log: BlockLog;
+  readonly verifyHead: (head: CertifiedHead) => boolean;
+  /** A checkpoint of an earlier commit is of no use. */
+  readonly notBelow: number;
+  readonly retainedLeaves: number;
+  readonly send: (to: number | 'all', message: PeerMessage) => void;
+  readonly evidence: (evidence: TransferEvidence) => void;
+  readonly progress: (progress: TransferProgress) => void;
+}
+
+export class StateFetch {
+  readonly #options: StateFetchOptions;
+  #inputs: TransferInput[] = [];
+  #timer: Timer | undefined;
+  #wake: () => void = () => undefined;
+  #isStopped = false;
+
+  constructor(options: StateFetchOptions) {
+    this.#options = options;
+  }
+
+  push(input: TransferInput): void {
+    this.#inputs.push(input);
+    if (this.#inputs.length > inputsMax) this.#inputs.shift();
+    this.#wake();
+  }
+
+  /** Gives up; `run` resolves. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#wake();
+  }
+
+  /** Resolves with what the engine holds, or undefined when stopped. Rejects with `StateDamage` when the engine is of no use. */
+  async run(): Promise<Offer | undefined> {
+    let { notBelow } = this.#options;
+    if (!isTransferring(this.#options.engine)) await this.#options.engine.write([transferringNote()]);
+    for (;;) {
+      const offer = await this.#transfer(notBelow);
+      if (offer === undefined) return undefined;
+      if (await this.#finish(offer)) return offer;
+      // Our log may have dropped blocks that this checkpoint does not stand for: only a later one will do.
+      notBelow = offer.checkpoint.ordering.commitIndex + 1;
+    }
+  }
+
+  async #transfer(notBelow: number): Promise<Offer | undefined> {
+    const { membership, self, engine, verifyHead, retainedLeaves } = this.#options;
+    const transfer = new StateTransfer({ membership, self, verifyHead, staged: engine, notBelow, retainedLeaves });
+    let writing: Promise<void> = Promise.resolve();
+    let failure: { readonly error: unknown } | undefined;
+    while (!this.#isStopped) {
+      const effects = transfer.step(this.#inputs.splice(0), monotonicMs());
+      if (effects.changes.length > 0) {
+        const { changes } = effects;
+        writing = writing
+          .then(() => engine.write(changes))
+          .then(
+            () => this.push({ kind: 'written' }),
+            (error: unknown) => {
+              failure ??= { error };
+              this.#wake();
+            },
+          );
+      }
+      this.#tell(effects);
+      if (effects.damage !== undefined) throw effects.damage;
+      if (effects.done !== undefined) return effects.done;
+      await this.#wait(effects);
+      if (failure !== undefined) throw failure.error;
+    }
+    await writing;
+    return undefined;
+  }
+
+  #tell(effects: TransferEffects): void {
+    for (const { to, message } of effects.send) this.#options.send(to, message);
+    for (const evidence of effects.evidence) this.#options.evidence(evidence);
+    this.#options.progress(effects.progress);
+  }
+
+  /** Until there is something to step for; always lets the event loop through. */
+  #wait({ isUnfinished, wakeAtMs }: TransferEffects): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        this.#wake = () => undefined;
+        this.#timer?.cancel();
+        setImmediate(resolve);
+      };
+      if (isUnfinished || this.#inputs.length > 0 || this.#isStopped) {
+        wake();
+        return;
+      }
+      this.#wake = wake;
+      this.#timer = undefined;
+      if (wakeAtMs !== undefined) this.#timer = setTimer(Math.max(1, wakeAtMs - monotonicMs()), wake);
+    });
+  }
+
+  /** Joins the checkpoint to our own log; false when that has dropped what it needs. */
+  async #finish({ checkpoint, encoded, head }: Offer): Promise<boolean> {
+    const { log, engine, self } = this.#options;
+    const { horizon } = checkpoint.ordering;
+    const { position, ownBlock, isWhole } = await scanLog(log, { horizon, self });
+    if (!isWhole) return false;
+    await engine.write([...checkpointNotes({ encoded, logPosition: position, ownBlock }), headNote(head)]);
+    if (position > log.begin) await log.dropBefore(position);
+    return true;
+  }
+}
