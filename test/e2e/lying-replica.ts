@@ -20,6 +20,7 @@ import { firstMembership } from '../../src/membership/genesis.ts';
 import { blockPreimage } from '../../src/ordering/validity.ts';
 import { randomBytes } from '../../src/platform/random.ts';
 import { CatchUp } from '../../src/replica/catch-up.ts';
+import type { CertifiedMessage } from '../../src/replica/certified-replies.ts';
 import { ClientPort } from '../../src/replica/client-port.ts';
 import { EventLoop } from '../../src/replica/event-loop.ts';
 import { ReplicaMachine } from '../../src/replica/machine.ts';
@@ -31,6 +32,7 @@ import { encodeReplicaToClient } from '../../src/wire/client-message.ts';
 import { encodeOutcomes } from '../../src/wire/outcome.ts';
 import { decodePeerMessage, encodePeerMessage } from '../../src/wire/peer-message.ts';
 import { decodeRequest } from '../../src/wire/request.ts';
+import { encodeValue } from '../../src/wire/value.ts';
 
 const garbageIntervalMs = 40;
 /** Of every so many requests one is refused. */
@@ -69,6 +71,12 @@ function sendAll(outgoing: readonly Outgoing[]): void {
   for (const { to, frame } of outgoing) if (frame.length > 0) peers.send(to, frame);
 }
 
+/** Its proofs are of another result, and of another value. */
+function misproven(message: CertifiedMessage): CertifiedMessage {
+  if (message.kind === 'certified') return { ...message, result: lie };
+  return message.kind === 'state' ? { ...message, value: encodeValue('a lie') } : message;
+}
+
 function sendForged(to: number, frame: Uint8Array): void {
   const decoded = decodePeerMessage(frame);
   if (decoded.ok) sendAll(forger.outgoing(decoded.value, to));
@@ -85,9 +93,7 @@ const loop = new EventLoop({
       for (const to of others) sendForged(to, frame);
     },
     reply: (reply) => clients.reply(liar.reply?.(reply) ?? reply),
-    // Its proofs are of another result.
-    certified: ({ link, message }) =>
-      clients.certified({ link, message: message.kind === 'head' ? message : { ...message, result: lie } }),
+    certified: ({ link, message }) => clients.certified({ link, message: misproven(message) }),
     seal: () => {},
     refuse: (refusal) => clients.refuse(refusal),
     serve: (to, afterRound) => catchUp.serve(to, afterRound),
