@@ -79,7 +79,10 @@ export class StateReads {
     return this.#waiting[0]?.untilMs;
   }
 
-  /** Whether a head of what has been executed by now would do, and the newest certified one does not. */
+  /**
+   * Whether a head of what has been executed by now would do, and the newest certified one does not: one is to be wished for
+   * then, if there are results for it to cover.
+   */
   ask(question: StateQuestion): boolean {
     if (!this.#isPublic) {
       this.#refuse(question, 'not-public', 'this service shows its state through its operations only');

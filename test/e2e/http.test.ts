@@ -8,6 +8,7 @@ import {
   verifyCertifiedHead,
   verifyCertifiedMembership,
   verifyCertifiedReply,
+  verifyCertifiedState,
   verifyConsistency,
 } from 'coterie/verify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -63,6 +64,33 @@ describe('curl alone', () => {
       );
       expect(read).toMatchObject({ ok: true, reply: { operations: [{ outcome: { ok: true, value: 'hello' } }] } });
     }
+  });
+
+  it('reads keys by proof from any replica, and that there is no such key', async () => {
+    const put = { operation: 'put', input: { key: 'proven', value: 'by one' } };
+    const { head } = JSON.parse(await curlCall(urls[0], put)) as { head: { commitIndex: number } };
+    for (const url of urls) {
+      const read = await curl(`${url}/v1/state?key=proven&notBefore=${head.commitIndex}`);
+      const verdict = verifyCertifiedState(read, serviceKey);
+      expect(verdict, read).toMatchObject({ ok: true, state: { key: 'proven', value: 'by one' } });
+      const absent = verifyCertifiedState(await curl(`${url}/v1/state?key=nothing`), serviceKey);
+      expect(absent).toMatchObject({ ok: true, state: { key: 'nothing', present: false } });
+    }
+  });
+
+  it('gets the same bytes from all replicas as of one head, and is told when it has the newest', async () => {
+    const read = async (url: string | undefined, tag = '') => {
+      const response = await fetch(`${url}/v1/state?key=proven`, { headers: { 'if-none-match': tag } });
+      return { status: response.status, tag: response.headers.get('etag') ?? '', text: await response.text() };
+    };
+    // Nothing happens any more, so they come to have the same head.
+    await until('all replicas have one head', async () => {
+      const all = await Promise.all(urls.map((url) => read(url)));
+      return new Set(all.map(({ tag }) => tag)).size === 1 ? true : undefined;
+    });
+    const [first, ...others] = await Promise.all(urls.map((url) => read(url)));
+    for (const other of others) expect(other).toEqual(first);
+    for (const url of urls) expect(await read(url, first?.tag)).toEqual({ status: 304, tag: first?.tag, text: '' });
   });
 
   it('gets quick replies, which say that they are one replica’s word', async () => {
