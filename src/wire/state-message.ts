@@ -105,6 +105,12 @@ export function writeStateMessage(writer: Writer, message: StateMessage): void {
   }
 }
 
+/** Is an encoded peer message one of these, by its own word? */
+export function isStateFrame(frame: Uint8Array): boolean {
+  const kind = frame[0] ?? 0;
+  return kind >= stateMessageKinds['checkpoint-ask'] && kind <= stateMessageKinds['log-part'];
+}
+
 /** Undefined when the number is of no state message. Throws `WireError`. */
 export function readStateMessage(kind: number, reader: Reader): StateMessage | undefined {
   switch (kind) {
