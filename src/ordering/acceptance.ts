@@ -67,12 +67,18 @@ export class Acceptance {
   readonly #reported = new Set<string>();
   /** Authors of blocks with requests that are not valid. */
   #forgers: ReplicaSet = emptySet;
-  #horizon = 0;
+  #horizon: number;
 
-  constructor(options: { readonly rule: QuorumRule; readonly self: number; readonly dag: BlockDag }) {
+  constructor(options: {
+    readonly rule: QuorumRule;
+    readonly self: number;
+    readonly dag: BlockDag;
+    readonly horizon: number;
+  }) {
     this.#rule = options.rule;
     this.#self = options.self;
     this.#dag = options.dag;
+    this.#horizon = options.horizon;
     const { n } = options.rule;
     this.#parkedByAuthor = Array.from({ length: n }, () => new Map<Digest, Parked>());
     this.#parkedSizeBytes = Array.from({ length: n }, () => 0);
@@ -82,6 +88,11 @@ export class Acceptance {
   /** Is the block here already, accepted or parked, or no longer of interest? */
   knows(block: Reference): boolean {
     return this.#dag.get(block.digest) !== undefined || this.#parked.has(block.digest) || block.round <= this.#horizon;
+  }
+
+  /** Rounds up to this one count as accepted. */
+  get horizon(): number {
+    return this.#horizon;
   }
 
   /** A round that at least one correct replica has reached. */

@@ -3,6 +3,7 @@
  * a round, and which is the highest round with a quorum.
  *
  * Owns: entries by digest and by round. A block enters when its parents are here or below the horizon, never earlier.
+ * Restored from a frontier it begins above the horizon, where the blocks of round 0 would stand else.
  */
 import type { Digest } from '../crypto/hash.ts';
 import {
@@ -14,8 +15,10 @@ import {
   withReplica,
 } from '../membership/membership.ts';
 import type { Reference } from '../wire/block.ts';
+import type { OrderingFrontier } from '../wire/checkpoint.ts';
 import type { VerifiedBlock } from './commit.ts';
 import type { DagBlock, DagView } from './dag.ts';
+import { initialHorizon } from './linearizer.ts';
 
 /** One accepted block. Genesis blocks have no `block`. */
 export interface Entry extends DagBlock {
@@ -39,12 +42,22 @@ export class BlockDag implements DagView {
   readonly #rule: QuorumRule;
   readonly #entries = new Map<string, Entry>();
   readonly #rounds = new Map<number, Round>();
+  /** Ordered before we began, and not here yet. */
+  readonly #orderedBefore: Set<Digest>;
   #lowestRound = 0;
-  #highestRound = 0;
-  #highestQuorumRound = 0;
+  #highestRound: number;
+  #highestQuorumRound: number;
 
-  constructor(membership: Membership) {
+  constructor(membership: Membership, from: Pick<OrderingFrontier, 'horizon' | 'committed'>) {
     this.#rule = membership.rule;
+    this.#orderedBefore = new Set(from.committed);
+    this.#highestRound = from.horizon;
+    // Nobody asks for a quorum below the horizon; above it a round has one only after the round before.
+    this.#highestQuorumRound = from.horizon;
+    if (from.horizon > initialHorizon) {
+      this.#lowestRound = from.horizon + 1;
+      return;
+    }
     for (let author = 0; author < membership.members.length; author++) {
       const { digest } = genesisReference(membership.epochGenesis, author);
       this.#insert({
@@ -63,7 +76,7 @@ export class BlockDag implements DagView {
     return this.#highestRound;
   }
 
-  /** The highest round at which accepted blocks form a quorum. */
+  /** The highest round at which accepted blocks form a quorum; the horizon it began with while there is none. */
   get highestQuorumRound(): number {
     return this.#highestQuorumRound;
   }
@@ -109,11 +122,20 @@ export class BlockDag implements DagView {
       // What a reference names wrongly, below the horizon where nobody checks, is no parent on any replica.
       parents: block.parents.filter((parent) => this.find(parent) !== undefined).map((parent) => parent.digest),
       block,
-      committed: false,
+      committed: this.#orderedBefore.delete(block.digest),
       inOwnHistory: false,
     };
     this.#insert(entry);
     return entry;
+  }
+
+  /** Digests of the blocks above this horizon that are ordered already, here or not, ascending. */
+  committedAbove(horizon: number): readonly Digest[] {
+    const committed = [...this.#orderedBefore];
+    for (const { id, round, committed: isCommitted } of this.#entries.values()) {
+      if (isCommitted && round > horizon) committed.push(id);
+    }
+    return committed.sort();
   }
 
   /** Forgets the rounds below `round` and returns what they held. */

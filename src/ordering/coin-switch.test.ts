@@ -8,98 +8,26 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Digest, sha256Of } from '../crypto/hash.ts';
-import { genesisReference, type Membership } from '../membership/membership.ts';
-import type { Duty, Reference } from '../wire/block.ts';
-import { dutyKinds, encodeCoinShare } from '../wire/duty.ts';
+import type { Digest } from '../crypto/hash.ts';
+import { frontierOfGenesis } from '../membership/restored.ts';
 import { BlockDag } from './block-dag.ts';
 import { Coins } from './coins.ts';
 import type { VerifiedBlock } from './commit.ts';
 import { CommitSequence } from './commit-sequence.ts';
-import { coinRound } from './slots.ts';
-import type { TestDag } from './testing/dag-language.ts';
-import { below, type Random, randomDag, seeded, shuffled } from './testing/random-dag.ts';
-import { ScriptedDuties, TestCoin, testShare } from './testing/scripted-duties.ts';
-import { testMembership } from './testing/test-cluster.ts';
-
-interface World {
-  readonly membership: Membership;
-  readonly blocks: readonly VerifiedBlock[];
-  /** The commit with which there is a coin. */
-  readonly coinFrom: number;
-}
-
-function randomWorld(seed: number): World {
-  const random = seeded(seed);
-  const base = testMembership(random() < 0.7 ? { n: 4, f: 1 } : { n: 7, f: 2 });
-  const membership = { ...base, parameters: { period: 5 + below(random, 3), ranks: 1, pruneDepth: 64 } };
-  const { rule } = membership;
-  const liars = new Set(shuffled(random, [...base.members.keys()]).slice(0, below(random, rule.f + 1)));
-  const blocks = verifiedBlocks(membership, randomDag(random, rule, rule.n === 4 ? 28 : 20), (author, period) =>
-    liars.has(author) && random() < 0.5 ? testShare(99, period) : testShare(author, period),
-  );
-  return { membership, blocks, coinFrom: 1 + below(random, 4) };
-}
-
-/** The blocks of a DAG as the ordering holds them, with the shares of the coins that are due in each. */
-function verifiedBlocks(
-  membership: Membership,
-  dag: TestDag,
-  shareOf: (author: number, period: number) => Uint8Array,
-): readonly VerifiedBlock[] {
-  const { parameters, epochGenesis } = membership;
-  const referenceOf = (id: string): Reference => {
-    const { round, author } = dag.get(id)!;
-    if (round === 0) return genesisReference(epochGenesis, author);
-    return { round, author, digest: sha256Of([Buffer.from(id)]) };
-  };
-  const dutiesOf = (author: number, round: number): readonly Duty[] => {
-    const duties: Duty[] = [];
-    for (let period = 1; coinRound(period, parameters) <= round; period++) {
-      if (coinRound(period, parameters) + 3 <= round) continue;
-      const payload = encodeCoinShare({ period, share: shareOf(author, period) });
-      duties.push({ kind: dutyKinds.coinShare, payload });
-    }
-    return duties;
-  };
-  const empty = new Uint8Array(0);
-  return dag.blocks
-    .filter(({ round }) => round > 0)
-    .map(({ id, round, author, parents }) => ({
-      ...referenceOf(id),
-      epoch: 0,
-      timestamp: round,
-      parents: parents.map(referenceOf),
-      requests: [],
-      duties: dutiesOf(author, round),
-      signature: empty,
-      bytes: empty,
-      verified: true,
-      decodedRequests: [],
-    }));
-}
-
-/** The blocks in some order in which each comes after its parents. */
-function anyOrder(random: Random, blocks: readonly VerifiedBlock[]): readonly VerifiedBlock[] {
-  const delays = new Map<Digest, number>();
-  const slow = random() * 6;
-  // Blocks are listed by round, so a block's parents have their times when it is looked at.
-  for (const block of blocks) {
-    const parents = block.parents.map(({ digest }) => delays.get(digest) ?? 0);
-    delays.set(block.digest, Math.max(...parents, block.round + random() * slow) + 1e-6);
-  }
-  return [...blocks].sort((a, b) => delays.get(a.digest)! - delays.get(b.digest)!);
-}
+import { below, type Random, seeded } from './testing/random-dag.ts';
+import { anyOrder, randomWorld, type World } from './testing/random-world.ts';
+import { ScriptedDuties, TestCoin } from './testing/scripted-duties.ts';
 
 type Sequence = Pick<CommitSequence, 'decide'>;
 type SequenceMaker = new (...options: ConstructorParameters<typeof CommitSequence>) => Sequence;
 
 /** A replica that is given blocks and decides now and then; the digests of its commits. */
 function replicaOf(Maker: SequenceMaker, { membership, coinFrom }: World) {
-  const dag = new BlockDag(membership);
+  const from = frontierOfGenesis(membership);
+  const dag = new BlockDag(membership, from);
   const duties = new ScriptedDuties({ self: 0, coinFrom, coin: new TestCoin(membership, 0) });
   const coins = new Coins({ membership, duties, quorumRound: () => Number.POSITIVE_INFINITY });
-  const sequence = new Maker({ membership, dag, duties, coins });
+  const sequence = new Maker({ membership, dag, duties, coins, from });
   const commits: Digest[] = [];
   return {
     commits,

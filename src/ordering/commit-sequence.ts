@@ -11,12 +11,13 @@
 import type { Digest } from '../crypto/hash.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { Reference } from '../wire/block.ts';
+import type { OrderingFrontier } from '../wire/checkpoint.ts';
 import type { BlockDag } from './block-dag.ts';
 import type { Coins } from './coins.ts';
 import type { Commit, VerifiedBlock } from './commit.ts';
-import { type CommitterRules, decide, initialPosition, type Position, positionAfter } from './committer.ts';
+import { type CommitterRules, decide, type Position, positionAfter } from './committer.ts';
 import type { DutySource } from './duty-source.ts';
-import { commitDigest, commitTimestamp, horizonAfter, initialHorizon, linearize } from './linearizer.ts';
+import { commitDigest, commitTimestamp, horizonAfter, linearize } from './linearizer.ts';
 import { lowestRoundFrom, periodFrom } from './slots.ts';
 
 export class CommitSequence {
@@ -25,9 +26,9 @@ export class CommitSequence {
   readonly #rules: CommitterRules;
   readonly #duties: DutySource;
   readonly #coins: Coins;
-  #position: Position = initialPosition;
-  #horizon = initialHorizon;
-  #index = 0;
+  #position: Position;
+  #horizon: number;
+  #index: number;
   #timestamp: number;
   #digest: Digest;
 
@@ -37,15 +38,21 @@ export class CommitSequence {
     /** Are given each commit, and say from which one on their coin counts. */
     readonly duties: DutySource;
     readonly coins: Coins;
+    /** Where it goes on. */
+    readonly from: OrderingFrontier;
   }) {
-    const { membership } = options;
+    const { membership, from } = options;
     this.#membership = membership;
     this.#dag = options.dag;
     this.#duties = options.duties;
     this.#coins = options.coins;
     this.#rules = { rule: membership.rule, ...membership.parameters };
-    this.#timestamp = membership.genesisTimestamp;
-    this.#digest = membership.epochGenesis;
+    this.#position = { next: from.next, periodHasCommit: from.periodHasCommit };
+    this.#horizon = from.horizon;
+    this.#index = from.commitIndex;
+    this.#timestamp = from.timestamp;
+    this.#digest = from.commitDigest;
+    this.#coins.advance(periodFrom(from.next, this.#rules));
   }
 
   /** Index of the last commit; 0 before the first. */
@@ -56,6 +63,22 @@ export class CommitSequence {
   /** Rounds up to this one are never ordered again. */
   get horizon(): number {
     return this.#horizon;
+  }
+
+  /**
+   * Where another replica can go on as we do. Agreed when it is asked for while the duties take a commit: later the position
+   * may have passed slots that were skipped.
+   */
+  get frontier(): OrderingFrontier {
+    return {
+      commitIndex: this.#index,
+      commitDigest: this.#digest,
+      timestamp: this.#timestamp,
+      horizon: this.#horizon,
+      next: this.#position.next,
+      periodHasCommit: this.#position.periodHasCommit,
+      committed: this.#dag.committedAbove(this.#horizon),
+    };
   }
 
   /** All slots of the rounds below this one are decided. */

@@ -8,7 +8,9 @@
  */
 import type { Digest } from '../crypto/hash.ts';
 import { emptySet, genesisReference, type Membership, withReplica } from '../membership/membership.ts';
+import { frontierOfGenesis } from '../membership/restored.ts';
 import { decodeBlock, encodeBlock, type Reference } from '../wire/block.ts';
+import type { OrderingFrontier } from '../wire/checkpoint.ts';
 import { dutyKinds } from '../wire/duty.ts';
 import { limits } from '../wire/limits.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
@@ -72,7 +74,7 @@ export class Ordering {
   #forwardedAtRound = -1;
   /** Who has duties to say, and needs the round of its last block to be made by the others first. */
   #calls = emptySet;
-  #quorumRound = 0;
+  #quorumRound: number;
   #clockMs = 0;
   #isAskedForRounds = false;
 
@@ -92,29 +94,47 @@ export class Ordering {
     readonly duties: DutySource;
     /** The log was lost: propose nothing in this epoch. */
     readonly observer?: boolean;
+    /** Where to go on; in a new DAG unless it is given. The duties must be where they were when it was taken. */
+    readonly from?: OrderingFrontier;
+    /** Our last own block, encoded, when the log no longer has it. */
+    readonly ownBlock?: Uint8Array;
   }) {
-    const { membership, self, duties } = options;
+    const { membership, self, duties, from = frontierOfGenesis(options.membership) } = options;
     const { rule } = membership;
     this.#membership = membership;
     this.#self = self;
     this.#sign = options.sign;
     this.#verifier = options.verifier;
-    this.#dag = new BlockDag(membership);
-    this.#acceptance = new Acceptance({ rule, self, dag: this.#dag });
+    this.#dag = new BlockDag(membership, from);
+    this.#acceptance = new Acceptance({ rule, self, dag: this.#dag, horizon: from.horizon });
     this.#linger = new Linger({ n: rule.n, self });
     this.#repetition = new Repetition({ n: rule.n, self, dag: this.#dag, acceptance: this.#acceptance });
     this.#duties = duties;
     this.#owed = new OwedDuties(duties);
     this.#coins = new Coins({ membership, duties, quorumRound: () => this.#dag.highestQuorumRound });
-    this.#sequence = new CommitSequence({ membership, dag: this.#dag, duties, coins: this.#coins });
+    this.#sequence = new CommitSequence({ membership, dag: this.#dag, duties, coins: this.#coins, from });
     this.#latestRounds = Array.from({ length: rule.n }, () => 0);
     this.#own = genesisReference(membership.epochGenesis, self);
     this.#observer = options.observer ?? false;
+    this.#quorumRound = this.#dag.highestQuorumRound;
+    if (options.ownBlock !== undefined) {
+      for (const block of options.verifier.restoreAll([options.ownBlock])) this.#becomeOwn(block);
+    }
   }
 
   /** Its log was lost, or it has met a block of its own that is not in it: it says nothing in its own name. */
   get isObserver(): boolean {
     return this.#observer;
+  }
+
+  /** Where another replica can go on as we do; agreed while the duties take a commit. */
+  get frontier(): OrderingFrontier {
+    return this.#sequence.frontier;
+  }
+
+  /** The last block we made; undefined when we made none. */
+  get ownBlock(): VerifiedBlock | undefined {
+    return this.#ownBlock;
   }
 
   get status(): OrderingStatus {
@@ -141,7 +161,8 @@ export class Ordering {
         this.#acceptance.restore(block);
         this.#noteAccepted(block);
       }
-      if (block.author === this.#self && block.round > this.#own.round) this.#becomeOwn(block);
+      const isOwn = block.author === this.#self && block.round > this.#own.round;
+      if (isOwn || block.digest === this.#own.digest) this.#becomeOwn(block);
     }
     this.#decide(0);
     return this.#takeEffects(undefined).commits;
@@ -155,6 +176,7 @@ export class Ordering {
     this.#clockMs = Math.max(0, Math.floor(clockMs));
     // A quorum restored from the log has no time yet: waiting for the others begins now.
     this.#noteQuorum(nowMs);
+    this.#takeBackOwn(nowMs);
     for (const input of inputs) this.#take(input, nowMs);
     this.#decide(nowMs);
     while (this.#propose(nowMs)) this.#decide(nowMs);
@@ -277,6 +299,9 @@ export class Ordering {
     this.#pending.carried(block);
     this.#coins.accepted(block);
     if (block.author === this.#self) this.#owed.carried(block);
+    if (block.digest === this.#own.digest) this.#markOwnHistory();
+    // A commit before the frontier that we go on from holds it.
+    if (this.#dag.get(block.digest)?.committed === true) this.#noteCommitted(block);
   }
 
   #noteQuorum(nowMs: number): void {
@@ -296,8 +321,7 @@ export class Ordering {
       if (commits.length === 0) return;
       for (const commit of commits) {
         for (const block of commit.blocks) {
-          this.#noteSettled(block);
-          this.#pending.committed(block);
+          this.#noteCommitted(block);
         }
         this.#commits.push(commit);
       }
@@ -310,6 +334,11 @@ export class Ordering {
       this.#noteAcceptedNow(freed, nowMs);
       if (freed.length === 0) return;
     }
+  }
+
+  #noteCommitted(block: VerifiedBlock): void {
+    this.#noteSettled(block);
+    this.#pending.committed(block);
   }
 
   /** A block was committed, or pruned without that: nobody waits for it any more. */
@@ -327,6 +356,9 @@ export class Ordering {
     if (this.#observer || round <= this.#own.round || !this.#hasWork(round)) return false;
     if (this.#acceptance.provenRound > quorumRound + behindRoundsMax) return false;
     const authors = this.#dag.authorsAt(quorumRound);
+    if (this.#own.round > this.#acceptance.horizon && this.#dag.find(this.#own) === undefined) return false;
+    // Nothing is here yet above the horizon that we go on from.
+    if (!this.#membership.rule.isQuorum(authors)) return false;
     // Who missed that round is late already: the others have gone on, and waiting would make it miss the next one too.
     const isInPace = this.#own.round === quorumRound;
     if (isInPace && !this.#linger.isComplete(authors)) {
@@ -364,8 +396,19 @@ export class Ordering {
     this.#own = { round: block.round, author: block.author, digest: block.digest };
     this.#ownBlock = block;
     this.#coins.said(block);
-    const entry = this.#dag.get(block.digest);
+    this.#markOwnHistory();
+  }
+
+  #markOwnHistory(): void {
+    const entry = this.#dag.find(this.#own);
     if (entry !== undefined) markOwnHistory(this.#dag, entry);
+  }
+
+  /** Our last block when the log has lost it, and the horizon has not passed it: the next one must cite it all the same. */
+  #takeBackOwn(nowMs: number): void {
+    const block = this.#ownBlock;
+    if (block === undefined || this.#acceptance.knows(block)) return;
+    this.#noteAcceptedNow(this.#acceptance.offer(block, this.#self, nowMs), nowMs);
   }
 
   /** Is there anything to make a round for? (§3.1) */

@@ -152,7 +152,8 @@ export class Repetition {
     const end = this.#dag.highestQuorumRound;
     const from = this.#askFromGap ? Math.min(this.#acceptance.lowestMissingRound ?? end, end) : end;
     this.#askFromGap = !this.#askFromGap;
-    const afterRound = Math.max(0, from - 1);
+    // Nobody needs to have kept what is below our horizon, so asking for it would look as if we were lost.
+    const afterRound = Math.max(this.#acceptance.horizon, from - 1);
     return { to: this.#turn, message: { kind: 'catch-up', afterRound } };
   }
 }

@@ -60,6 +60,7 @@ export class ScriptedDuties implements DutySource {
   readonly #self: number;
   readonly #coinFrom: number;
   readonly #coin: TestCoin;
+  readonly #before: number;
   #owed: Duty[] = [];
   commits: Commit[] = [];
   /** There is work until it has so many commits. */
@@ -71,10 +72,13 @@ export class ScriptedDuties implements DutySource {
     readonly coinFrom: number;
     readonly coin: TestCoin;
     readonly owed?: readonly Duty[];
+    /** Commits taken by the source whose place it takes. */
+    readonly before?: number;
   }) {
     this.#self = options.self;
     this.#coinFrom = options.coinFrom;
     this.#coin = options.coin;
+    this.#before = options.before ?? 0;
     this.#owed = [...(options.owed ?? [])];
   }
 
@@ -83,7 +87,7 @@ export class ScriptedDuties implements DutySource {
   }
 
   get coin(): Coin | undefined {
-    return this.commits.length >= this.#coinFrom ? this.#coin : undefined;
+    return this.#before + this.commits.length >= this.#coinFrom ? this.#coin : undefined;
   }
 
   get hasWork(): boolean {
