@@ -2,7 +2,7 @@
  * What `up` and the replica processes it started say to each other over their IPC channel. The channel is also the
  * life line: when it closes, the other side is gone, however it ended.
  */
-import type { ReplicaStatus } from '../replica/replica.ts';
+import type { ReplicaStatus } from '../replica/replica-status.ts';
 
 export interface FailureReport {
   readonly code: string;

@@ -19,7 +19,7 @@ export function sha256(bytes: Uint8Array): Digest {
 export function sha256Bytes(bytes: Uint8Array): Uint8Array {
   // A third cheaper than asking for a buffer, which is one of its own for each hash.
   const digest = Buffer.allocUnsafe(digestSizeBytes);
-  digest.write(hash('sha256', bytes, 'latin1'), 'latin1');
+  digest.write(hash('sha256', bytes, 'binary'), 'binary');
   return digest;
 }
 

@@ -26,15 +26,22 @@ interface Followed {
 export class CheckpointProgress {
   #followed: Followed[] = [];
   #stable: StableCheckpoint | undefined;
+  #storedCommitIndex: number;
 
   /** `restored`: the one that this replica goes on from. It is in the engine. */
   constructor(restored?: KnownCheckpoint) {
+    this.#storedCommitIndex = restored?.checkpoint.ordering.commitIndex ?? 0;
     if (restored !== undefined) this.#followed.push({ known: restored, isStored: true, head: undefined });
   }
 
   /** The last one that is stored here and certified. */
   get stable(): StableCheckpoint | undefined {
     return this.#stable;
+  }
+
+  /** Commit of the newest one that is in the engine; 0 before the first. */
+  get storedCommitIndex(): number {
+    return this.#storedCommitIndex;
   }
 
   taken(known: KnownCheckpoint): void {
@@ -46,6 +53,7 @@ export class CheckpointProgress {
     const followed = this.#of(digest);
     if (followed === undefined) return undefined;
     followed.isStored = true;
+    this.#storedCommitIndex = followed.known.checkpoint.ordering.commitIndex;
     this.#followed = this.#followed.slice(this.#followed.indexOf(followed));
     return this.#settle(followed);
   }

@@ -23,10 +23,11 @@ import { RoundIndex } from './round-index.ts';
 const replaySizeBytes = 8 * 1024 * 1024;
 
 export interface LifeOptions {
-  readonly machine: Omit<MachineOptions, 'engine' | 'from'>;
+  readonly machine: Omit<MachineOptions, 'engine' | 'from' | 'retainedLeaves'>;
   readonly engine: StateEngine;
   readonly log: BlockLog;
   readonly retainedSizeBytes: number;
+  readonly retainedLeaves: number;
   readonly ports: Pick<Ports, 'send' | 'broadcast' | 'refuse' | 'reply' | 'certified' | 'seal'>;
   /** Tells a replica that is far behind which checkpoint to fetch. */
   readonly offer: (to: number) => void;
@@ -52,7 +53,12 @@ export class Life {
   private constructor(options: LifeOptions) {
     const { engine, log, ports } = options;
     const stored = readStored(engine);
-    this.machine = new ReplicaMachine({ ...options.machine, engine, from: stored });
+    this.machine = new ReplicaMachine({
+      ...options.machine,
+      engine,
+      from: stored,
+      retainedLeaves: options.retainedLeaves,
+    });
     this.#log = log;
     const roundIndex = this.#roundIndex;
     this.#writer = new CheckpointWriter({
@@ -92,7 +98,11 @@ export class Life {
   /** Rejects with `StateDamage` when the engine does not hold what it should, with a `StorageError` when the log does not. */
   static async begin(options: LifeOptions): Promise<Life> {
     const life = new Life(options);
-    await life.#replay(readStored(options.engine)?.logPosition ?? 0, options.onReplay);
+    const stored = readStored(options.engine);
+    // A log that was lost and begun anew is shorter than the checkpoint remembers.
+    const position = Math.min(stored?.logPosition ?? 0, options.log.end);
+    if (stored !== undefined) life.#roundIndex.dropBefore(position, stored.checkpoint.ordering.horizon);
+    await life.#replay(position, options.onReplay);
     return life;
   }
 

@@ -10,20 +10,25 @@
  */
 import type { Logger } from 'pino';
 import type { Membership } from '../membership/membership.ts';
-import { monotonicMs } from '../platform/clock.ts';
+import { monotonicMs, setTimer } from '../platform/clock.ts';
 import { BehindWatch } from '../recovery/behind-watch.ts';
-import type { TransferProgress } from '../recovery/state-transfer.ts';
+import type { TransferEvidence, TransferProgress } from '../recovery/effects.ts';
 import { StateDamage, type StateEngine } from '../state/engine.ts';
+import { checkLeaves, openLog } from '../state/log-leaves.ts';
 import { verifyTree } from '../state/verify-state.ts';
 import type { BlockLog } from '../storage/block-log.ts';
 import type { OpenState } from '../storage/state-directory.ts';
-import { decodePeerMessage, encodePeerMessage } from '../wire/peer-message.ts';
-import { isStateMessage } from '../wire/state-message.ts';
+import type { Checkpoint } from '../wire/checkpoint.ts';
+import type { CertifiedHead } from '../wire/client-message.ts';
+import { decodePeerMessage, encodePeerMessage, type PeerMessage } from '../wire/peer-message.ts';
+import { decodeRequest } from '../wire/request.ts';
+import { isStateFrame } from '../wire/state-message.ts';
 import type { StableCheckpoint } from './checkpoint-progress.ts';
 import type { ReplicaEffects, ReplicaInput } from './effects.ts';
 import { isTransferring, readStored } from './engine-notes.ts';
 import { Life, type LifeOptions } from './life.ts';
 import type { ReplicaMachine } from './machine.ts';
+import { OfferedCheckpoints, type OfferMessage, type ReceivedOffer } from './offered-checkpoints.ts';
 import { StateFetch } from './state-fetch.ts';
 import { StateService } from './state-service.ts';
 
@@ -31,6 +36,7 @@ import { StateService } from './state-service.ts';
 const verifySliceMs = 10;
 /** A life that ended sooner than this after it began fetches again only after a rest: whatever is wrong, it is still there. */
 const lifeMsMin = 10_000;
+const restMsMin = 1_000;
 const restMsMax = 60_000;
 
 export interface LivesOptions {
@@ -40,8 +46,8 @@ export interface LivesOptions {
   readonly log: BlockLog;
   readonly life: Pick<LifeOptions, 'machine' | 'retainedSizeBytes' | 'ports' | 'pressure' | 'onReplay'>;
   readonly retainedLeaves: number;
-  /** Whether the service signed a head; waits until it is known who the service is. */
-  readonly verifier: () => Promise<(head: CertifiedHead) => boolean>;
+  /** What the home says the service key is, 192 hex characters. */
+  readonly serviceKey: string | undefined;
   readonly logger: Logger;
   readonly observe: (effects: ReplicaEffects, machine: ReplicaMachine) => void;
   readonly evidence: (evidence: TransferEvidence) => void;
@@ -56,6 +62,7 @@ export class Lives {
   readonly #options: LivesOptions;
   readonly #logger: Logger;
   readonly #stateService: StateService;
+  readonly #offered: OfferedCheckpoints;
   #state: OpenState | undefined;
   #life: Life | undefined;
   #machine: ReplicaMachine | undefined;
@@ -73,6 +80,9 @@ export class Lives {
   constructor(options: LivesOptions) {
     this.#options = options;
     this.#logger = options.logger;
+    const { rule } = options.membership;
+    const serviceKey = (): string | undefined => this.#machine?.serviceKey ?? options.serviceKey;
+    this.#offered = new OfferedCheckpoints({ curve: options.life.machine.curve, rule, serviceKey });
     this.#stateService = new StateService({
       retainedLeaves: options.retainedLeaves,
       send: (to, message) => this.#send(to, message),
@@ -106,7 +116,8 @@ export class Lives {
   async begin(): Promise<void> {
     this.#state = await this.#options.openState();
     const { wiped } = this.#state;
-    if (wiped !== undefined) this.#logger.error({ reason: wiped }, 'the state was damaged and is fetched from the others');
+    if (wiped !== undefined)
+      this.#logger.error({ reason: wiped }, 'the state was damaged and is fetched from the others');
     const lack = await this.#lack(wiped);
     if (lack === undefined) await this.#live();
     else this.#turnTo(() => this.#fetchState(lack));
@@ -136,8 +147,7 @@ export class Lives {
         this.#stateService.take(from, message);
         return;
       case 'checkpoint-offer':
-        if (this.#life !== undefined) this.#watch(from, message);
-        else this.#fetch?.push({ kind: 'peer-message', from, message });
+        this.#takeOffer(from, message);
         return;
       default:
         this.#fetch?.push({ kind: 'peer-message', from, message });
@@ -171,13 +181,9 @@ export class Lives {
       }
       const { service, system } = stored.checkpoint;
       const beganAtMs = monotonicMs();
-      for (const part of [
-        verifyTree(engine, 'system', system),
-        verifyTree(engine, 'service', service),
-        checkLeaves(engine, stored.checkpoint),
-      ]) {
-        await this.#inSlices(part);
-      }
+      await this.#inSlices(verifyTree(engine, 'system', system));
+      await this.#inSlices(verifyTree(engine, 'service', service));
+      await this.#inSlices(verifyLeaves(engine, stored.checkpoint));
       const verifiedMs = Math.round(monotonicMs() - beganAtMs);
       this.#logger.info({ entries: service.entries, verifiedMs }, 'the state is that of its checkpoint');
       return undefined;
@@ -225,22 +231,22 @@ export class Lives {
     if (machine.divergence !== undefined) this.#leave('it differs from what is certified', { isSudden: false });
   }
 
-  #watch(from: number, message: Extract<PeerMessage, { readonly kind: 'checkpoint-offer' }>): void {
-    const { membership, verifier } = this.#options;
-    if (this.#machine?.serviceKey === undefined && this.#stable === undefined) {
-      // Who the service is, is not known yet; whoever offers will offer again.
-      void verifier;
+  #takeOffer(from: number, message: OfferMessage): void {
+    for (const offer of this.#offered.take(from, message)) {
+      if (this.#life === undefined) this.#fetch?.push({ kind: 'peer-message', ...offer });
+      else this.#watch(offer);
     }
-    void (async () => {
-      const verifyHead = await verifier();
-      const { serviceId, epoch, rule } = membership;
-      this.#behind ??= new BehindWatch({ serviceId, epoch, rule, verifyHead });
-      const broken = this.#behind.take(from, message);
-      if (broken !== undefined) this.#reject(from, broken);
-      else if (this.#machine !== undefined && this.#behind.isBehind(this.#machine.commitIndex)) {
-        this.#leave('the others have dropped the blocks that it needs', { isSudden: false });
-      }
-    })();
+  }
+
+  #watch({ from, message }: ReceivedOffer): void {
+    const { serviceId, epoch, rule } = this.#options.membership;
+    const verifyHead = (head: CertifiedHead): boolean => this.#offered.verifyHead(head);
+    this.#behind ??= new BehindWatch({ serviceId, epoch, rule, verifyHead });
+    const broken = this.#behind.take(from, message);
+    if (broken !== undefined) this.#reject(from, broken);
+    else if (this.#machine !== undefined && this.#behind.isBehind(this.#machine.commitIndex)) {
+      this.#leave('the others have dropped the blocks that it needs', { isSudden: false });
+    }
   }
 
   #lifeFailed(error: unknown): void {
@@ -280,14 +286,13 @@ export class Lives {
     this.#logger.warn({ reason }, 'fetching the state from the others');
     const beganAtMs = monotonicMs();
     try {
-      const { membership, self, log, retainedLeaves, verifier, evidence } = this.#options;
-      const verifyHead = await verifier();
+      const { membership, self, log, retainedLeaves, evidence } = this.#options;
       this.#fetch = new StateFetch({
         membership,
         self,
         engine: this.#engine,
         log,
-        verifyHead,
+        verifyHead: (head) => this.#offered.verifyHead(head),
         notBelow: log.begin === 0 ? 0 : (this.#machine?.checkpointIndex ?? 0),
         retainedLeaves,
         send: (to, message) => this.#send(to, message),
@@ -358,5 +363,13 @@ export class Lives {
   get #engine(): StateEngine {
     if (this.#state === undefined) throw new Error('invariant: the state is not open');
     return this.#state.engine;
+  }
+}
+
+/** Throws `StateDamage` when leaves of the log are not those that the checkpoint stands for. */
+function* verifyLeaves(engine: StateEngine, checkpoint: Checkpoint): Generator<void> {
+  for (const { damaged } of checkLeaves(engine, openLog(engine, checkpoint))) {
+    if (damaged !== undefined) throw new StateDamage(`Leaves of the log are damaged, those of chunk ${damaged}.`);
+    yield;
   }
 }

@@ -30,7 +30,6 @@ import { Ordering, type OrderingStatus } from '../ordering/ordering.ts';
 import { type SignatureCheck, Verifier } from '../ordering/validity.ts';
 import type { StateEngine } from '../state/engine.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
-import type { Duty } from '../wire/block.ts';
 import type { OrderingFrontier } from '../wire/checkpoint.ts';
 import type { CertifiedHead, RefusalCode } from '../wire/client-message.ts';
 import type { Head } from '../wire/head.ts';
@@ -59,6 +58,12 @@ export interface MachineStatus extends OrderingStatus {
   readonly timestamp: number;
   /** Leaves in the log. */
   readonly logSize: number;
+  /** Of the service, as of the last due head. */
+  readonly stateEntries: number;
+  readonly stateSizeBytes: number;
+  /** Commits of the newest checkpoint that is in the engine, and of the newest that is certified too; 0 for none. */
+  readonly checkpointCommitIndex: number;
+  readonly stableCommitIndex: number;
   readonly key: KeyProgress;
   readonly certification: CertificationStatus;
 }
@@ -179,6 +184,11 @@ export class ReplicaMachine {
     return this.#execution.commitIndex;
   }
 
+  /** Commit of the newest checkpoint that is in the engine; 0 before the first. */
+  get checkpointIndex(): number {
+    return this.#progress.storedCommitIndex;
+  }
+
   /** The newest head with the service's signature. */
   get certifiedHead(): CertifiedHead | undefined {
     return this.#certification.newest;
@@ -218,6 +228,10 @@ export class ReplicaMachine {
       stateRoot: this.#execution.stateRoot,
       timestamp: this.#execution.timestamp,
       logSize: this.#execution.logSize,
+      stateEntries: this.#execution.keyCount,
+      stateSizeBytes: this.#execution.stateSizeBytes,
+      checkpointCommitIndex: this.#progress.storedCommitIndex,
+      stableCommitIndex: this.#progress.stable?.checkpoint.ordering.commitIndex ?? 0,
       key: this.#key.progress,
       certification: this.#certification.status,
     };
@@ -477,7 +491,12 @@ export class ReplicaMachine {
       diagnostics: this.#diagnostics,
       commits: this.#commits,
       isUnfinished: this.#toCertify.length > 0 || this.#stateReads.isUnfinished,
-      wakeAtMs: [ordering.wakeAtMs, certification?.wakeAtMs, this.#wishes.overdueAtMs, this.#stateReads.wakeAtMs].reduce(earliest),
+      wakeAtMs: [
+        ordering.wakeAtMs,
+        certification?.wakeAtMs,
+        this.#wishes.overdueAtMs,
+        this.#stateReads.wakeAtMs,
+      ].reduce(earliest),
     };
     this.#stable = undefined;
     this.#serve = [];

@@ -2,7 +2,10 @@
  * Replica status: what a replica says of itself to anybody who reaches it; its own word, and no secret.
  */
 import type { KeyProgress } from '../keys/key-generation.ts';
+import { containsReplica, emptySet, type Membership } from '../membership/membership.ts';
 import type { TransferProgress } from '../recovery/effects.ts';
+import type { Home } from '../storage/home.ts';
+import type { ReplicaMachine } from './machine.ts';
 
 export interface ReplicaStatus {
   readonly replicaId: string;
@@ -54,4 +57,61 @@ export interface ReplicaStatus {
   /** Processor time of the process so far. */
   readonly cpuMs: number;
   readonly counters: Readonly<Record<string, number>>;
+}
+
+export interface StatusSources {
+  readonly home: Pick<Home, 'replicaId' | 'replicaIndex' | 'service' | 'isLogLost'>;
+  readonly membership: Membership;
+  /** Of the last life; undefined before the first. */
+  readonly machine: ReplicaMachine | undefined;
+  /** Indexes of replicas. */
+  readonly connected: ReadonlySet<number>;
+  readonly requestsPerSecond: number;
+  readonly uptimeMs: number;
+}
+
+const noProgress: KeyProgress = { dealt: 0, responses: 0, disqualified: 0, qualified: 0, needed: 0, isComplete: false };
+
+/** What of the status the replica itself does not say. Before the first life: nothing was executed. */
+export function statusOf(
+  sources: StatusSources,
+): Omit<ReplicaStatus, 'phase' | 'transfer' | 'engineSizeBytes' | 'blockLogSizeBytes' | 'counters'> {
+  const { home, membership, machine, connected } = sources;
+  const status = machine?.status;
+  const { serviceKey, certifiedHead, divergence } = machine ?? {};
+  const cpu = process.cpuUsage();
+  const idOf = (index: number): string => membership.members[index]?.replicaId ?? String(index);
+  const suspected = membership.members.filter((_, index) => containsReplica(status?.suspected ?? emptySet, index));
+  return {
+    replicaId: home.replicaId,
+    replicaIndex: home.replicaIndex,
+    serviceId: membership.serviceId,
+    service: home.service,
+    epoch: membership.epoch,
+    round: status?.round ?? 0,
+    commitIndex: status?.commitIndex ?? 0,
+    stateRoot: status?.stateRoot ?? '',
+    timestamp: status?.timestamp ?? 0,
+    requestsPerSecond: sources.requestsPerSecond,
+    pendingRequests: status?.pendingRequests ?? 0,
+    suspected: suspected.map(({ replicaId }) => replicaId),
+    connected: [...connected].sort((a, b) => a - b).map(idOf),
+    observer: status?.observer ?? home.isLogLost,
+    keyState: serviceKey === undefined ? 'generating' : machine?.hasKeyShare === true ? 'ready' : 'without-share',
+    keyProgress: status?.key ?? noProgress,
+    ...(serviceKey === undefined ? {} : { serviceKey }),
+    hasKeyShare: machine?.hasKeyShare ?? false,
+    logSize: status?.logSize ?? 0,
+    certifiedLogSize: certifiedHead?.head.logSize ?? 0,
+    certifiedCommitIndex: certifiedHead?.head.commitIndex ?? 0,
+    diverged: divergence !== undefined,
+    checkpointCommitIndex: status?.checkpointCommitIndex ?? 0,
+    stableCommitIndex: status?.stableCommitIndex ?? 0,
+    stateEntries: status?.stateEntries ?? 0,
+    stateSizeBytes: status?.stateSizeBytes ?? 0,
+    uptimeMs: sources.uptimeMs,
+    pid: process.pid,
+    residentBytes: process.memoryUsage.rss(),
+    cpuMs: Math.round((cpu.user + cpu.system) / 1_000),
+  };
 }

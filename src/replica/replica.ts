@@ -11,9 +11,8 @@ import type { Logger } from 'pino';
 import { mclCurve } from '../crypto/curve-mcl.ts';
 import { sign } from '../crypto/ed25519.ts';
 import type { AnyService } from '../execution/service-definition.ts';
-import type { KeyProgress } from '../keys/key-generation.ts';
 import { firstMembership } from '../membership/genesis.ts';
-import { containsReplica, type Membership } from '../membership/membership.ts';
+import type { Membership } from '../membership/membership.ts';
 import { blockPreimage } from '../ordering/validity.ts';
 import { monotonicMs, now } from '../platform/clock.ts';
 import { installGuard } from '../platform/determinism.ts';
@@ -26,23 +25,20 @@ import { KeyStore } from '../storage/key-store.ts';
 import { malformed } from '../storage/whole-file.ts';
 import { ClientListener } from '../transport/client-listener.ts';
 import { PeerLinks } from '../transport/peer-links.ts';
-import { roundOfEncodedBlock } from '../wire/block.ts';
+import { limits } from '../wire/limits.ts';
 import { decodePeerMessage, encodePeerMessage } from '../wire/peer-message.ts';
 import type { Value } from '../wire/value.ts';
-import { CatchUp } from './catch-up.ts';
 import { ClientPort } from './client-port.ts';
 import { Counters } from './counters.ts';
 import type { ReplicaEffects } from './effects.ts';
-import { EventLoop, type InputSource } from './event-loop.ts';
+import type { InputSource } from './event-loop.ts';
 import { EvidenceLog } from './evidence-log.ts';
 import type { HttpBackend } from './http/backend.ts';
 import { HttpCalls, isHttpLink } from './http/calls.ts';
 import { HttpInterface } from './http/http-interface.ts';
-import { ReplicaMachine } from './machine.ts';
-import { RoundIndex } from './round-index.ts';
-
-/** Bytes of the log replayed at a time. */
-const replaySizeBytes = 8 * 1024 * 1024;
+import { Lives } from './lives.ts';
+import type { ReplicaMachine } from './machine.ts';
+import { type ReplicaStatus, statusOf } from './replica-status.ts';
 
 export interface RunningReplica {
   readonly replicaId: string;
@@ -63,6 +59,8 @@ export async function startReplica(options: {
   readonly logger: Logger;
   /** Told now and then while the log is replayed. */
   readonly onReplay?: (progress: { readonly blocks: number; readonly commitIndex: number }) => void;
+  /** Leaves of the request log of which there are proofs, at least. */
+  readonly retainedLeaves?: number;
 }): Promise<RunningReplica> {
   const home = await openHome(options.home);
   try {
@@ -107,18 +105,11 @@ class Replica implements RunningReplica {
   readonly #home: Home;
   readonly #membership: Membership;
   readonly #log: BlockLog;
-  readonly #state: ReplicaState;
   readonly #keyStore: KeyStore;
   readonly #logger: Logger;
-  readonly #onReplay: ((progress: { readonly blocks: number; readonly commitIndex: number }) => void) | undefined;
   readonly #counters = new Counters();
   readonly #evidence: EvidenceLog;
-  readonly #service: AnyService;
-  #sealedShare: bigint | undefined;
-  readonly #stateService: StateService;
-  #behind: BehindWatch | undefined;
-  #life: Life | undefined;
-  #fetch: StateFetch | undefined;
+  readonly #lives: Lives;
   readonly #peers: PeerLinks;
   readonly #clients: ClientPort;
   readonly #listener: ClientListener;
@@ -130,7 +121,6 @@ class Replica implements RunningReplica {
   #stopping: Promise<void> | undefined;
   #operations = 0;
   #saidKey = false;
-  #saidDiverged = false;
 
   constructor(options: {
     readonly home: Home;
@@ -141,6 +131,7 @@ class Replica implements RunningReplica {
     readonly service: AnyService;
     readonly logger: Logger;
     readonly onReplay?: (progress: { readonly blocks: number; readonly commitIndex: number }) => void;
+    readonly retainedLeaves?: number;
   }) {
     const { home, membership, log, service } = options;
     const { replicaIndex: self } = home;
@@ -149,7 +140,6 @@ class Replica implements RunningReplica {
     this.#log = log;
     this.#keyStore = options.keyStore;
     this.#logger = options.logger.child({ replica: home.replicaId });
-    this.#onReplay = options.onReplay;
     const evidenceFiles = new EvidenceFiles(home.directory);
     this.#evidence = new EvidenceLog({
       membership,
@@ -164,12 +154,47 @@ class Replica implements RunningReplica {
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
-    this.#service = service;
-    this.#sealedShare = options.sealedShare;
-    this.#state = options.state;
-    this.#stateService = new StateService({
-      send: (to, message) => this.#peers.send(to, encodePeerMessage(message)),
-      failed: (error) => this.#logger.error({ err: error }, 'the state could not be read for another replica'),
+    const send = (to: number, frame: Uint8Array): void => void this.#peers.send(to, frame);
+    this.#lives = new Lives({
+      membership,
+      self,
+      openState: (how) => home.openState(how),
+      log,
+      retainedLeaves: options.retainedLeaves ?? limits.logLeavesRetained,
+      serviceKey: home.serviceKey,
+      logger: this.#logger,
+      life: {
+        machine: {
+          membership,
+          self,
+          service,
+          curve: mclCurve,
+          names: home.genesis,
+          keySecrets: { decryptionKey: home.decryptionKey, seed: home.dealingSeed },
+          sealedShare: options.sealedShare,
+          guard: installGuard(),
+          observer: home.isLogLost,
+          sign: (digest) => sign(home.signingKey, blockPreimage(digest)),
+        },
+        retainedSizeBytes: limits.logRetainedSizeBytes,
+        ports: {
+          send,
+          broadcast: (frame) => this.#peers.broadcast(frame),
+          reply: (reply) => {
+            this.#clients.reply(reply);
+            this.#httpCalls.reply(reply);
+          },
+          certified: (answer) => (isHttpLink(answer.link) ? this.#httpCalls : this.#clients).certified(answer),
+          refuse: (refusal) => (isHttpLink(refusal.link) ? this.#httpCalls : this.#clients).refuse(refusal),
+          seal: (keyShare) => this.#seal(keyShare),
+        },
+        pressure: (source, isHigh) => this.#press(source, isHigh),
+        onReplay: options.onReplay,
+      },
+      observe: (effects, machine) => this.#observe(effects, machine),
+      evidence: (evidence) => this.#evidence.add(evidence),
+      count: (event) => this.#counters.count(event),
+      failed: (error) => void this.#fail(error),
     });
     this.#peers = new PeerLinks({
       self,
@@ -178,11 +203,11 @@ class Replica implements RunningReplica {
       certificatePem: home.linkCertificatePem,
       hello: encodePeerMessage({ kind: 'hello', epochGenesis: membership.epochGenesis }),
       acceptHello: (peer, frame) => this.#refusalOfHello(peer, frame),
-      onFrame: (from, frame) => this.#takeFrame(from, frame),
+      onFrame: (from, frame) => this.#lives.takeFrame(from, frame),
       onUp: (peer) => {
         this.#connected.add(peer);
         this.#logger.info({ peer: this.#idOf(peer) }, 'link up');
-        this.#connectedTo(peer);
+        this.#lives.connected(peer);
       },
       onDown: (peer, reason) => {
         this.#connected.delete(peer);
@@ -195,9 +220,9 @@ class Replica implements RunningReplica {
       serviceId: membership.serviceId,
       replicaIndex: self,
       randomBytes,
-      commitIndex: () => this.#machine.commitIndex,
+      commitIndex: () => this.#lives.machine?.commitIndex ?? 0,
       status: () => this.status() as unknown as Value,
-      onInput: (input) => this.#loop.push(input),
+      onInput: (input) => this.#lives.push(input),
       onCounted: (event) => this.#counters.count(event),
     });
     this.#listener = new ClientListener({
@@ -211,8 +236,8 @@ class Replica implements RunningReplica {
       serviceId: membership.serviceId,
       signingKey: home.signingKey,
       randomBytes,
-      commitIndex: () => this.#machine.commitIndex,
-      onInput: (input) => this.#loop.push(input),
+      commitIndex: () => this.#lives.machine?.commitIndex ?? 0,
+      onInput: (input) => this.#lives.push(input),
     });
     this.#http = new HttpInterface({
       ...(membership.members[self] as (typeof membership.members)[number]).httpAddress,
@@ -226,9 +251,9 @@ class Replica implements RunningReplica {
     return this.#home.replicaId;
   }
 
-  /** Replays the log, then listens and dials. */
+  /** Begins its life from what its home holds, then listens and dials; or fetches state first, with all ears open. */
   async start(): Promise<void> {
-    await this.#replay();
+    await this.#lives.begin();
     try {
       await this.#listener.listen();
       await this.#peers.listen();
@@ -240,44 +265,27 @@ class Replica implements RunningReplica {
     if (this.#home.isLogLost) {
       this.#logger.warn('the log was lost: this replica follows as an observer and signs nothing in this epoch');
     }
-    const { round, commitIndex, observer } = this.#machine.status;
-    this.#logger.info({ round, commitIndex, observer, pid: process.pid }, 'replica started');
+    this.#logger.info(
+      { phase: this.#lives.phase, observer: this.#home.isLogLost, pid: process.pid },
+      'replica started',
+    );
   }
 
   status(): ReplicaStatus {
-    const machine = this.#machine.status;
-    const { replicaId, replicaIndex, service } = this.#home;
-    const membership = this.#membership;
-    const { serviceKey, certifiedHead } = this.#machine;
-    const cpu = process.cpuUsage();
-    const suspected = membership.members.filter((_, index) => containsReplica(machine.suspected, index));
+    const { machine, phase, progress, engineSizeBytes } = this.#lives;
     return {
-      replicaId,
-      replicaIndex,
-      serviceId: membership.serviceId,
-      service,
-      epoch: membership.epoch,
-      round: machine.round,
-      commitIndex: machine.commitIndex,
-      stateRoot: machine.stateRoot,
-      timestamp: machine.timestamp,
-      requestsPerSecond: Math.round(this.#counters.perSecond(now())),
-      pendingRequests: machine.pendingRequests,
-      suspected: suspected.map((member) => member.replicaId),
-      connected: [...this.#connected].sort((a, b) => a - b).map((index) => this.#idOf(index)),
-      observer: machine.observer,
-      keyState: serviceKey === undefined ? 'generating' : this.#machine.hasKeyShare ? 'ready' : 'without-share',
-      keyProgress: machine.key,
-      ...(serviceKey === undefined ? {} : { serviceKey }),
-      hasKeyShare: this.#machine.hasKeyShare,
-      logSize: machine.logSize,
-      certifiedLogSize: certifiedHead?.head.logSize ?? 0,
-      certifiedCommitIndex: certifiedHead?.head.commitIndex ?? 0,
-      diverged: this.#machine.divergence !== undefined,
-      uptimeMs: Math.round(monotonicMs() - this.#startedAtMs),
-      pid: process.pid,
-      residentBytes: process.memoryUsage.rss(),
-      cpuMs: Math.round((cpu.user + cpu.system) / 1_000),
+      ...statusOf({
+        home: this.#home,
+        membership: this.#membership,
+        machine,
+        connected: this.#connected,
+        requestsPerSecond: Math.round(this.#counters.perSecond(now())),
+        uptimeMs: Math.round(monotonicMs() - this.#startedAtMs),
+      }),
+      phase,
+      ...(progress === undefined ? {} : { transfer: progress }),
+      engineSizeBytes,
+      blockLogSizeBytes: this.#log.end - this.#log.begin,
       counters: this.#counters.counts,
     };
   }
@@ -285,20 +293,6 @@ class Replica implements RunningReplica {
   stop(): Promise<void> {
     this.#stopping ??= this.#shutDown(undefined);
     return this.#stopping;
-  }
-
-  async #replay(): Promise<void> {
-    let blocks = 0;
-    for (let position = 0; ; ) {
-      const records = await this.#log.read(position, replaySizeBytes);
-      if (records.length === 0) return;
-      for (const record of records) this.#roundIndex.note(roundOfEncodedBlock(record.bytes), record.position);
-      this.#machine.restore(records.map((record) => record.bytes));
-      blocks += records.length;
-      this.#operations = this.#machine.operations;
-      this.#onReplay?.({ blocks, commitIndex: this.#machine.commitIndex });
-      position = (records.at(-1)?.position ?? 0) + 1;
-    }
   }
 
   #refusalOfHello(peer: number, frame: Uint8Array): string | undefined {
@@ -310,33 +304,40 @@ class Replica implements RunningReplica {
     return 'another cluster or epoch';
   }
 
-  #observe(effects: ReplicaEffects): void {
-    const { operations } = this.#machine;
-    this.#counters.executed(operations - this.#operations, now());
+  #observe(effects: ReplicaEffects, machine: ReplicaMachine): void {
+    const { operations } = machine;
+    // Another life counts from nothing again.
+    this.#counters.executed(Math.max(0, operations - this.#operations), now());
     this.#operations = operations;
     for (const evidence of effects.evidence) this.#evidence.add(evidence);
     for (const refusal of effects.refusals) this.#counters.count(`request-refused ${refusal.code}`);
-    this.#sayWhatChanged();
+    this.#sayWhatChanged(machine);
     for (const diagnostic of effects.diagnostics) this.#logger.warn(diagnostic, 'an operation of the service failed');
   }
 
   /** The two turns in a replica's life that its operator must hear of. */
-  #sayWhatChanged(): void {
-    const { serviceKey, divergence } = this.#machine;
+  #sayWhatChanged({ serviceKey, divergence }: ReplicaMachine): void {
     if (serviceKey !== undefined && !this.#saidKey) {
       this.#saidKey = true;
       this.#logger.info({ serviceKey }, 'the service key is there');
+      this.#keepServiceKey(serviceKey);
     }
-    if (divergence === undefined || this.#saidDiverged) return;
-    this.#saidDiverged = true;
+    if (divergence === undefined) return;
     this.#counters.count('diverged');
     const { own, digest, certified } = divergence;
-    const what = 'this replica has diverged from what is certified: it signs nothing any more';
+    const what = 'this replica has diverged from what is certified: it goes back to that';
     this.#logger.error({ own, certified: certified?.head ?? digest }, what);
   }
 
+  /** What a replica that has lost everything else checks the others' word by. */
+  #keepServiceKey(serviceKey: string): void {
+    this.#home.keepServiceKey(serviceKey).catch((error: unknown) => {
+      this.#logger.error({ err: error }, 'the service key could not be written down');
+    });
+  }
+
   #seal(keyShare: bigint): void {
-    const { transcript } = this.#machine;
+    const transcript = this.#lives.machine?.transcript;
     if (transcript === undefined) throw new Error('invariant: a key share without a transcript');
     const verificationKey = transcript.verificationKeys[this.#home.replicaIndex] as Uint8Array;
     this.#keyStore.write({ keyShare, verificationKey }).then(
@@ -347,17 +348,17 @@ class Replica implements RunningReplica {
   }
 
   #httpBackend(): HttpBackend {
-    const machine = this.#machine;
-    const { prover } = machine;
+    const machine = (): ReplicaMachine | undefined => this.#lives.machine;
     return {
       replicaId: this.#home.replicaId,
       submit: (request, options) => this.#httpCalls.submit(request, options),
       submitAnonymous: (operation, input, options) => this.#httpCalls.submitAnonymous(operation, input, options),
-      certifiedHead: () => machine.certifiedHead,
-      inclusionPath: (leafIndex, logSize) => prover.inclusionPath(leafIndex, logSize),
-      consistencyPath: (from, to) => prover.consistencyPath(from, to),
-      certifiedMembership: () => machine.certifiedMembership,
-      divergence: () => machine.divergence,
+      readState: (key, options) => this.#httpCalls.readState(key, options),
+      certifiedHead: () => machine()?.certifiedHead,
+      inclusionPath: (leafIndex, logSize) => machine()?.prover.inclusionPath(leafIndex, logSize),
+      consistencyPath: (from, to) => machine()?.prover.consistencyPath(from, to),
+      certifiedMembership: () => machine()?.certifiedMembership,
+      divergence: () => machine()?.divergence,
       status: () => this.status() as unknown as Readonly<Record<string, Value>>,
     };
   }
@@ -381,7 +382,7 @@ class Replica implements RunningReplica {
   async #shutDown(reason: unknown): Promise<void> {
     let ending = reason;
     try {
-      if (reason === undefined) await this.#loop.stop();
+      await this.#lives.end({ isSudden: reason !== undefined });
     } catch (error) {
       ending = error;
     }

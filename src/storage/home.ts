@@ -62,6 +62,7 @@ export const homePaths = {
   sealingKey: join('keys', 'sealing.key'),
   sealedShare: join('keys', 'share.sealed'),
   log: 'log',
+  serviceKey: 'service-key',
   logBegan: 'log-began',
   logLost: 'log-lost',
   state: 'state',
@@ -98,6 +99,10 @@ export interface Home {
   readonly sealingKey: Uint8Array;
   /** Where the sealed key share lies, absolute. */
   readonly sealedSharePath: string;
+  /** The service key, 192 hex characters, once this replica has seen it, or its operator has written it here. */
+  readonly serviceKey: string | undefined;
+  /** Writes it down, unless there is one already. */
+  keepServiceKey(serviceKey: string): Promise<void>;
   /** The log this replica had is gone, so it may only observe (docs/protocol/ordering.md §3.3). */
   readonly isLogLost: boolean;
   /** Opens the log; at most once at a time. A lost one is begun anew for an observer only; otherwise `log-lost`. */
@@ -255,6 +260,8 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
     dealingSeed,
     sealingKey,
     sealedSharePath: at(homePaths.sealedShare),
+    serviceKey: await readServiceKey(files, at(homePaths.serviceKey)),
+    keepServiceKey: (serviceKey) => keepServiceKey(files, at(homePaths.serviceKey), serviceKey),
     isLogLost,
     openLog: ({ asObserver = false } = {}) => openLog({ files, home: directory, logKey, isLogLost, asObserver }),
     openState: ({ wipe } = {}) => openState(files, directory, wipe),
@@ -346,6 +353,21 @@ function keyMismatch(path: string, { replicaId }: GenesisReplica): HomeError {
 }
 
 /** Has this replica had a log that is not there now? */
+/** What is no service key is none: it is public, and whoever needs it asks the others. */
+async function readServiceKey(files: FileSystem, path: string): Promise<string | undefined> {
+  if ((await files.describe(path)) === undefined) return undefined;
+  const text = (await readText(files, path)).trim();
+  return /^[0-9a-f]{192}$/.test(text) ? text : undefined;
+}
+
+async function keepServiceKey(files: FileSystem, path: string, serviceKey: string): Promise<void> {
+  if ((await readServiceKey(files, path)) !== undefined) return;
+  const unfinished = `${path}.new`;
+  await files.remove(unfinished);
+  await writeNewText(files, unfinished, `${serviceKey}\n`);
+  await files.rename(unfinished, path);
+}
+
 async function findLogLost(files: FileSystem, home: string): Promise<boolean> {
   try {
     const names = await files.list(home);

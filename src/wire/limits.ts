@@ -309,6 +309,8 @@ export const limits = {
 
   /** A segment file of the log; what is read, repaired and dropped as one. Reached: the next file is begun. */
   logSegmentSizeBytesMax: 16 * MiB,
+  /** Bytes of the log kept, though checkpoints stand for it, for replicas that are a little behind. More: they fetch state. */
+  logRetainedSizeBytes: 64 * MiB,
   /** Records written under one checksum and one fsync. More: several writes, each with its own. */
   logBatchSizeBytesMax: 8 * MiB,
   /** A genesis or another JSON file of a home. Larger: refused unread. */

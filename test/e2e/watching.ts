@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { askStatus, connect } from 'coterie/client';
 import { kv } from 'coterie/services/kv';
 import type { ProcessCluster } from '../../bench/process-cluster.ts';
-import type { ReplicaStatus } from '../../src/replica/replica.ts';
+import type { ReplicaStatus } from '../../src/replica/replica-status.ts';
 
 /** Resolves with the first answer that is not undefined; rejects with `what` when there is none in time. */
 export async function until<T>(what: string, ask: () => Promise<T | undefined>, withinMs = 50_000): Promise<T> {
