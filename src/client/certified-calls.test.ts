@@ -249,16 +249,19 @@ describe('a replica that gives no certified reply', () => {
     await callMany(client, 3);
   });
 
-  it('as all others, fails the call soon, and says why', async () => {
-    const { cluster, client } = await start();
-    for (const { script } of cluster.replicas) {
-      script.refuse = ({ digest }) =>
-        encodeReplicaToClient({ kind: 'refused', requestDigest: digest, code: 'not-certifying', reason: 'no key yet' });
-    }
-    const error = await errorOf(client.callCertified('echo', 1));
-    expect(error).toMatchObject({ code: 'not-certifying', outcome: 'unknown' });
-    expect(error.message).toContain('no key yet');
-  });
+  it.each(['not-certifying', 'not-retained'] as const)(
+    'as all others, fails the call soon, and says why: %s',
+    async (code) => {
+      const { cluster, client } = await start();
+      for (const { script } of cluster.replicas) {
+        script.refuse = ({ digest }) =>
+          encodeReplicaToClient({ kind: 'refused', requestDigest: digest, code, reason: 'no key yet' });
+      }
+      const error = await errorOf(client.callCertified('echo', 1));
+      expect(error).toMatchObject({ code: 'not-certifying', outcome: 'unknown' });
+      expect(error.message).toContain('no key yet');
+    },
+  );
 
   it('although it is executed leaves the call without a result in time', async () => {
     const { cluster, client } = await start();

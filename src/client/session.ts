@@ -139,12 +139,11 @@ export class ClientSession {
     return this.#links;
   }
 
-  /** Certified reads of the state; undefined without a service key. */
+  /** Undefined without a service key. */
   get reads(): StateReads | undefined {
     return this.#reads;
   }
 
-  /** Something is without an answer. */
   get isBusy(): boolean {
     return this.#open.size > 0 || (this.#reads?.open ?? 0) > 0;
   }
@@ -367,7 +366,6 @@ export class ClientSession {
     if (returned.length > 0) this.#use.onReturned(returned);
   }
 
-  /** What those who check proofs need of this session. */
   #proofUse(): ChainsUse & ReadsUse {
     return {
       now: this.#use.now,
@@ -468,7 +466,8 @@ export class ClientSession {
     }
     for (const open of this.#open.values()) {
       if (open.digest !== requestDigest || !containsReplica(open.sentTo, replica)) continue;
-      if (code === 'not-certifying') open.uncertifiedBy = withReplica(open.uncertifiedBy, replica);
+      if (code === 'not-certifying' || code === 'not-retained')
+        open.uncertifiedBy = withReplica(open.uncertifiedBy, replica);
       if (code === 'malformed' || code === 'bad-signature') open.deniedBy = withReplica(open.deniedBy, replica);
       if (this.#cluster.rule.hasCorrect(open.deniedBy)) {
         rejectAll(open.calls, 'refused', `the replicas refuse the request: ${code}: ${reason}`, 'not-executed');
