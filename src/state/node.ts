@@ -1,7 +1,7 @@
 /**
  * State node: what the state tree is made of, and the bytes of it: hashed, and stored (docs/protocol/checkpoints.md §1).
  *
- * A node never changes once it is made. Children are loaded when they are needed, and may be let go of again.
+ * A node never changes once it is made; but children are loaded when they are needed, and let go of when they are stored, as values are.
  * Safety: stored bytes are decoded only if they are of a node with the hash that is expected.
  */
 import { sha256Bytes } from '../crypto/hash.ts';
@@ -16,8 +16,8 @@ export interface Entry {
   readonly key: Uint8Array;
   readonly valueHash: Uint8Array;
   readonly valueSizeBytes: number;
-  /** Written since the last checkpoint was stored. */
-  readonly value?: Uint8Array | undefined;
+  /** Written since the last checkpoint was stored; let go of after that. */
+  value?: Uint8Array | undefined;
 }
 
 export interface Bucket {
@@ -48,6 +48,8 @@ export interface Child {
   readonly sizeBytes: number;
   /** Undefined while it is not in memory. */
   node: Node | undefined;
+  /** All under it is stored, and only what is to be kept of it is in memory. */
+  isStored: boolean;
 }
 
 /** Where stored nodes are read from. */
@@ -85,7 +87,7 @@ export function nodeOf(entries: readonly Entry[], depth: number): Node {
 }
 
 export function childOf(node: Node): Child {
-  return { hash: node.hash, entryCount: node.entryCount, sizeBytes: node.sizeBytes, node };
+  return { hash: node.hash, entryCount: node.entryCount, sizeBytes: node.sizeBytes, node, isStored: false };
 }
 
 /** What is hashed is put together here: the longest is that of a full bucket. */
@@ -193,7 +195,8 @@ function readInner(reader: Reader): Inner {
       continue;
     }
     const hash = reader.fixed(hashSizeBytes, 'hash');
-    children.push({ hash, entryCount: reader.u64('entries'), sizeBytes: reader.u64('bytes'), node: undefined });
+    const [entryCount, sizeBytes] = [reader.u64('entries'), reader.u64('bytes')];
+    children.push({ hash, entryCount, sizeBytes, node: undefined, isStored: true });
   }
   return innerOf(children);
 }

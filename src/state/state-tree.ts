@@ -28,8 +28,14 @@ import {
 import { stateKeyBytes } from './state-key.ts';
 import { childPath, nibbleAt, type StatePath } from './state-path.ts';
 
-/** Nodes above this depth stay in memory: at most 4,369 of them. */
+/** Inner nodes above this depth stay in memory: at most 4,369 of them. */
 const keptDepth = 4;
+
+/** A node and where it stands. */
+export interface PlacedNode {
+  readonly path: StatePath;
+  readonly node: Node;
+}
 
 /** A key whose hash is known, and what becomes of it. */
 interface Write {
@@ -63,7 +69,7 @@ export class StateTree {
   static at(source: NodeSource, root: Digest): StateTree {
     const node = loaded(source, '', digestBytes(root));
     if (node === undefined) throw damageAt('');
-    return new StateTree(source, childOf(node));
+    return new StateTree(source, { ...childOf(node), isStored: true });
   }
 
   get entries(): number {
@@ -91,8 +97,8 @@ export class StateTree {
   }
 
   /**
-   * Lets go of the nodes that this version shares with one that the source holds, but for the uppermost inner nodes. They are
-   * loaded again when they are needed.
+   * Lets go of the nodes and values that this version shares with one that the source holds, but for the uppermost inner nodes.
+   * They are loaded again when they are needed. Looks only at what was written since it did so the last time.
    */
   unload(held: StateTree): void {
     unload(this.#top, held.#top, 0);
@@ -106,7 +112,7 @@ export class StateTree {
     let child: Child | undefined = this.#top;
     for (;;) {
       if (child === undefined) return { proof: { inner, bucket: undefined }, entry: undefined };
-      const node: Node | undefined = child.node ?? loaded(this.#source, path, child.hash);
+      const node: Node | undefined = child.node ?? loadedChild(this.#source, path, child);
       if (node === undefined) return undefined;
       if (node.kind === 'bucket') {
         const bucket = node.entries.map((entry) => ({ keyHash: entry.keyHash, valueHash: entry.valueHash }));
@@ -124,9 +130,28 @@ export class StateTree {
     let child: Child | undefined = this.#top;
     for (let depth = 0; ; depth++) {
       if (child === undefined) return undefined;
-      const node: Node | undefined = child.node ?? loaded(this.#source, path.slice(0, depth), child.hash);
+      const node: Node | undefined = child.node ?? loadedChild(this.#source, path.slice(0, depth), child);
       if (depth === path.length || node?.kind !== 'inner') return depth === path.length ? node : undefined;
       child = node.children[Number.parseInt(path[depth] as string, 16)];
+    }
+  }
+
+  /** The nodes from a path down: each before its children, buckets ascending by key hash. Throws `StateDamage` where one is gone. */
+  *nodesUnder(path: StatePath): Generator<PlacedNode> {
+    const top = this.node(path);
+    if (top === undefined) throw damageAt(path);
+    const waiting = [{ path, child: childOf(top) }];
+    for (;;) {
+      const next = waiting.pop();
+      if (next === undefined) return;
+      const node = next.child.node ?? loadedChild(this.#source, next.path, next.child);
+      if (node === undefined) throw damageAt(next.path);
+      yield { path: next.path, node };
+      if (node.kind === 'bucket') continue;
+      for (let nibble = childCount - 1; nibble >= 0; nibble--) {
+        const child = node.children[nibble];
+        if (child !== undefined) waiting.push({ path: childPath(next.path, nibble), child });
+      }
     }
   }
 
@@ -209,11 +234,12 @@ export class StateTree {
     }
   }
 
-  /** Loads it if it must, and keeps it: whoever asks is about to change it. */
+  /** Keeps it where the ways of many keys lead through. */
   #nodeOf(child: Child, path: StatePath): Node {
-    child.node ??= loaded(this.#source, path, child.hash);
-    if (child.node === undefined) throw damageAt(path);
-    return child.node;
+    const node = child.node ?? loadedChild(this.#source, path, child);
+    if (node === undefined) throw damageAt(path);
+    if (node.kind === 'inner' && path.length < keptDepth) child.node = node;
+    return node;
   }
 }
 
@@ -224,6 +250,13 @@ function loaded(source: NodeSource, path: StatePath, hash: Uint8Array): Node | u
   if (Buffer.compare(hash, emptyNode.hash) === 0) return emptyNode;
   const bytes = source.node(path);
   return bytes === undefined ? undefined : decodeNode(bytes, hash);
+}
+
+/** None but one of which what is above says how much is under it: that is not hashed, and later nodes take their shape from it. */
+function loadedChild(source: NodeSource, path: StatePath, child: Child): Node | undefined {
+  const node = loaded(source, path, child.hash);
+  const isAsSaid = node?.entryCount === child.entryCount && node.sizeBytes === child.sizeBytes;
+  return isAsSaid ? node : undefined;
 }
 
 function damageAt(path: StatePath): StateDamage {
@@ -283,16 +316,27 @@ function provenInner(node: Inner): StateProof['inner'][number] {
 
 function unload(child: Child, held: Child | undefined, depth: number): void {
   const { node } = child;
-  if (node === undefined) return;
-  const isHeld = held !== undefined && isSame(child, held);
+  if (node === undefined || child.isStored) return;
+  // The very child, not an equal one: one that was gone in between leaves the source again before it comes back.
+  const isHeld = child === held;
+  child.isStored = isHeld;
   if (isHeld && (node.kind === 'bucket' || depth >= keptDepth)) {
     child.node = undefined;
     return;
   }
-  if (node.kind === 'bucket') return;
   const heldNode = isHeld ? node : held?.node;
-  for (const [nibble, below] of node.children.entries()) {
-    if (below !== undefined)
-      unload(below, heldNode?.kind === 'inner' ? heldNode.children[nibble] : undefined, depth + 1);
+  if (node.kind === 'bucket') {
+    if (heldNode?.kind === 'bucket') letGoOfValues(node.entries, heldNode.entries);
+    return;
   }
+  for (let nibble = 0; nibble < childCount; nibble++) {
+    const below = node.children[nibble];
+    if (below === undefined) continue;
+    unload(below, heldNode?.kind === 'inner' ? heldNode.children[nibble] : undefined, depth + 1);
+  }
+}
+
+/** A bucket of which some entry is written all the time would keep the others' values in memory. */
+function letGoOfValues(entries: readonly Entry[], held: readonly Entry[]): void {
+  for (const entry of entries) if (held.includes(entry)) entry.value = undefined;
 }

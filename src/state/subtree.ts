@@ -44,20 +44,19 @@ export function* subtreeEntries(
   tree: StateTree,
   path: StatePath,
 ): Generator<PlainEntry> {
-  const node = tree.node(path);
-  if (node === undefined) throw new StateDamage(`The state lacks the node ${path} of its tree.`);
-  if (node.kind === 'bucket') {
-    for (const { key, valueHash, valueSizeBytes } of node.entries) {
-      const value = view.get(engineKey(table, key));
-      const isRight = value?.length === valueSizeBytes && areEqual(sha256Bytes(value), valueHash);
-      if (!isRight) throw damageOf(key);
-      yield { key, value };
-    }
-    return;
+  for (const { node } of tree.nodesUnder(path)) {
+    if (node.kind !== 'bucket') continue;
+    for (const entry of node.entries) yield verifiedEntry(view, table, entry);
   }
-  for (const [nibble, child] of node.children.entries()) {
-    if (child !== undefined) yield* subtreeEntries(view, table, tree, childPath(path, nibble));
-  }
+}
+
+/** With its value. Of an entry of a node, only hashes are covered by the hash of the node. Throws `StateDamage`. */
+export function verifiedEntry(view: StateView, table: TreeTable, entry: Entry): PlainEntry {
+  const { keyHash, key, valueHash, valueSizeBytes } = entry;
+  const value = areEqual(sha256Bytes(key), keyHash) ? view.get(engineKey(table, key)) : undefined;
+  const isRight = value?.length === valueSizeBytes && areEqual(sha256Bytes(value), valueHash);
+  if (!isRight) throw damageOf(key);
+  return { key, value };
 }
 
 /** The subtree of these entries under a path; undefined when they cannot be the entries there, in their order. */
