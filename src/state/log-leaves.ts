@@ -149,7 +149,10 @@ export function* dropLogChanges(view: StateView): Generator<Change> {
 }
 
 /** Where the retained leaves begin. Throws `StateDamage` when it does not say. */
-export function readBeginning(view: StateView): { readonly retainedFrom: number; readonly frontier: readonly Digest[] } {
+export function readBeginning(view: StateView): {
+  readonly retainedFrom: number;
+  readonly frontier: readonly Digest[];
+} {
   const bytes = view.get(keyOf('beginning'));
   if (bytes === undefined) return { retainedFrom: 0, frontier: [] };
   const decoded = decode(bytes, (reader) => {
