@@ -20,6 +20,9 @@ export interface DealingName {
   readonly digest: Digest;
 }
 
+/** Bytes of the name of a dealing. */
+export const dealingNameSizeBytes = 34;
+
 export type KeyDuty =
   | { readonly kind: 'dealing'; readonly encoded: Uint8Array }
   | { readonly kind: 'response'; readonly about: DealingName }
@@ -45,7 +48,7 @@ export function dealingDuty(encodedDealing: Uint8Array): Duty {
 }
 
 export function responseDuty(about: DealingName): Duty {
-  return { kind: dutyKinds.response, payload: nameInto(new Writer(34), about).finish() };
+  return { kind: dutyKinds.response, payload: nameInto(new Writer(dealingNameSizeBytes), about).finish() };
 }
 
 export function complaintDuty(about: DealingName, encodedComplaint: Uint8Array): Duty {

@@ -9,7 +9,7 @@
  * know its own f key shares, which fit every service key. It can bias which of a few keys comes out; not know it
  * (docs/protocol/key-generation.md).
  */
-import { complain, encodeComplaint } from '../crypto/complaint.ts';
+import { complain, complaintSizeBytes, encodeComplaint } from '../crypto/complaint.ts';
 import type { G1Point, PairingCurve } from '../crypto/curve.ts';
 import { encodeDealing } from '../crypto/dealing.ts';
 import { coordinateOf, interpolateAt } from '../crypto/polynomial.ts';
@@ -19,8 +19,16 @@ import { containsReplica, type Membership, sizeOfSet } from '../membership/membe
 import type { Commit } from '../ordering/commit.ts';
 import type { Evidence } from '../ordering/effects.ts';
 import type { Duty } from '../wire/block.ts';
+import { dutyKinds } from '../wire/duty.ts';
 import { holderKeysOf } from './holder-keys.ts';
-import { complaintDuty, dealingContext, dealingDuty, openingDuty, responseDuty } from './key-duty.ts';
+import {
+  complaintDuty,
+  dealingContext,
+  dealingDuty,
+  dealingNameSizeBytes,
+  openingDuty,
+  responseDuty,
+} from './key-duty.ts';
 import { type DealingState, type Judge, type KeyOffence, Qualification } from './qualification.ts';
 import { type Transcript, transcriptOf } from './transcript.ts';
 
@@ -50,6 +58,12 @@ export interface KeyProgress {
 /** A rule of key generation that a replica broke; each once. */
 export type KeyEvidence = Extract<Evidence, { readonly kind: 'rejection' }>;
 
+/** A duty that changed what is agreed, and who posted it. */
+export interface TakenKeyDuty {
+  readonly author: number;
+  readonly duty: Duty;
+}
+
 export interface KeyGenerationOptions {
   readonly curve: PairingCurve;
   readonly membership: Membership;
@@ -58,6 +72,8 @@ export interface KeyGenerationOptions {
   readonly secrets: KeySecrets | undefined;
   /** Remembers costly verdicts, so that a simulation of n replicas works each out once. */
   readonly judge?: Judge;
+  /** What another one took before, in place of the commits that held it. */
+  readonly history?: readonly TakenKeyDuty[];
 }
 
 export class KeyGeneration {
@@ -67,6 +83,7 @@ export class KeyGeneration {
   readonly #secrets: KeySecrets | undefined;
   readonly #holderKeys: readonly G1Point[];
   readonly #qualification: Qualification;
+  readonly #history: TakenKeyDuty[] = [];
   #transcript: Transcript | undefined;
   #keyShare: bigint | undefined;
 
@@ -81,7 +98,7 @@ export class KeyGeneration {
   #evidence: KeyEvidence[] = [];
   readonly #offences = new Set<string>();
 
-  constructor({ curve, membership, self, secrets, judge }: KeyGenerationOptions) {
+  constructor({ curve, membership, self, secrets, judge, history = [] }: KeyGenerationOptions) {
     this.#curve = curve;
     this.#membership = membership;
     this.#self = self;
@@ -100,6 +117,10 @@ export class KeyGeneration {
       judge: judge ?? ((_, verdict) => verdict()),
       offence: (author, rule) => this.#note(author, rule),
     });
+    for (const { author, duty } of history) this.#take(author, duty);
+    this.#settle();
+    // It was reported when it was found.
+    this.#evidence = [];
   }
 
   /** What this replica owes and no commit holds yet. The same duty is the same object each time. */
@@ -153,9 +174,31 @@ export class KeyGeneration {
 
   /** Takes the next commit. */
   committed(commit: Commit): void {
-    for (const { author, duties } of commit.blocks) {
-      for (const duty of duties) if (this.#qualification.take(author, duty)) this.#isStale = true;
-    }
+    for (const { author, duties } of commit.blocks) for (const duty of duties) this.#take(author, duty);
+    this.#settle();
+  }
+
+  /**
+   * The duties that changed what is agreed, in the order of commits: with them another one gets to where this one is. At
+   * most one dealing of each replica, and one response, complaint and opening of each for each dealing.
+   */
+  get history(): readonly TakenKeyDuty[] {
+    return this.#history;
+  }
+
+  #take(author: number, duty: Duty): void {
+    if (!this.#qualification.take(author, duty)) return;
+    this.#isStale = true;
+    this.#history.push({ author, duty: { kind: duty.kind, payload: this.#toKeep(duty) } });
+  }
+
+  /** A copy: the payload is a view of its block. Of a complaint that is too long one byte too many does, and is refused as well. */
+  #toKeep({ kind, payload }: Duty): Uint8Array {
+    if (kind !== dutyKinds.complaint) return Uint8Array.from(payload);
+    return Uint8Array.from(payload.subarray(0, dealingNameSizeBytes + complaintSizeBytes(this.#curve) + 1));
+  }
+
+  #settle(): void {
     if (this.#transcript !== undefined || !this.#qualification.isSettled) return;
     this.#transcript = transcriptOf(this.#curve, this.#membership, this.#qualification.qualified);
   }

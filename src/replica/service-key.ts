@@ -8,7 +8,13 @@
  */
 import type { PairingCurve } from '../crypto/curve.ts';
 import { ThresholdCoin } from '../keys/coin-key.ts';
-import { type KeyEvidence, KeyGeneration, type KeyProgress, type KeySecrets } from '../keys/key-generation.ts';
+import {
+  type KeyEvidence,
+  KeyGeneration,
+  type KeyProgress,
+  type KeySecrets,
+  type TakenKeyDuty,
+} from '../keys/key-generation.ts';
 import type { Transcript } from '../keys/transcript.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { Commit } from '../ordering/commit.ts';
@@ -18,6 +24,8 @@ import type { Duty } from '../wire/block.ts';
 export interface ServiceKeyOptions {
   readonly curve: PairingCurve;
   readonly membership: Membership;
+  /** The membership that generated the key; that of now, unless the cluster was restored from a snapshot. */
+  readonly keyMembership?: Membership;
   readonly self: number;
   /** Undefined: this replica takes no part in key generation. */
   readonly secrets: KeySecrets | undefined;
@@ -25,6 +33,8 @@ export interface ServiceKeyOptions {
   readonly sealedShare?: bigint | undefined;
   /** An observer owes nothing and never signs: it has no use for secrets. */
   readonly observer: boolean;
+  /** What key generation took before the checkpoint that the replica goes on from. */
+  readonly history?: readonly TakenKeyDuty[];
 }
 
 export class ServiceKey {
@@ -39,12 +49,19 @@ export class ServiceKey {
   #isStopped = false;
 
   constructor(options: ServiceKeyOptions) {
-    const { curve, membership, self, secrets, observer } = options;
+    const { curve, membership, keyMembership = membership, self, observer, history = [] } = options;
     this.#curve = curve;
     this.#membership = membership;
     this.#self = self;
     this.#sealedShare = observer ? undefined : options.sealedShare;
-    this.#generation = new KeyGeneration({ curve, membership, self, secrets: observer ? undefined : secrets });
+    const secrets = observer ? undefined : options.secrets;
+    this.#generation = new KeyGeneration({ curve, membership: keyMembership, self, secrets, history });
+    this.#advance();
+  }
+
+  /** What key generation took so far, for a replica that goes on from here. */
+  get history(): readonly TakenKeyDuty[] {
+    return this.#generation.history;
   }
 
   get owed(): readonly Duty[] {
@@ -70,6 +87,10 @@ export class ServiceKey {
 
   committed(commit: Commit): void {
     this.#generation.committed(commit);
+    this.#advance();
+  }
+
+  #advance(): void {
     const { transcript } = this;
     if (transcript === undefined) return;
     if (this.#share === undefined) this.#findShare(transcript);
