@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Digest, digestBytes } from '../crypto/hash.ts';
+import { type Digest, digestBytes, sha256 } from '../crypto/hash.ts';
 import { noblePrimitives } from '../verify/noble-primitives.ts';
 import { checkStateProof, readStateProof } from '../verify/state-proof.ts';
 import { decodeStateProof, encodeStateProof } from '../wire/state-proof.ts';
@@ -140,39 +140,62 @@ describe('the root and the nodes are those of the definition', () => {
     expect(one.node('')?.kind).toBe('bucket');
   });
 
-  test('for every set of writes to a few keys that share the first nibble of their hash', () => {
-    const { keys } = plainKeys();
-    const held = keys.slice(0, 17);
-    const full = StateTree.empty().update(new Map(held.map((key) => [key, value(key)])));
-    for (let mask = 0; mask < 1 << 8; mask++) {
-      const gone = held.filter((_, i) => i < 8 && (mask & (1 << i)) !== 0);
-      const tree = full.update(new Map(gone.map((key) => [key, undefined])));
-      const left = new Map(held.filter((key) => !gone.includes(key)).map((key) => [key, value(key)]));
-      expect(tree.root).toBe(plainTree(left).root);
+  test('from every state of four keys to every other, where they decide how the root is split', () => {
+    const base = numbered(13) as Map<string, Uint8Array>;
+    const keys = ['a', 'b', 'c', 'd'];
+    // Four of the large ones are more than a bucket holds, and so are four keys more than the thirteen.
+    const values = [undefined, value('small'), new Uint8Array(66 * 1024)];
+    const worlds = Array.from({ length: 3 ** 4 }, (_, world) => {
+      const writes = new Map(keys.map((key, i) => [key, values[Math.floor(world / 3 ** i) % 3]]));
+      const held = [...base, ...writes].flatMap(([key, bytes]) => (bytes === undefined ? [] : [[key, bytes] as const]));
+      return { writes, root: plainTree(new Map(held)).root, tree: StateTree.empty().update(new Map(held)) };
+    });
+    const kinds = new Set<string | undefined>();
+    for (const { tree } of worlds) {
+      kinds.add(tree.node('')?.kind);
+      for (const { writes, root } of worlds) expect(tree.update(writes).root).toBe(root);
     }
+    expect(kinds.size).toBe(2);
+  });
+
+  test('of keys whose hashes begin alike, which a client can search for', () => {
+    const [one, two, shared] = alike();
+    expect(shared).toBeGreaterThanOrEqual(6);
+    const large = new Uint8Array(200 * 1024);
+    const kept = new Kept();
+    kept.write(new Map([[one, large], ...numbered(40)]));
+    kept.store();
+    kept.write(new Map([[two, large]]));
+    kept.check();
+    kept.store();
+    kept.checkStored();
+    // One node a nibble, down to where the two part.
+    expect(Math.max(...[...kept.nodes.keys()].map((path) => path.length))).toBe(shared + 1);
+    for (const key of [one, two]) proves(kept.tree, key, large);
+    kept.tree = StateTree.at(kept.source, kept.tree.root);
+    kept.write(new Map([[one, value('small')]]));
+    kept.check();
+    expect(kept.tree.node('')?.kind).toBe('inner');
+    const gone = [...kept.entries.keys()].filter((key) => key !== two);
+    kept.write(new Map(gone.map((key) => [key, undefined])));
+    kept.check();
+    expect(kept.tree.node('')?.kind).toBe('bucket');
   });
 });
 
-/** Keys whose hashes begin with the same nibble. */
-function plainKeys(): { readonly keys: readonly string[] } {
-  const keys: string[] = [];
-  for (let i = 0; keys.length < 20; i++) {
-    const only = plainTree(
-      new Map([
-        [`same ${i}`, value('')],
-        ['x', value('')],
-      ]),
-    );
-    if (
-      only.root !== '' &&
-      StateTree.empty()
-        .update(new Map([[`same ${i}`, value('')]]))
-        .prove(`same ${i}`)?.entry?.keyHash[0] === 0x3c
-    )
-      keys.push(`same ${i}`);
-    if (i > 20_000) throw new Error('too few keys');
+/** Of many keys, the two whose hashes share most nibbles, and how many these are. */
+function alike(): readonly [string, string, number] {
+  const hashed = Array.from({ length: 30_000 }, (_, i) => ({ key: `alike ${i}`, hash: sha256(value(`alike ${i}`)) }));
+  hashed.sort((a, b) => (a.hash < b.hash ? -1 : 1));
+  let best: readonly [string, string, number] = ['', '', 0];
+  for (const [i, { key, hash }] of hashed.entries()) {
+    const next = hashed[i + 1];
+    if (next === undefined) break;
+    let shared = 0;
+    while (hash[shared] === next.hash[shared]) shared += 1;
+    if (shared > best[2]) best = [key, next.key, shared];
   }
-  return { keys };
+  return best;
 }
 
 describe('versions', () => {
