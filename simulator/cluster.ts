@@ -9,7 +9,7 @@ import { ThresholdCoin } from '../src/keys/coin-key.ts';
 import { genesisCoin, type Membership } from '../src/membership/membership.ts';
 import { blockPreimage } from '../src/ordering/validity.ts';
 import type { ReplicaEffects } from '../src/replica/effects.ts';
-import type { MachineStatus } from '../src/replica/machine.ts';
+import type { MachineStatus } from '../src/replica/machine-options.ts';
 import type { Adversary } from './adversaries/adversary.ts';
 import { coinScheduler } from './adversaries/coin-scheduler.ts';
 import { leaderScheduler } from './adversaries/leader-scheduler.ts';
@@ -42,6 +42,8 @@ export class Cluster {
   readonly correct: ReadonlySet<number>;
   readonly clients: SimulatedClient[] = [];
   readonly network: Network;
+  /** State transfers that correct replicas have ended. */
+  fetches = 0;
   readonly history = new History();
   readonly agreement: AgreementChecker;
   readonly execution: ExecutionChecker;
@@ -105,6 +107,11 @@ export class Cluster {
       this.addClient(`c${index}`, behaviour);
     });
     for (const [index, adversary] of faulty) world.note(`r${index} is faulty: ${adversary.name}`);
+  }
+
+  loseState(index: number): void {
+    this.#replicaOf(index).loseState();
+    this.network.breakLinks(index);
   }
 
   start(index: number): void {
@@ -226,6 +233,7 @@ export class Cluster {
         rate: 1 + (clockDriftMax * prng.between(-64, 64)) / 64,
       }),
       adversary,
+      retainedSizeBytes: this.scenario.retainedSizeBytes,
       makeMachine: makeMachine ?? productionMachine,
       ports: {
         send: (from, to, frame) => this.network.send(from, to, frame),
@@ -235,6 +243,12 @@ export class Cluster {
           if (this.correct.has(replica)) this.certification.answered(replica, message);
         },
         stepped: (replica, effects, machine) => this.#stepped(replica, effects, machine),
+        rejected: (replica, evidence) => {
+          if (this.correct.has(replica)) checkEvidence(replica, [evidence], this.correct, this.#report);
+        },
+        fetched: (replica) => {
+          if (this.correct.has(replica)) this.fetches += 1;
+        },
         restored: (replica, status) => this.#restored(replica, status),
       },
     });

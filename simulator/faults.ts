@@ -21,7 +21,7 @@ export function planFaults(options: {
   readonly untilMs: number;
 }): void {
   const { world, prng, cluster, untilMs } = options;
-  const { faults, clockErrorMsMax, isolated, lostLogs } = cluster.scenario;
+  const { faults, clockErrorMsMax, isolated, lostLogs, lostStates } = cluster.scenario;
   const correct = [...cluster.correct];
 
   const downThenUp = (index: number): void => {
@@ -57,6 +57,12 @@ export function planFaults(options: {
   for (const index of unlucky.slice(0, lostLogs)) {
     world.after(prng.timeMs(0, untilMs), 'disk lost', () => {
       cluster.loseLog(index);
+      downThenUp(index);
+    });
+  }
+  for (const index of prng.shuffle(correct).slice(0, lostStates)) {
+    world.after(prng.timeMs(0, untilMs), 'state lost', () => {
+      cluster.loseState(index);
       downThenUp(index);
     });
   }

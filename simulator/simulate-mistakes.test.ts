@@ -46,7 +46,17 @@ function inFrontOf(machine: Machine): Machine {
     get transcript() {
       return machine.transcript;
     },
+    get commitIndex() {
+      return machine.commitIndex;
+    },
+    get checkpointIndex() {
+      return machine.checkpointIndex;
+    },
+    get divergence() {
+      return machine.divergence;
+    },
     restore: (blocks) => machine.restore(blocks),
+    checkpointStored: (digest) => machine.checkpointStored(digest),
     step: (inputs, nowMs, clockMs) => machine.step(inputs, nowMs, clockMs),
   };
 }

@@ -1,6 +1,8 @@
 /**
- * Simulated disk: the memory log with the time a sync takes, and crashes that keep any part of what was not yet synced.
+ * Simulated disk: the memory log and the memory engine with the time a sync takes, and crashes that keep any part of what of the log
+ * was not yet synced, and nothing of a write to the engine that was under way.
  */
+import { MemoryEngine } from '../src/state/memory-engine.ts';
 import { MemoryLog } from '../src/storage/memory-log.ts';
 import type { Prng } from './prng.ts';
 import type { World } from './world.ts';
@@ -17,6 +19,7 @@ export class SimulatedDisk {
   readonly #prng: Prng;
   readonly #sync: () => Promise<void>;
   #log: MemoryLog;
+  #engine: MemoryEngine;
   /** The key share that a replica has sealed here. */
   sealedShare: bigint | undefined;
 
@@ -29,21 +32,33 @@ export class SimulatedDisk {
         world.after(prng.timeMs(syncMsMin, syncMsMax), '', resolve);
       });
     this.#log = new MemoryLog({ sync: this.#sync });
+    this.#engine = new MemoryEngine({ sync: this.#sync });
   }
 
   get log(): MemoryLog {
     return this.#log;
   }
 
+  get engine(): MemoryEngine {
+    return this.#engine;
+  }
+
   /** The power goes: what was synced stays, of the rest what the disk happened to have written. */
   crash(): void {
     const keepUnsynced = this.#prng.pick([false, true, this.#prng.below(unsyncedRecords)]);
     this.#log = this.#log.crash({ keepUnsynced });
+    this.#engine = new MemoryEngine({ sync: this.#sync, after: this.#engine });
+  }
+
+  /** The state is gone, and nothing else. */
+  loseState(): void {
+    this.#engine = new MemoryEngine({ sync: this.#sync });
   }
 
   /** The disk is replaced by an empty one. */
   lose(): void {
     this.#log = new MemoryLog({ sync: this.#sync });
+    this.loseState();
     this.sealedShare = undefined;
   }
 }

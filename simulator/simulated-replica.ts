@@ -12,20 +12,32 @@ import type { KeySecrets } from '../src/keys/key-generation.ts';
 import type { Transcript } from '../src/keys/transcript.ts';
 import type { Membership } from '../src/membership/membership.ts';
 import { blockPreimage, type SignatureCheck } from '../src/ordering/validity.ts';
+import { BehindWatch } from '../src/recovery/behind-watch.ts';
+import type { TransferEvidence } from '../src/recovery/effects.ts';
+import { type PartAsk, StateServer } from '../src/recovery/state-server.ts';
 import { carryOut, type Ports } from '../src/replica/carry-out.ts';
 import { CatchUp } from '../src/replica/catch-up.ts';
 import type { CertifiedAnswer } from '../src/replica/certified-replies.ts';
+import type { StableCheckpoint } from '../src/replica/checkpoint-progress.ts';
+import { CheckpointWriter } from '../src/replica/checkpoint-writer.ts';
 import type { ReplicaEffects, ReplicaInput } from '../src/replica/effects.ts';
-import { type MachineStatus, ReplicaMachine } from '../src/replica/machine.ts';
+import { isTransferring, readStored, type StoredCheckpoint } from '../src/replica/engine-notes.ts';
+import { ReplicaMachine } from '../src/replica/machine.ts';
+import type { MachineStatus } from '../src/replica/machine-options.ts';
+import { OfferedCheckpoints, type ReceivedOffer } from '../src/replica/offered-checkpoints.ts';
 import { RoundIndex } from '../src/replica/round-index.ts';
+import type { StateEngine } from '../src/state/engine.ts';
 import { roundOfEncodedBlock } from '../src/wire/block.ts';
 import type { CertifiedHead } from '../src/wire/client-message.ts';
-import { decodePeerMessage, type PeerMessage } from '../src/wire/peer-message.ts';
+import { encodeHead } from '../src/wire/head.ts';
+import { decodePeerMessage, encodePeerMessage, type PeerMessage } from '../src/wire/peer-message.ts';
+import { isStateFrame } from '../src/wire/state-message.ts';
 import type { Adversary, Outgoing } from './adversaries/adversary.ts';
 import type { Clock } from './clock.ts';
 import { keyOf, type Signatures } from './keys.ts';
 import type { Prng } from './prng.ts';
 import type { SimulatedDisk } from './simulated-disk.ts';
+import { SimulatedFetch } from './simulated-fetch.ts';
 import { simulatedSecrets } from './simulated-membership.ts';
 import type { Cancellable, World } from './world.ts';
 
@@ -36,7 +48,11 @@ export interface Machine {
   /** 192 hex characters; undefined while it is being generated. */
   readonly serviceKey: string | undefined;
   readonly transcript: Transcript | undefined;
-  restore(blocks: readonly Uint8Array[]): void;
+  readonly commitIndex: number;
+  readonly checkpointIndex: number;
+  readonly divergence: ReplicaMachine['divergence'];
+  restore(blocks: readonly Uint8Array[]): ReturnType<ReplicaMachine['restore']>;
+  checkpointStored(digest: Digest): void;
   step(inputs: readonly ReplicaInput[], nowMs: number, clockMs: number): ReplicaEffects;
 }
 
@@ -53,6 +69,9 @@ export interface MachineOptions {
   readonly sealedShare: bigint | undefined;
   readonly service: AnyService;
   readonly names: { readonly name: string; readonly service: string };
+  readonly engine: StateEngine;
+  /** What its engine holds. */
+  readonly from: StoredCheckpoint | undefined;
 }
 
 export function productionMachine(options: MachineOptions): Machine {
@@ -67,6 +86,10 @@ export interface ReplicaPorts {
   readonly certified: (replica: number, answer: CertifiedAnswer) => void;
   /** A step's effects, now that what they rest on is durable; `status` is that of the machine after the step. */
   readonly stepped: (replica: number, effects: ReplicaEffects, machine: Machine) => void;
+  /** It refuses what another one gave it of a state. */
+  readonly rejected: (replica: number, evidence: TransferEvidence) => void;
+  /** It has fetched a state from the others. */
+  readonly fetched: (replica: number) => void;
   /** The machine is back from its log. */
   readonly restored: (replica: number, status: MachineStatus) => void;
 }
@@ -87,11 +110,13 @@ export class SimulatedReplica {
   readonly #signatures: Signatures;
   readonly #curve: PairingCurve;
   readonly #hasSecrets: boolean;
+  readonly #retainedSizeBytes: number;
   readonly #makeMachine: (options: MachineOptions) => Machine;
 
   #machine: Machine | undefined;
   #roundIndex = new RoundIndex();
   #catchUp: CatchUp | undefined;
+  #writer: CheckpointWriter | undefined;
   #inbox: ReplicaInput[] = [];
   #wake: Cancellable | undefined;
   #turnPlanned = false;
@@ -99,6 +124,11 @@ export class SimulatedReplica {
   /** Grows with each crash and start: what an earlier life left behind does nothing any more. */
   #life = 0;
   #isLogLost = false;
+  #fetch: SimulatedFetch | undefined;
+  #offered: OfferedCheckpoints | undefined;
+  #behind: BehindWatch | undefined;
+  #served: { readonly stable: StableCheckpoint; readonly server: StateServer } | undefined;
+  #started: () => void = () => undefined;
   /** Effects to carry out until it dies in the middle of them. */
   #effectsLeft = Number.POSITIVE_INFINITY;
   #died: (() => void) | undefined;
@@ -116,6 +146,8 @@ export class SimulatedReplica {
     readonly clock: Clock;
     readonly ports: ReplicaPorts;
     readonly adversary: Adversary | undefined;
+    /** Bytes of the log kept, though a checkpoint stands for them. */
+    readonly retainedSizeBytes: number;
     readonly makeMachine: (options: MachineOptions) => Machine;
   }) {
     this.index = options.index;
@@ -129,6 +161,7 @@ export class SimulatedReplica {
     this.#signatures = options.signatures;
     this.#curve = options.curve;
     this.#hasSecrets = options.hasSecrets;
+    this.#retainedSizeBytes = options.retainedSizeBytes;
     this.#makeMachine = options.makeMachine;
   }
 
@@ -144,18 +177,25 @@ export class SimulatedReplica {
     return this.#machine;
   }
 
-  /** Starts from what the disk holds; does nothing when it is up. `started` is called when it takes input. */
+  /** Starts from what the disk holds, or fetches what that lacks; does nothing when it is up. `started` is called when it takes input. */
   start(started: () => void): void {
-    if (this.isUp) return;
+    if (this.isUp || this.#fetch !== undefined) return;
+    this.#started = started;
     this.#life += 1;
-    const life = this.#life;
+    const { engine, log } = this.disk;
+    const lacksState = isTransferring(engine) || (readStored(engine) === undefined && log.begin > 0);
+    if (lacksState) this.#fetchState('it was not whole', 0);
+    else this.#live(this.#life);
+  }
+
+  #live(life: number): void {
     this.#restore(life).then(
       (machine) => {
         if (machine === undefined) return;
         this.#machine = machine;
         this.#world.note(`r${this.index} starts at commit ${machine.status.commitIndex}`);
         this.#ports.restored(this.index, machine.status);
-        started();
+        this.#started();
         this.#planTurn();
         if (this.adversary?.tick !== undefined) this.#planTick(life);
       },
@@ -163,16 +203,69 @@ export class SimulatedReplica {
     );
   }
 
-  /** Dies at once. What was not durable is lost, or not, as the disk likes. */
-  crash(): void {
-    if (!this.isUp) return;
-    this.#world.note(`r${this.index} dies`);
+  /** Ends the life, if there is one, and fetches from the others what the state lacks. */
+  #fetchState(reason: string, notBelow: number): void {
+    this.#endLife();
+    const life = this.#life;
+    this.#world.note(`r${this.index} fetches its state: ${reason}`);
+    this.#fetch = new SimulatedFetch({
+      world: this.#world,
+      membership: this.#membership,
+      self: this.index,
+      engine: this.disk.engine,
+      log: this.disk.log,
+      verifyHead: (head) => this.#offers.verifyHead(head),
+      notBelow,
+      send: (to, message) => this.#send(to, encodePeerMessage(message)),
+      evidence: (evidence) => this.#ports.rejected(this.index, evidence),
+      isOver: () => life !== this.#life,
+      done: ({ checkpoint }) => {
+        this.#world.note(`r${this.index} has the state of commit ${checkpoint.ordering.commitIndex}`);
+        this.#ports.fetched(this.index);
+        this.#fetch = undefined;
+        this.#live(life);
+      },
+      damaged: () => {
+        this.disk.loseState();
+        this.#fetch = undefined;
+        this.#fetchState('it was damaged', 0);
+      },
+    });
+    // Its links are up while it fetches.
+    this.#started();
+  }
+
+  #endLife(): void {
     this.#life += 1;
     this.#machine = undefined;
+    this.#behind = undefined;
+    this.#served = undefined;
     this.#inbox = [];
     this.#wake?.cancel();
     this.#turnPlanned = false;
     this.#carryingOut = false;
+  }
+
+  get #offers(): OfferedCheckpoints {
+    const serviceKey = (): string | undefined => this.#machine?.serviceKey;
+    this.#offered ??= new OfferedCheckpoints({ curve: this.#curve, rule: this.#membership.rule, serviceKey });
+    return this.#offered;
+  }
+
+  /** Its own state goes bad in memory and on disk, as the tests please. */
+  loseState(): void {
+    this.crash();
+    this.disk.loseState();
+    this.#world.note(`r${this.index} lost its state`);
+  }
+
+  /** Dies at once. What was not durable is lost, or not, as the disk likes. */
+  crash(): void {
+    if (!this.isUp && this.#fetch === undefined) return;
+    this.#world.note(`r${this.index} dies`);
+    this.#endLife();
+    this.#fetch = undefined;
+    this.#offered = undefined;
     this.#effectsLeft = Number.POSITIVE_INFINITY;
     this.disk.crash();
   }
@@ -192,7 +285,7 @@ export class SimulatedReplica {
   }
 
   deliver(from: number, frame: Uint8Array): void {
-    if (!this.isUp) return;
+    if (!this.isUp && this.#fetch === undefined) return;
     if (this.adversary?.incoming !== undefined) {
       const decoded = decodePeerMessage(frame);
       if (decoded.ok) {
@@ -201,11 +294,65 @@ export class SimulatedReplica {
         if (!pass) return;
       }
     }
-    this.#take({ kind: 'peer-frame', from, frame });
+    if (isStateFrame(frame)) this.#takeStateFrame(from, frame);
+    else this.#take({ kind: 'peer-frame', from, frame });
   }
 
   connected(peer: number): void {
     this.#take({ kind: 'connected', peer });
+    this.#fetch?.push({ kind: 'connected', peer });
+  }
+
+  /** What is said about checkpoints never reaches the machine; as in `replica/lives.ts`. */
+  #takeStateFrame(from: number, frame: Uint8Array): void {
+    const decoded = decodePeerMessage(frame);
+    if (!decoded.ok) return;
+    const message = decoded.value;
+    switch (message.kind) {
+      case 'checkpoint-ask':
+        this.#offer(from);
+        return;
+      case 'state-ask':
+      case 'log-ask':
+        if (this.#served !== undefined) this.#say(from, this.#served.server.answer(message));
+        else this.#say(from, goneAnswer(message));
+        return;
+      case 'checkpoint-offer':
+        for (const offer of this.#offers.take(from, message)) {
+          if (this.#fetch !== undefined) this.#fetch.push({ kind: 'peer-message', ...offer });
+          else this.#watch(offer);
+        }
+        return;
+      default:
+        this.#fetch?.push({ kind: 'peer-message', from, message });
+    }
+  }
+
+  #watch({ from, message }: ReceivedOffer): void {
+    const machine = this.#machine;
+    if (machine === undefined) return;
+    const { serviceId, epoch, rule } = this.#membership;
+    const verifyHead = (head: CertifiedHead): boolean => this.#offers.verifyHead(head);
+    this.#behind ??= new BehindWatch({ serviceId, epoch, rule, verifyHead });
+    this.#behind.take(from, message);
+    if (!this.#behind.isBehind(machine.commitIndex)) return;
+    this.#fetchState('the others have dropped the blocks that it needs', machine.checkpointIndex);
+  }
+
+  #offer(to: number): void {
+    const stable = this.#served?.stable;
+    if (stable === undefined) return;
+    const { head, signature } = stable.head;
+    this.#say(to, { kind: 'checkpoint-offer', head: encodeHead(head), signature, checkpoint: stable.encoded });
+  }
+
+  #say(to: number, message: PeerMessage): void {
+    this.#send(to, encodePeerMessage(message));
+  }
+
+  #noteStable(stable: StableCheckpoint): void {
+    const { checkpoint, digest } = stable;
+    this.#served = { stable, server: new StateServer({ view: this.disk.engine.snapshot(), checkpoint, digest }) };
   }
 
   /** A client's request; `certified` when it wants a proof. */
@@ -221,7 +368,11 @@ export class SimulatedReplica {
 
   async #restore(life: number): Promise<Machine | undefined> {
     const key = keyOf(`replica ${this.index}`);
+    const { engine, log } = this.disk;
+    const stored = readStored(engine);
     const options: MachineOptions = {
+      engine,
+      from: stored,
       membership: this.#membership,
       self: this.index,
       sign: (digest) => this.#signatures.sign(key, blockPreimage(digest)),
@@ -237,21 +388,47 @@ export class SimulatedReplica {
     const roundIndex = new RoundIndex();
     // In pieces of any size, as a long log is read: decisions fall between them.
     const pieceSizeBytes = this.#prng.pick([500, 5_000, 1_000_000]);
-    for (let position = 0; ; ) {
-      const records = await this.disk.log.read(position, pieceSizeBytes);
-      if (life !== this.#life) return undefined;
+    const isOver = (): boolean => life !== this.#life;
+    let isReplaying = true;
+    const writer = new CheckpointWriter({
+      engine,
+      log,
+      roundIndex,
+      retainedSizeBytes: this.#retainedSizeBytes,
+      stored: (digest) => {
+        if (isOver()) return;
+        if (isReplaying) machine.checkpointStored(digest);
+        else this.#take({ kind: 'checkpoint-stored', digest });
+      },
+      failed: (error) => {
+        if (!isOver()) this.#world.fail(error);
+      },
+    });
+    const begin = Math.min(stored?.logPosition ?? 0, log.end);
+    if (stored !== undefined) roundIndex.dropBefore(begin, stored.checkpoint.ordering.horizon);
+    for (let position = begin; ; ) {
+      const records = await log.read(position, pieceSizeBytes);
+      if (isOver()) return undefined;
       const last = records.at(-1);
       if (last === undefined) break;
       for (const record of records) roundIndex.note(roundOfEncodedBlock(record.bytes), record.position);
-      machine.restore(records.map(({ bytes }) => bytes));
+      for (const taken of machine.restore(records.map(({ bytes }) => bytes))) await writer.write(taken);
+      if (isOver()) return undefined;
       position = last.position + 1;
     }
+    await writer.idle();
+    if (isOver()) return undefined;
+    isReplaying = false;
+    this.#writer = writer;
     this.#roundIndex = roundIndex;
     this.#catchUp = new CatchUp({
       log: this.disk.log,
       roundIndex,
       send: (to, frame) => {
         if (life === this.#life) this.#send(to, frame);
+      },
+      offer: (to) => {
+        if (life === this.#life) this.#offer(to);
       },
       failed: (error) => {
         if (life === this.#life) this.#world.fail(error);
@@ -288,6 +465,10 @@ export class SimulatedReplica {
       () => {
         if (life !== this.#life) return;
         this.#carryingOut = false;
+        if (machine.divergence !== undefined && this.adversary === undefined) {
+          this.#fetchState('it differs from what is certified', 0);
+          return;
+        }
         if (this.#inbox.length > 0 || effects.isUnfinished) this.#planTurn();
         else this.#setWake(effects.wakeAtMs);
       },
@@ -358,6 +539,16 @@ export class SimulatedReplica {
       serve: (to, afterRound) => {
         if (isAlive()) this.#catchUp?.serve(to, afterRound);
       },
+      checkpoint: async (taken) => {
+        if (!isAlive()) return never;
+        await this.#writer?.write(taken);
+        return isAlive() ? undefined : never;
+      },
+      stable: (stable) => {
+        if (!isAlive()) return;
+        this.#writer?.stable(stable);
+        this.#noteStable(stable);
+      },
     };
   }
 
@@ -377,6 +568,14 @@ export class SimulatedReplica {
       this.#planTick(life);
     });
   }
+}
+
+function goneAnswer(ask: PartAsk): PeerMessage {
+  const { checkpoint } = ask;
+  if (ask.kind === 'log-ask') {
+    return { kind: 'log-part', checkpoint, chunk: ask.chunk, leaves: new Uint8Array(), path: [] };
+  }
+  return { kind: 'state-part', checkpoint, table: ask.table, path: ask.path, part: { kind: 'gone' } };
 }
 
 const messages = new WeakMap<Uint8Array, PeerMessage>();

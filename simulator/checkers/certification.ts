@@ -68,7 +68,7 @@ export class CertificationChecker {
 
   /** A correct replica gave this proof to a client. */
   answered(replica: number, message: CertifiedMessage): void {
-    if (message.kind === 'head' || message.certifiedHead === undefined) return;
+    if (message.kind !== 'certified') return;
     const { requestDigest, result, commitIndex, leafIndex, inclusionPath, certifiedHead } = message;
     this.#replies += 1;
     this.#check(`r${replica}`, certifiedHead);

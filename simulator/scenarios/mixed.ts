@@ -40,6 +40,9 @@ export function mixedScenario(prng: Prng): Scenario {
     faults: drawFaults(prng),
     isolated: prng.chance(0.15) ? 1 : 0,
     lostLogs: prng.chance(0.2) ? size.f - faulty : 0,
+    lostStates: prng.chance(0.3) ? prng.between(1, 2) : 0,
+    checkpointIntervalMs: prng.pick([0, 50, 200, 1_000]),
+    retainedSizeBytes: prng.pick([0, 0, 20_000]),
     clockErrorMsMax: prng.weighted([
       [0, 1],
       [50, 1],

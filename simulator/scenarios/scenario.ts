@@ -57,6 +57,8 @@ export interface Scenario {
   readonly parameters: OrderingParameters;
   /** Agreed time between two checkpoints, at least. */
   readonly checkpointIntervalMs: number;
+  /** Bytes of its log that each replica keeps, though a checkpoint stands for them. */
+  readonly retainedSizeBytes: number;
   /** What keys and signatures are of: a stand-in that is fast and worthless, or the real thing. */
   readonly curve: 'plain' | 'mcl';
   /** One entry for each faulty replica, at most f; which replicas they are, the seed says. */
@@ -76,6 +78,8 @@ export interface Scenario {
   readonly isolated: number;
   /** Correct replicas whose disk is lost on the way: they come back as observers. At most f with the faulty ones. */
   readonly lostLogs: number;
+  /** Correct replicas whose state is lost on the way, and whose log is not. */
+  readonly lostStates: number;
   /** Clocks are wrong by up to this much from the beginning, and jump by as much. */
   readonly clockErrorMsMax: number;
   /** Largest relative error of a clock's rate. */
@@ -110,6 +114,7 @@ export const calm: Scenario = {
   size: { n: 4, f: 1, k: 0 },
   parameters: { period: 8, ranks: 1, pruneDepth: 50 },
   checkpointIntervalMs: 200,
+  retainedSizeBytes: 0,
   curve: 'plain',
   adversaries: [],
   networkAdversary: 'none',
@@ -121,6 +126,7 @@ export const calm: Scenario = {
   faults: noFaults,
   isolated: 0,
   lostLogs: 0,
+  lostStates: 0,
   clockErrorMsMax: 0,
   clockDriftMax: 0,
   keys: 4,

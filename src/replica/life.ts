@@ -16,7 +16,8 @@ import { CheckpointWriter } from './checkpoint-writer.ts';
 import type { ReplicaEffects, ReplicaInput } from './effects.ts';
 import { readStored } from './engine-notes.ts';
 import { EventLoop, type InputSource } from './event-loop.ts';
-import { type MachineOptions, ReplicaMachine } from './machine.ts';
+import { ReplicaMachine } from './machine.ts';
+import type { MachineOptions } from './machine-options.ts';
 import { RoundIndex } from './round-index.ts';
 
 /** Bytes of the log replayed at a time. */

@@ -9,28 +9,20 @@
  * machines agree all the same, and clients ask for f + 1 equal results.
  */
 import { Certification } from '../certification/certification.ts';
-import type { CertificationEffects, CertificationInput, CertificationStatus } from '../certification/effects.ts';
+import type { CertificationEffects, CertificationInput } from '../certification/effects.ts';
 import { stateMembership } from '../certification/statement.ts';
-import type { PairingCurve } from '../crypto/curve.ts';
 import { type Digest, sha256 } from '../crypto/hash.ts';
 import type { CheckpointParts, TakenCheckpoint } from '../execution/checkpoints.ts';
 import { type Diagnostic, Execution, type Reply } from '../execution/execution.ts';
-import type { OperationGuard } from '../execution/operation.ts';
 import { ReplyBatch } from '../execution/reply-batch.ts';
 import { readExecution } from '../execution/restored-execution.ts';
-import type { AnyService } from '../execution/service-definition.ts';
-import type { KeyProgress, KeySecrets } from '../keys/key-generation.ts';
 import type { Transcript } from '../keys/transcript.ts';
-import type { Membership } from '../membership/membership.ts';
-import { frontierOfNewDag } from '../membership/restored.ts';
 import type { Commit } from '../ordering/commit.ts';
 import type { DutySource } from '../ordering/duty-source.ts';
 import type { Evidence, OrderingEffects, OrderingInput } from '../ordering/effects.ts';
-import { Ordering, type OrderingStatus } from '../ordering/ordering.ts';
-import { type SignatureCheck, Verifier } from '../ordering/validity.ts';
-import type { StateEngine } from '../state/engine.ts';
+import { Ordering } from '../ordering/ordering.ts';
+import { Verifier } from '../ordering/validity.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
-import type { OrderingFrontier } from '../wire/checkpoint.ts';
 import type { CertifiedHead, RefusalCode } from '../wire/client-message.ts';
 import type { Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
@@ -41,60 +33,16 @@ import { type CertifiedAnswer, CertifiedReplies, type Prover } from './certified
 import { CheckpointProgress, type StableCheckpoint } from './checkpoint-progress.ts';
 import type { CheckpointToWrite } from './checkpoint-writer.ts';
 import type { ReplicaEffects, ReplicaInput } from './effects.ts';
-import type { StoredCheckpoint } from './engine-notes.ts';
 import { HeadWishes } from './head-wishes.ts';
 import { keyHistoryEntries, readKeyHistory } from './key-history.ts';
 import { LinkChains } from './link-chains.ts';
+import { type MachineOptions, type MachineStatus, startOf } from './machine-options.ts';
 import { ServiceKey } from './service-key.ts';
 import { StateReads } from './state-reads.ts';
 
 type Refusal = ReplicaEffects['refusals'][number];
 type ClientRequest = Extract<ReplicaInput, { readonly kind: 'client-request' }>;
 type Serve = ReplicaEffects['serve'][number];
-
-export interface MachineStatus extends OrderingStatus {
-  readonly stateRoot: Digest;
-  /** Agreed time of the last commit, milliseconds since 1970. */
-  readonly timestamp: number;
-  /** Leaves in the log. */
-  readonly logSize: number;
-  /** Of the service, as of the last due head. */
-  readonly stateEntries: number;
-  readonly stateSizeBytes: number;
-  /** Commits of the newest checkpoint that is in the engine, and of the newest that is certified too; 0 for none. */
-  readonly checkpointCommitIndex: number;
-  readonly stableCommitIndex: number;
-  readonly key: KeyProgress;
-  readonly certification: CertificationStatus;
-}
-
-export interface MachineOptions {
-  readonly membership: Membership;
-  readonly self: number;
-  /** Signs an own block: Ed25519 over `blockPreimage(digest)`. */
-  readonly sign: (digest: Digest) => Uint8Array;
-  readonly service: AnyService;
-  readonly curve: PairingCurve;
-  /** What this replica generates the service key with; undefined when it has lost it. */
-  readonly keySecrets: KeySecrets | undefined;
-  /** What people call the cluster, and which service it runs: the service states it with its membership. */
-  readonly names: { readonly name: string; readonly service: string };
-  /** The key share that was sealed, if any. */
-  readonly sealedShare?: bigint | undefined;
-  readonly guard?: OperationGuard;
-  /** How signatures are checked; the simulator remembers answers across replicas. */
-  readonly check?: SignatureCheck;
-  /** The log was lost: accept and execute, propose and sign nothing. */
-  readonly observer?: boolean;
-  /** The membership that generated the service key; that of now, unless the cluster was restored from a snapshot. */
-  readonly keyMembership?: Membership;
-  /** Where the state lies; in memory unless it is given. It holds `from`, or nothing. */
-  readonly engine?: StateEngine;
-  /** The checkpoint to go on from. */
-  readonly from?: StoredCheckpoint | undefined;
-  /** Leaves of the log for which there are proofs, at least. */
-  readonly retainedLeaves?: number;
-}
 
 export class ReplicaMachine {
   readonly #verifier: Verifier;
@@ -289,7 +237,7 @@ export class ReplicaMachine {
         this.#certified.push(this.#certifiedReplies.head(input.link, input.logSize, this.certifiedHead));
         return;
       case 'client-asks-state':
-        if (this.#stateReads.ask(input)) this.#wishes.wish();
+        if (this.#stateReads.ask(input) && this.#execution.hasUncertified) this.#wishes.wish();
         return;
       case 'checkpoint-stored':
         this.checkpointStored(input.digest);
@@ -456,10 +404,7 @@ export class ReplicaMachine {
     const hasDiverged = this.divergence !== undefined;
     const executedIndex = this.#execution.commitIndex;
     this.#certified.push(...this.#stateReads.take({ newest: this.certifiedHead, executedIndex, hasDiverged, nowMs }));
-    for (const dropped of this.#certifiedReplies.takeDropped()) {
-      const reason = 'too many certified replies are waited for here; ask another one';
-      this.#refusals.push({ ...dropped, code: 'not-certifying', reason });
-    }
+    this.#refusals.push(...this.#certifiedReplies.takeDropped());
     return effects;
   }
 
@@ -508,15 +453,6 @@ export class ReplicaMachine {
     this.#commits = [];
     return effects;
   }
-}
-
-/** Where the ordering goes on: after the checkpoint, or in a DAG of its own when that is of an earlier epoch. */
-function startOf(
-  { checkpoint, ownBlock }: StoredCheckpoint,
-  membership: Membership,
-): { readonly from: OrderingFrontier; readonly ownBlock?: Uint8Array } {
-  if (checkpoint.epoch !== membership.epoch) return { from: frontierOfNewDag(membership, checkpoint) };
-  return { from: checkpoint.ordering, ...(ownBlock === undefined ? {} : { ownBlock }) };
 }
 
 function earliest(a: number | undefined, b: number | undefined): number | undefined {

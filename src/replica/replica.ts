@@ -353,7 +353,7 @@ class Replica implements RunningReplica {
       replicaId: this.#home.replicaId,
       submit: (request, options) => this.#httpCalls.submit(request, options),
       submitAnonymous: (operation, input, options) => this.#httpCalls.submitAnonymous(operation, input, options),
-      readState: (key, options) => this.#httpCalls.readState(key, options),
+      readState: (key, options) => this.#httpCalls.read(key, options),
       certifiedHead: () => machine()?.certifiedHead,
       inclusionPath: (leafIndex, logSize) => machine()?.prover.inclusionPath(leafIndex, logSize),
       consistencyPath: (from, to) => machine()?.prover.consistencyPath(from, to),

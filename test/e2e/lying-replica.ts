@@ -82,7 +82,7 @@ function sendForged(to: number, frame: Uint8Array): void {
   if (decoded.ok) sendAll(forger.outgoing(decoded.value, to));
 }
 
-const catchUp = new CatchUp({ log, roundIndex, send: sendForged, failed: () => {} });
+const catchUp = new CatchUp({ log, roundIndex, send: sendForged, offer: () => {}, failed: () => {} });
 const loop = new EventLoop({
   machine,
   ports: {
@@ -97,6 +97,8 @@ const loop = new EventLoop({
     seal: () => {},
     refuse: (refusal) => clients.refuse(refusal),
     serve: (to, afterRound) => catchUp.serve(to, afterRound),
+    checkpoint: async ({ digest }) => loop.push({ kind: 'checkpoint-stored', digest }),
+    stable: () => {},
   },
   observe: () => {},
   onFatal: (error) => {
