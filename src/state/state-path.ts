@@ -3,11 +3,8 @@
  */
 import { type TreeTable, tables } from './tables.ts';
 
-/** Lower-case hex digits; '' is the root. */
+/** Lower-case hex digits, up to 64; '' is the root. */
 export type StatePath = string;
-
-/** Nibbles of a key hash. */
-export const nibblesMax = 64;
 
 const nodeTables = { service: tables.serviceNodes, system: tables.systemNodes } as const;
 

@@ -18,20 +18,12 @@ export interface PlainEntry {
   readonly value: Uint8Array;
 }
 
-/** What an entry costs in a message besides its bytes. */
-export const entryOverheadSizeBytes = 8;
-
 export interface BuiltSubtree {
   readonly hash: Uint8Array;
   readonly entryCount: number;
   readonly sizeBytes: number;
   /** As they are stored, from the top down. */
   readonly nodes: readonly { readonly path: StatePath; readonly encoded: Uint8Array }[];
-}
-
-/** Bytes of a subtree in a message. */
-export function transferSizeBytes({ entryCount, sizeBytes }: Pick<Node, 'entryCount' | 'sizeBytes'>): number {
-  return sizeBytes + entryCount * entryOverheadSizeBytes;
 }
 
 /**

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Change, StateDamage } from './engine.ts';
 import { MemoryEngine } from './memory-engine.ts';
+import { encodeNode } from './node.ts';
 import { stateKeyBytes } from './state-key.ts';
 import { nodeKey } from './state-path.ts';
 import { StateTree } from './state-tree.ts';
@@ -67,6 +68,26 @@ describe('verifying', () => {
       expect(() => verify(engine, summary)).toThrow(StateDamage);
       await engine.write([{ key, value: undefined }]);
     }
+  });
+
+  test('finds a key in a node that is not the one that was hashed, though the value is the same', async () => {
+    const engine = new MemoryEngine();
+    const source = { node: (path: string) => engine.get(nodeKey(table, path)) };
+    const tree = StateTree.empty(source).update(
+      new Map([
+        ['a', value('same')],
+        ['b', value('same')],
+      ]),
+    );
+    const bucket = tree.node('');
+    if (bucket?.kind !== 'bucket') throw new Error('two entries make a bucket');
+    const [one, two] = bucket.entries.map(({ key }) => ({ key: engineKey(table, key), value: value('same') }));
+    const bent = { ...bucket, entries: bucket.entries.map((entry) => ({ ...entry, key: stateKeyBytes('a') })) };
+    const summary = { root: tree.root, entries: 2, sizeBytes: tree.sizeBytes };
+    await engine.write([one as Change, two as Change, { key: nodeKey(table, ''), value: encodeNode(bucket) }]);
+    verify(engine, summary);
+    await engine.write([{ key: nodeKey(table, ''), value: encodeNode(bent) }]);
+    expect(() => verify(engine, summary)).toThrow(StateDamage);
   });
 
   test('holds it against the root that is given', async () => {
