@@ -18,6 +18,7 @@ import type { Transcript } from './transcript.ts';
 
 export interface ThresholdCoinOptions {
   readonly curve: PairingCurve;
+  /** The epoch of now, whose coins are new ones, even when the key is of an earlier epoch. */
   readonly membership: Membership;
   readonly transcript: Transcript;
   /** Asked each time: our share may come later than the transcript, and be taken from us. */
@@ -25,21 +26,21 @@ export interface ThresholdCoinOptions {
 }
 
 /** What the service signs to toss the coin of a period. */
-export function coinMessage({ serviceId, epoch }: Pick<Transcript, 'serviceId' | 'epoch'>, period: number): Uint8Array {
+export function coinMessage({ serviceId, epoch }: Pick<Membership, 'serviceId' | 'epoch'>, period: number): Uint8Array {
   return new Writer(80).fixed(domains.coin).digest(serviceId).u32(epoch).u64(period).finish();
 }
 
 export class ThresholdCoin implements Coin {
   readonly #curve: PairingCurve;
   readonly #transcript: Transcript;
-  readonly #n: number;
+  readonly #membership: Membership;
   readonly #keyShare: () => bigint | undefined;
   readonly #keys: PublicKeys;
 
   constructor({ curve, membership, transcript, keyShare }: ThresholdCoinOptions) {
     this.#curve = curve;
     this.#transcript = transcript;
-    this.#n = membership.rule.n;
+    this.#membership = membership;
     this.#keyShare = keyShare;
     this.#keys = decodePublicKeys(curve, transcript);
   }
@@ -47,7 +48,7 @@ export class ThresholdCoin implements Coin {
   share(period: number): Uint8Array | undefined {
     const keyShare = this.#keyShare();
     if (keyShare === undefined) return undefined;
-    return this.#curve.g1.encode(blsSign(this.#curve, keyShare, coinMessage(this.#transcript, period)));
+    return this.#curve.g1.encode(blsSign(this.#curve, keyShare, coinMessage(this.#membership, period)));
   }
 
   open(
@@ -57,11 +58,11 @@ export class ThresholdCoin implements Coin {
     const { signature, culprits } = combineEncodedShares({
       curve: this.#curve,
       threshold: this.#transcript.threshold,
-      message: coinMessage(this.#transcript, period),
+      message: coinMessage(this.#membership, period),
       shares: shares.map(({ author, share }) => ({ holder: author, share })),
       keys: this.#keys,
     });
     if (signature === undefined) return { leader: undefined, culprits };
-    return { leader: uniformIndex(digestBytes(sha256(signature)), this.#n), culprits };
+    return { leader: uniformIndex(digestBytes(sha256(signature)), this.#membership.rule.n), culprits };
   }
 }

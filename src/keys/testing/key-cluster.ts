@@ -15,7 +15,7 @@ import type { Membership } from '../../membership/membership.ts';
 import type { Commit, VerifiedBlock } from '../../ordering/commit.ts';
 import { below, type Random, seeded, shuffled } from '../../ordering/testing/random-dag.ts';
 import type { Duty } from '../../wire/block.ts';
-import { KeyGeneration } from '../key-generation.ts';
+import { KeyGeneration, type TakenKeyDuty } from '../key-generation.ts';
 import type { Judge } from '../qualification.ts';
 
 export interface Size {
@@ -155,9 +155,15 @@ export class KeyCluster {
     return machine;
   }
 
-  #machine(self: number): KeyGeneration {
+  /** A replica that knows its secrets, and of the commits so far what another one took of them. */
+  goneOn(self: number, history: readonly TakenKeyDuty[]): KeyGeneration {
+    return this.#machine(self, history);
+  }
+
+  #machine(self: number, history: readonly TakenKeyDuty[] = []): KeyGeneration {
     const { curve, membership } = this;
-    return new KeyGeneration({ curve, membership, self, secrets: simulatedSecrets(self), judge: this.#judge });
+    const judge = this.#judge;
+    return new KeyGeneration({ curve, membership, self, secrets: simulatedSecrets(self), judge, history });
   }
 
   readonly #judge: Judge = (question, verdict) => {
