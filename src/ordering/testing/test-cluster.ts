@@ -5,6 +5,7 @@
 import { type SigningKey, sign, signingKeyFromSeed } from '../../crypto/ed25519.ts';
 import { type Digest, digestFrom, sha256 } from '../../crypto/hash.ts';
 import { type Membership, quorumRule } from '../../membership/membership.ts';
+import type { OrderingFrontier } from '../../wire/checkpoint.ts';
 import { decodePeerMessage, encodePeerMessage, type PeerMessage } from '../../wire/peer-message.ts';
 import { encodeRequest, type Request, requestPreimage } from '../../wire/request.ts';
 import { encodeValue } from '../../wire/value.ts';
@@ -59,6 +60,13 @@ export function testRequest(membership: Membership, client: number, number: numb
   );
 }
 
+/** What a replica goes on from. */
+interface Start {
+  readonly from?: OrderingFrontier;
+  readonly ownBlock?: Uint8Array;
+  readonly observer?: boolean;
+}
+
 interface InFlight {
   readonly from: number;
   readonly to: number;
@@ -67,11 +75,14 @@ interface InFlight {
 
 export class TestCluster {
   readonly membership: Membership;
-  readonly #dutiesOf: (index: number) => DutySource;
+  readonly #dutiesOf: (index: number, before: number) => DutySource;
+  readonly #from: OrderingFrontier | undefined;
   readonly replicas: (Ordering | undefined)[];
   /** What each replica wrote to its log, as encoded blocks. */
   readonly logs: Uint8Array[][];
   readonly commits: Commit[][];
+  /** Where each replica stood after each of its commits. */
+  readonly frontiers: OrderingFrontier[][];
   readonly evidence: Evidence[][];
   readonly inFlight: InFlight[] = [];
   /** Says which messages are lost. */
@@ -79,19 +90,25 @@ export class TestCluster {
   nowMs = 10_000;
   sentCount = 0;
 
-  /** `duties` makes a new source each time a replica starts. */
+  /** `duties` makes a new source each time a replica starts, after so many commits. */
   constructor(options: {
     n: number;
     f: number;
     k?: number;
     ranks?: number;
-    duties?: (index: number, membership: Membership) => DutySource;
+    duties?: (index: number, membership: Membership, before: number) => DutySource;
+    /** One of the given size unless it is given. */
+    membership?: Membership;
+    /** Where all begin. */
+    from?: OrderingFrontier;
   }) {
-    this.membership = testMembership(options);
-    this.#dutiesOf = (index) => options.duties?.(index, this.membership) ?? noDuties;
+    this.membership = options.membership ?? testMembership(options);
+    this.#from = options.from;
+    this.#dutiesOf = (index, before) => options.duties?.(index, this.membership, before) ?? noDuties;
     const each = <T>(make: (index: number) => T): T[] => Array.from({ length: options.n }, (_, index) => make(index));
     this.logs = each(() => []);
     this.commits = each(() => []);
+    this.frontiers = each(() => []);
     this.evidence = each(() => []);
     this.replicas = each((index) => this.#make(index));
   }
@@ -135,7 +152,13 @@ export class TestCluster {
 
   /** Starts a crashed replica again from its log and connects it. */
   restart(index: number): void {
-    const replica = this.#make(index);
+    this.goOn(index, {});
+  }
+
+  /** Starts a replica from a frontier and what there is of its log, and connects it. */
+  goOn(index: number, start: Start): void {
+    this.frontiers[index] = [];
+    const replica = this.#make(index, start);
     const verifier = new Verifier({ membership: this.membership });
     this.commits[index] = [...replica.restore(verifier.restoreAll(this.logs[index] ?? []))];
     this.replicas[index] = replica;
@@ -171,15 +194,33 @@ export class TestCluster {
     }
   }
 
-  #make(index: number): Ordering {
+  #make(index: number, { from = this.#from, ...start }: Start = {}): Ordering {
     const { membership } = this;
     const verifier = new Verifier({ membership });
-    return new Ordering({
+    const source = this.#dutiesOf(index, from?.commitIndex ?? 0);
+    const ordering: Ordering = new Ordering({
+      ...start,
+      ...(from === undefined ? {} : { from }),
       membership,
       self: index,
       verifier,
       sign: (digest) => sign(testKey(index), blockPreimage(digest)),
-      duties: this.#dutiesOf(index),
+      duties: {
+        committed: (commit) => {
+          source.committed(commit);
+          this.frontiers[index]?.push(ordering.frontier);
+        },
+        get owed() {
+          return source.owed;
+        },
+        get hasWork() {
+          return source.hasWork;
+        },
+        get coin() {
+          return source.coin;
+        },
+      },
     });
+    return ordering;
   }
 }
