@@ -181,13 +181,12 @@ class OwnChunks {
   /** Reads one more. */
   read(allowance: ReadAllowance): void {
     const number = this.end;
-    const leaves = number < this.#last ? this.#leaves(number) : undefined;
     allowance.take(chunkSizeBytes);
-    if (leaves?.length !== chunkSizeBytes) {
+    let root = number < this.#last ? this.#root(number) : undefined;
+    if (root === undefined) {
       this.#isRead = true;
       return;
     }
-    let root = digestFrom(LeafChunk.of(leaves).root);
     for (let index = number; index % 2 === 1; index = (index - 1) / 2)
       root = joined(this.#frontier.pop() as Digest, root);
     this.#frontier.push(root);
@@ -208,9 +207,17 @@ class OwnChunks {
     this.#marks.push(markOf(this.#frontier));
   }
 
-  #leaves(number: number): Uint8Array | undefined {
+  /** Of the leaves of a complete chunk, beside which it lies too. */
+  #root(number: number): Digest | undefined {
     try {
-      return leafSource(this.#view).chunk(number);
+      const leaves = leafSource(this.#view).chunk(number);
+      if (leaves?.length !== chunkSizeBytes) return undefined;
+      const root = digestFrom(LeafChunk.of(leaves).root);
+      const isStored = chunkChanges(number, leaves, root).every(({ key, value }) => {
+        const stored = this.#view.get(key);
+        return stored !== undefined && value !== undefined && Buffer.compare(stored, value) === 0;
+      });
+      return isStored ? root : undefined;
     } catch (error) {
       if (error instanceof StateDamage) return undefined;
       throw error;
