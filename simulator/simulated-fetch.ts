@@ -97,7 +97,7 @@ export class SimulatedFetch {
       }
       const notes = [...checkpointNotes({ encoded, logPosition: position, ownBlock }), headNote(head)];
       this.#then(engine.write(notes), () => {
-        this.#then(position > log.begin ? log.dropBefore(position) : Promise.resolve(), () => done(offer));
+        this.#then(position > log.begin ? log.dropBefore(position, horizon) : Promise.resolve(), () => done(offer));
       });
     });
   }

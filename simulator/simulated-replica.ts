@@ -513,7 +513,8 @@ export class SimulatedReplica {
           return positions;
         },
         read: (from, sizeBytesMax) => log.read(from, sizeBytesMax),
-        dropBefore: (position) => log.dropBefore(position),
+        dropBefore: (position, round) => log.dropBefore(position, round),
+        droppedRound: log.droppedRound,
         begin: log.begin,
         end: log.end,
         close: () => log.close(),

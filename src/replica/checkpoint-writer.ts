@@ -74,7 +74,7 @@ export class CheckpointWriter {
       this.#positions = this.#positions.slice(index);
       const position = Math.min(previous.position, this.#log.end - this.#retainedSizeBytes);
       if (position <= 0) return;
-      await this.#log.dropBefore(position);
+      await this.#log.dropBefore(position, previous.horizon);
       this.#roundIndex.dropBefore(position, previous.horizon);
     });
   }

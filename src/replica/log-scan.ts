@@ -8,14 +8,12 @@ import type { BlockLog, LogPosition } from '../storage/block-log.ts';
 import { decodeBlock, roundOfEncodedBlock } from '../wire/block.ts';
 
 const readSizeBytes = 8 * 1024 * 1024;
-/** Blocks are accepted nearly in the order of their rounds: what was dropped before so many is not above the highest of them. */
-const firstRecords = 256;
 
 export interface LogScan {
   readonly position: LogPosition;
   /** Our last own block when it is not above the horizon, encoded. */
   readonly ownBlock: Uint8Array | undefined;
-  /** False: blocks above the horizon may have been dropped from the log already. */
+  /** False: blocks above the horizon were dropped from the log already. */
   readonly isWhole: boolean;
 }
 
@@ -25,14 +23,10 @@ export async function scanLog(
 ): Promise<LogScan> {
   let position: LogPosition | undefined;
   let own: { readonly round: number; readonly bytes: Uint8Array } | undefined;
-  let highestFirst = 0;
-  let count = 0;
   for (let from = log.begin; ; ) {
     const records = await log.read(from, readSizeBytes);
     for (const { position: at, bytes } of records) {
       const round = roundOfEncodedBlock(bytes);
-      if (count < firstRecords) highestFirst = Math.max(highestFirst, round);
-      count += 1;
       if (round > horizon) position ??= at;
       const decoded = decodeBlock(bytes);
       if (decoded.ok && decoded.value.author === self && round > (own?.round ?? 0)) own = { round, bytes };
@@ -44,6 +38,6 @@ export async function scanLog(
   return {
     position: position ?? log.end,
     ownBlock: own !== undefined && own.round <= horizon ? own.bytes : undefined,
-    isWhole: log.begin === 0 || count === 0 || highestFirst <= horizon,
+    isWhole: log.droppedRound <= horizon,
   };
 }

@@ -129,7 +129,7 @@ export class StateFetch {
     const { position, ownBlock, isWhole } = await scanLog(log, { horizon, self });
     if (!isWhole) return false;
     await engine.write([...checkpointNotes({ encoded, logPosition: position, ownBlock }), headNote(head)]);
-    if (position > log.begin) await log.dropBefore(position);
+    if (position > log.begin) await log.dropBefore(position, horizon);
     return true;
   }
 }

@@ -60,6 +60,7 @@ export class DiskLog implements BlockLog {
   #dropping: Promise<void> = Promise.resolve();
   #failure: StorageError | undefined;
   #isClosed = false;
+  #droppedRound: number;
   /** The last batch is an empty one, or there is none. */
   #isSealed: boolean;
 
@@ -74,6 +75,7 @@ export class DiskLog implements BlockLog {
     this.#end = recovered.end;
     this.#checksum = recovered.checksum;
     this.#isSealed = recovered.isSealed;
+    this.#droppedRound = recovered.droppedRound;
     this.#tail = recovered.tail;
     this.#tailSizeBytes = tailSizeBytes;
     this.cutSizeBytes = recovered.cutSizeBytes;
@@ -109,9 +111,13 @@ export class DiskLog implements BlockLog {
     return this.#inTurn('append', records);
   }
 
-  dropBefore(position: LogPosition): Promise<void> {
+  get droppedRound(): number {
+    return this.#droppedRound;
+  }
+
+  dropBefore(position: LogPosition, round = 0): Promise<void> {
     if (position > this.#end) throw new RangeError(`position ${position} is beyond the end of the log`);
-    const dropped = this.#dropping.then(() => this.#drop(position));
+    const dropped = this.#dropping.then(() => this.#drop(position, round));
     this.#dropping = dropped.catch(() => {});
     return dropped;
   }
@@ -275,7 +281,7 @@ export class DiskLog implements BlockLog {
     return batch.positions;
   }
 
-  async #drop(position: LogPosition): Promise<void> {
+  async #drop(position: LogPosition, upTo: number): Promise<void> {
     const refusal = this.#refusal();
     if (refusal !== undefined) throw refusal;
     const files = this.#files;
@@ -285,7 +291,9 @@ export class DiskLog implements BlockLog {
       const segment = this.#index.segmentOf(position);
       if (segment <= this.begin) return;
       const previous = await this.#checksumBefore(segment);
-      await writeBeginning({ files, directory, key: this.#key, beginning: { segment, previous } });
+      const round = Math.max(upTo, this.#droppedRound);
+      await writeBeginning({ files, directory, key: this.#key, beginning: { segment, round, previous } });
+      this.#droppedRound = round;
       for (const start of this.#index.dropBefore(segment)) await files.remove(join(directory, segmentName(start)));
       await files.fsyncDirectory(directory);
     } catch (error) {

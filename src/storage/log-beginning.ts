@@ -1,7 +1,8 @@
 /**
  * Log beginning: the durable note of where a log begins once its first segments were dropped. Absent before the first drop.
  *
- *   mark (4) · version (1) · position of the first segment (8) · checksum of the batch before it (16) · checksum of these (16)
+ *   mark (4) · version (1) · position of the first segment (8) · round up to which blocks were dropped (8)
+ *   · checksum of the batch before the first segment (16) · checksum of these (16)
  *
  * Safety: segments that are gone although no note says so are damage, and so is a note that is not what was written. It is
  * replaced as a whole and synced before any segment goes; so a crash leaves the old note and all segments, or the new
@@ -17,13 +18,15 @@ import { checksumSizeBytes } from './log-batch.ts';
 const fileName = 'beginning';
 const newFileName = 'beginning.new';
 const version = 1;
-const sizeBytes = 4 + 1 + 8 + 2 * checksumSizeBytes;
+const sizeBytes = 4 + 1 + 8 + 8 + 2 * checksumSizeBytes;
 const mark = Buffer.from('clog');
 const tag = Buffer.from('beginning');
 
 export interface LogBeginning {
   /** Where the first segment begins. */
   readonly segment: number;
+  /** No block above this round was dropped. */
+  readonly round: number;
   /** Of the last batch before it. */
   readonly previous: Uint8Array;
 }
@@ -52,7 +55,9 @@ export async function readBeginning(
   const checksum = bytes.subarray(sizeBytes - checksumSizeBytes, sizeBytes);
   const decoded = decode(noted.subarray(mark.length), (reader) => {
     const isKnown = reader.u8('version') === version;
-    return { isKnown, segment: reader.u64('segment'), previous: reader.fixed(checksumSizeBytes, 'previous') };
+    const segment = reader.u64('segment');
+    const round = reader.u64('round');
+    return { isKnown, segment, round, previous: reader.fixed(checksumSizeBytes, 'previous') };
   });
   if (!mark.equals(noted.subarray(0, mark.length)) || !checksum.equals(checksumOf(key, noted))) return 'damaged';
   return decoded.ok && decoded.value.isKnown ? decoded.value : 'damaged';
@@ -66,7 +71,8 @@ export async function writeBeginning(options: {
   readonly beginning: LogBeginning;
 }): Promise<void> {
   const { files, directory, key, beginning } = options;
-  const noted = new Writer(sizeBytes).fixed(mark).u8(version).u64(beginning.segment).fixed(beginning.previous).finish();
+  const { segment, round, previous } = beginning;
+  const noted = new Writer(sizeBytes).fixed(mark).u8(version).u64(segment).u64(round).fixed(previous).finish();
   const path = join(directory, newFileName);
   // One that a crash left half written.
   await files.remove(path);

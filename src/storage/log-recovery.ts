@@ -58,6 +58,8 @@ export interface RecoveredLog {
   readonly isSealed: boolean;
   /** The last segment, open for writing, ending where the log ends; undefined when there is no segment yet. */
   readonly tail: OpenFile | undefined;
+  /** No block above this round was dropped from its beginning. */
+  readonly droppedRound: number;
   /** Bytes of an unfinished append that were cut off. Nobody had been told that they were durable. */
   readonly cutSizeBytes: number;
 }
@@ -106,7 +108,7 @@ export async function recoverLog(files: FileSystem, directory: string, key: Uint
     if (isLast) tail = file;
     else await file.close();
   }
-  return { index, end, checksum, isSealed, tail, cutSizeBytes };
+  return { index, end, checksum, isSealed, tail, droppedRound: beginning.round, cutSizeBytes };
 }
 
 /** Where the segments of the log begin, in order, and what is before them; what was dropped but not yet removed goes. */
@@ -118,7 +120,7 @@ async function findSegments(
   const names = await files.list(directory);
   const starts = names.map(segmentStart).filter((start) => start !== undefined);
   starts.sort((a, b) => a - b);
-  const first = { segment: 0, previous: firstChecksum };
+  const first = { segment: 0, round: 0, previous: firstChecksum };
   const noted = await readBeginning(files, directory, key);
   if (noted === undefined) return { starts, beginning: first };
   if (starts.length === 0) {

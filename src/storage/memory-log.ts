@@ -14,6 +14,7 @@ export interface MemoryLogOptions {
   /** What an earlier log left, from this position on. */
   readonly records?: readonly LogRecord[];
   readonly begin?: LogPosition;
+  readonly droppedRound?: number;
 }
 
 export class MemoryLog implements BlockLog {
@@ -21,6 +22,7 @@ export class MemoryLog implements BlockLog {
   readonly #durable: LogRecord[];
   readonly #unsynced: LogRecord[] = [];
   #begin: LogPosition;
+  #droppedRound: number;
   /** Where it will begin when all drops are done. */
   #dropping: LogPosition;
   #next: LogPosition;
@@ -29,7 +31,8 @@ export class MemoryLog implements BlockLog {
   #refusal: StorageError | undefined;
   #isCrashed = false;
 
-  constructor({ sync = () => Promise.resolve(), records = [], begin = 0 }: MemoryLogOptions = {}) {
+  constructor({ sync = () => Promise.resolve(), records = [], begin = 0, droppedRound = 0 }: MemoryLogOptions = {}) {
+    this.#droppedRound = droppedRound;
     this.#sync = sync;
     this.#durable = [...records];
     this.#begin = begin;
@@ -67,11 +70,17 @@ export class MemoryLog implements BlockLog {
     });
   }
 
-  dropBefore(position: LogPosition): Promise<void> {
+  get droppedRound(): number {
+    return this.#droppedRound;
+  }
+
+  dropBefore(position: LogPosition, round = 0): Promise<void> {
     if (position > this.#end) throw new RangeError(`position ${position} is beyond the end of the log`);
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
     if (position <= this.#begin) return Promise.resolve();
     this.#dropping = Math.max(this.#dropping, position);
+    // Said too early for what is not dropped after a crash, and never too low.
+    this.#droppedRound = Math.max(this.#droppedRound, round);
     return this.#afterThat(async () => {
       await this.#becomeDurable();
       this.#durable.splice(0, this.#firstFrom(position));
@@ -108,7 +117,12 @@ export class MemoryLog implements BlockLog {
     const kept = keepUnsynced === true ? this.#unsynced.length : Number(keepUnsynced);
     const begin = keepUnsynced === true ? this.#dropping : this.#begin;
     const durable = this.#durable.slice(this.#firstFrom(begin));
-    return new MemoryLog({ sync: this.#sync, records: [...durable, ...this.#unsynced.slice(0, kept)], begin });
+    return new MemoryLog({
+      sync: this.#sync,
+      records: [...durable, ...this.#unsynced.slice(0, kept)],
+      begin,
+      droppedRound: this.#droppedRound,
+    });
   }
 
   /** One thing at a time, in order; what failed keeps nothing from being tried. */
