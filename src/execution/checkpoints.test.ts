@@ -1,7 +1,7 @@
 /** Checkpoints: when they are taken, what they say, and the proofs of what the state held. */
 import { describe, expect, it } from 'vitest';
 import * as z from 'zod';
-import { sha256 } from '../crypto/hash.ts';
+import { type Digest, digestFrom, sha256 } from '../crypto/hash.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
 import { noblePrimitives } from '../verify/noble-primitives.ts';
 import { checkStateProof, readStateProof } from '../verify/state-proof.ts';
@@ -43,6 +43,7 @@ class Stage {
   isKeyReady = true;
   asked = 0;
   system: ReadonlyMap<string, Uint8Array> = new Map();
+  committed: readonly Digest[] = [];
   #number = 0;
 
   constructor(checkpointIntervalMs: number) {
@@ -81,7 +82,7 @@ class Stage {
     if (!this.isKeyReady) return undefined;
     const { commitIndex, timestamp } = this.execution;
     const next = { kind: 'steady', round: 1, rank: 0 } as const;
-    const rest = { commitDigest: digest, horizon: 0, next, periodHasCommit: false, committed: [] };
+    const rest = { commitDigest: digest, horizon: 0, next, periodHasCommit: false, committed: this.committed };
     return { ordering: { commitIndex, timestamp, ...rest }, membershipDigest: digest, system: this.system };
   }
 }
@@ -129,6 +130,22 @@ describe('a checkpoint is taken', () => {
     for (let i = 0; i < 127; i++) expect(fill(0, 1, size - 5).checkpoint).toBeUndefined();
     expect(fill(1, 126, size).checkpoint).toBeUndefined();
     expect(fill(127, 1, size).checkpoint).toBeDefined();
+  });
+
+  it('never with more ordered blocks above the horizon than anybody would read', () => {
+    const stage = new Stage(0);
+    const { checkpointBlocksMax } = limits;
+    const nth = (i: number): Digest => digestFrom(Buffer.alloc(32).fill(i.toString(16).padStart(64, '0'), 'hex'));
+    const twins = Array.from({ length: checkpointBlocksMax + 1 }, (_, i) => nth(i));
+    stage.committed = twins;
+    expect(stage.at(0, stage.put('a', '1'))).toMatchObject({
+      head: { checkpoint: noCheckpoint },
+      checkpoint: undefined,
+    });
+    stage.committed = twins.slice(1);
+    const { checkpoint } = stage.at(1, stage.put('a', '2'));
+    const decoded = decodeCheckpoint(checkpoint?.encoded ?? new Uint8Array());
+    expect(decoded.ok && decoded.value.ordering.committed.length).toBe(checkpointBlocksMax);
   });
 });
 

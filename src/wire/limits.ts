@@ -57,7 +57,7 @@ export const limits = {
   headCommitsMax: 64,
   /** Where nobody wishes for a head, time and commits between two that are due are longer by this factor. */
   headUnwishedIntervals: 10,
-  /** Blocks above the horizon that a checkpoint names: `pruneDepth` times n, twice for twins. More: the genesis is refused. */
+  /** Ordered blocks above the horizon that a checkpoint names: `pruneDepth` times n, twice for twins. Beyond: none is taken. */
   checkpointBlocksMax: 131_072,
   /** Commits, changed entries, and bytes of these, after a checkpoint with which the next one is due. */
   checkpointCommitsMax: 16_384,
