@@ -84,7 +84,6 @@ export class Lives {
     const serviceKey = (): string | undefined => this.#machine?.serviceKey ?? options.serviceKey;
     this.#offered = new OfferedCheckpoints({ curve: options.life.machine.curve, rule, serviceKey });
     this.#stateService = new StateService({
-      retainedLeaves: options.retainedLeaves,
       send: (to, message) => this.#send(to, message),
       failed: (error) => this.#logger.error({ err: error }, 'the state could not be read for another replica'),
     });
