@@ -83,20 +83,21 @@ export class CertifiedReplies {
     }
   }
 
-  /** A request was executed, or asked for again: whoever wants a proof of it waits for a head from now on. */
-  executed(reply: Reply): void {
+  /** A request was executed, or asked for again: whoever wants a proof of it waits for a head from now on. Does anybody? */
+  executed(reply: Reply): boolean {
     const links = this.#takeWish(reply.requestDigest);
     const { leafIndex } = reply;
     // Refused, not executed: there is nothing to prove, and the quick replies say so.
-    if (leafIndex === undefined || links.size === 0) return;
+    if (leafIndex === undefined || links.size === 0) return false;
     this.#waiting.push({ reply: { ...reply, leafIndex }, links });
     this.#waitingSizeBytes += costOf(reply);
     while (this.#waitingSizeBytes > limits.certifiedWaitingSizeBytesMax) {
       const oldest = this.#waiting.shift();
-      if (oldest === undefined) return;
+      if (oldest === undefined) break;
       this.#waitingSizeBytes -= costOf(oldest.reply);
       this.#drop(oldest.reply.requestDigest, oldest.links, 'not-certifying', tooMany);
     }
+    return true;
   }
 
   /** The wishes that came to nothing since this was last asked. */

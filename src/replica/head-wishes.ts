@@ -11,16 +11,21 @@ import { limits } from '../wire/limits.ts';
 
 export class HeadWishes {
   readonly #self: number;
-  /** Said in no commit yet. */
-  #owed: readonly Duty[] = [];
+  readonly #awaitedMsMax: number;
+  /** The newest, until a commit holds it. It stands for all before it: there may be one for each step of an outage. */
+  #owed: readonly [Duty] | readonly [] = [];
   #last = 0;
   #isWished = false;
+  /** Somebody here waits for a proof of what was executed and no due head covers. */
+  #isAwaited = false;
   /** Since when there are results that no due head covers, and whether that is long enough to make rounds for them alone. */
   #uncertifiedSinceMs: number | undefined;
   #isOverdue = false;
 
-  constructor(self: number) {
+  constructor({ self, headIntervalMs }: { readonly self: number; readonly headIntervalMs: number }) {
     this.#self = self;
+    // Who waits wished for a head that may have been too early by one interval; nobody else's is in a hurry.
+    this.#awaitedMsMax = Math.min(headIntervalMs, limits.headOverdueMs);
   }
 
   get owed(): readonly Duty[] {
@@ -34,12 +39,23 @@ export class HeadWishes {
   /** When to look whether results without a due head are work by now; undefined when there are none, or they are. */
   get overdueAtMs(): number | undefined {
     if (this.#uncertifiedSinceMs === undefined || this.#isOverdue) return undefined;
-    return this.#uncertifiedSinceMs + limits.headOverdueMs;
+    return this.#uncertifiedSinceMs + this.#patienceMs;
   }
 
   /** Somebody waits for a head. */
   wish(): void {
     this.#isWished = true;
+  }
+
+  /** Somebody waits for a head over what was executed already. */
+  await(): void {
+    this.#isAwaited = true;
+  }
+
+  /** A head is due: it covers all that was executed so far. */
+  due(): void {
+    this.#isAwaited = false;
+    this.#uncertifiedSinceMs = undefined;
   }
 
   /** Puts what was wished since into the next block. `clockMs`: milliseconds since 1970. */
@@ -48,32 +64,30 @@ export class HeadWishes {
     this.#isWished = false;
     // Above every number of an earlier life, whose blocks may still be in nobody's commit.
     this.#last = Math.max(this.#last + 1, Math.floor(clockMs));
-    this.#owed = [...this.#owed, { kind: dutyKinds.headWish, payload: encodeHeadWish(this.#last) }];
+    this.#owed = [{ kind: dutyKinds.headWish, payload: encodeHeadWish(this.#last) }];
   }
 
-  /** Our own are owed until a commit holds them. */
+  /** Ours is owed until a commit holds it. */
   committed({ blocks }: Commit): void {
     for (const { author, duties } of this.#owed.length === 0 ? [] : blocks) {
       if (author !== this.#self) continue;
       for (const { kind, payload } of duties) {
         const said = kind === dutyKinds.headWish ? decodeHeadWish(payload) : undefined;
-        if (said?.ok === true) this.#owed = this.#owed.filter((wish) => !isUpTo(wish, said.value));
+        if (said?.ok === true && said.value >= this.#last) this.#owed = [];
       }
     }
   }
 
-  /** Notes since when there are results that no due head covers. */
+  /** Notes since when there are results that no due head covers; when that is too long, wishes until one is due. */
   watch({ hasUncertified, nowMs }: { readonly hasUncertified: boolean; readonly nowMs: number }): void {
     if (!hasUncertified) this.#uncertifiedSinceMs = undefined;
     else this.#uncertifiedSinceMs ??= nowMs;
-    const sinceMs = this.#uncertifiedSinceMs;
-    const wasOverdue = this.#isOverdue;
-    this.#isOverdue = sinceMs !== undefined && nowMs >= sinceMs + limits.headOverdueMs;
-    if (this.#isOverdue && !wasOverdue) this.#isWished = true;
+    this.#isOverdue = this.#uncertifiedSinceMs !== undefined && nowMs >= this.#uncertifiedSinceMs + this.#patienceMs;
+    // A wish that a commit held before its time made nothing due, and is owed no more.
+    if (this.#isOverdue && this.#owed.length === 0) this.#isWished = true;
   }
-}
 
-function isUpTo({ payload }: Duty, number: number): boolean {
-  const wish = decodeHeadWish(payload);
-  return wish.ok && wish.value <= number;
+  get #patienceMs(): number {
+    return this.#isAwaited ? this.#awaitedMsMax : limits.headOverdueMs;
+  }
 }

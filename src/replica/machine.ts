@@ -79,8 +79,8 @@ export class ReplicaMachine {
 
   constructor(options: MachineOptions) {
     const { membership, self, sign, check, guard, curve, observer = false } = options;
-    this.#wishes = new HeadWishes(self);
     const { serviceId, epoch, headIntervalMs } = membership;
+    this.#wishes = new HeadWishes({ self, headIntervalMs });
     this.#verifier = new Verifier(check === undefined ? { membership } : { membership, check });
     const anonymousClients = new Set(membership.members.map(({ signingKey }) => signingKey.text as string));
     const { engine = new MemoryEngine(), from, keyMembership = membership, names } = options;
@@ -237,7 +237,10 @@ export class ReplicaMachine {
         this.#certified.push(this.#certifiedReplies.head(input.link, input.logSize, this.certifiedHead));
         return;
       case 'client-asks-state':
-        if (this.#stateReads.ask(input) && this.#execution.hasUncertified) this.#wishes.wish();
+        if (this.#stateReads.ask(input) && this.#execution.hasUncertified) {
+          this.#wishes.wish();
+          this.#wishes.await();
+        }
         return;
       case 'checkpoint-stored':
         this.checkpointStored(input.digest);
@@ -308,7 +311,7 @@ export class ReplicaMachine {
 
   #answer(reply: Reply): void {
     this.#replies.add(reply);
-    if (this.#isLive) this.#certifiedReplies.executed(reply);
+    if (this.#isLive && this.#certifiedReplies.executed(reply)) this.#wishes.await();
   }
 
   #watch(nowMs: number): void {
@@ -344,7 +347,9 @@ export class ReplicaMachine {
     this.#wishes.committed(commit);
     this.#noteKey();
     if (applied.checkpoint !== undefined) this.#noteTaken(applied.checkpoint);
-    if (applied.head !== undefined) this.#noteDue(applied.head);
+    if (applied.head === undefined) return;
+    this.#wishes.due();
+    this.#noteDue(applied.head);
   }
 
   /** Undefined before the key is widely held: until then there is nobody to sign for a checkpoint. */

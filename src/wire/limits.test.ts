@@ -217,4 +217,8 @@ describe('limits fit into each other', () => {
     expect(limits.resultSizeBytesMax).toBeLessThan(limits.clientQueueSizeBytesMax);
     expect(limits.blockSizeBytesMax).toBeLessThanOrEqual(limits.parkedPerAuthorSizeBytesMax);
   });
+
+  test('a connection is not silent for too long while a call on it is open', () => {
+    expect(limits.httpDeadlineMsMax + limits.httpPatienceMs).toBeLessThan(limits.httpSilentMsMax);
+  });
 });

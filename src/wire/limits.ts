@@ -233,6 +233,8 @@ export const limits = {
   httpDeadlineMsMax: 60_000,
   /** Time an HTTP request may take to arrive, and an idle connection may stay. Longer: closed. */
   httpPatienceMs: 10_000,
+  /** Time in which nothing moves on an HTTP connection, such as a reply that nobody reads; more than the longest call. Closed. */
+  httpSilentMsMax: 75_000,
 
   /** Time that results may be without a due head before rounds are made for their sake alone; more than an unwished interval. */
   headOverdueMs: 150,

@@ -44,6 +44,7 @@ let nextPort = 21_400 + (process.pid % 500) * 4;
 
 async function start(
   change: Partial<Script> = {},
+  options: { readonly silentMsMax?: number; readonly onCounted?: (event: string) => void } = {},
 ): Promise<{ url: string; port: number; asked: unknown[]; script: Script; statusReads: () => number }> {
   const script: Script = {
     submitted: quick,
@@ -94,6 +95,7 @@ async function start(
     port,
     onCounted: () => {},
     onMistake: (error) => mistakes.push(error),
+    ...options,
   });
   await http.listen();
   running.push(http);
@@ -411,6 +413,25 @@ describe('the other routes', () => {
     expect(statuses).toContain(429);
     await new Promise((resolve) => setTimeout(resolve, 1_100));
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  });
+
+  it('are not kept for who asks and never reads', async () => {
+    const result = encodeOutcomes([{ ok: true, value: 'x'.repeat(1_000_000) }]);
+    let closed: (event: string) => void = () => {};
+    const seen = new Promise<string>((resolve) => {
+      closed = resolve;
+    });
+    const onCounted = (event: string): void => {
+      if (event === 'http-silent') closed(event);
+    };
+    const { port } = await start({ submitted: { ...quick, result } }, { silentMsMax: 200, onCounted });
+    const body = JSON.stringify({ operation: 'get', certified: false });
+    const socket = connect(port, '127.0.0.1');
+    const head = `POST /v1/call HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}`;
+    // More than the kernel takes for a reader that does not read.
+    socket.pause().write(`${head}\r\n\r\n${body}`.repeat(30));
+    expect(await seen).toBe('http-silent');
+    socket.destroy();
   });
 
   it('refuse to start where something listens already', async () => {

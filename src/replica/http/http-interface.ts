@@ -27,6 +27,8 @@ export interface HttpInterfaceOptions {
   readonly onCounted: (event: string) => void;
   /** A mistake of ours in answering; the request was answered with 500. */
   readonly onMistake: (error: unknown) => void;
+  /** In place of `limits.httpSilentMsMax`. */
+  readonly silentMsMax?: number;
 }
 
 export class HttpInterface {
@@ -46,6 +48,7 @@ export class HttpInterface {
       logger: false,
       requestTimeout: limits.httpPatienceMs,
       keepAliveTimeout: limits.httpPatienceMs,
+      connectionTimeout: options.silentMsMax ?? limits.httpSilentMsMax,
       forceCloseConnections: true,
       return503OnClosing: true,
       // By itself Node looks every 30 s for requests that take too long.
@@ -53,6 +56,10 @@ export class HttpInterface {
     });
     this.#server.server.maxConnections = limits.httpConnectionsMax;
     this.#server.server.headersTimeout = limits.httpPatienceMs;
+    this.#server.server.on('timeout', (socket) => {
+      options.onCounted('http-silent');
+      socket.destroy();
+    });
     this.#takeBodies();
     this.#server.setErrorHandler((error: FastifyError, _request, reply) => this.#fail(error, reply));
     this.#server.setNotFoundHandler((request, reply) => {

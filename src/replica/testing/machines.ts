@@ -9,8 +9,10 @@ import { type Membership, quorumRule } from '../../membership/membership.ts';
 import { blockPreimage } from '../../ordering/validity.ts';
 import { encryptionKeyFor } from '../../storage/encryption-key.ts';
 import { encodePeerMessage } from '../../wire/peer-message.ts';
-import type { ReplicaInput } from '../effects.ts';
+import type { ReplicaEffects, ReplicaInput } from '../effects.ts';
 import { ReplicaMachine } from '../machine.ts';
+
+type Send = ReplicaEffects['send'][number];
 
 const service: AnyService = { name: 'nothing', version: '1', operations: {} };
 const serviceId = sha256(Buffer.from('wishes'));
@@ -51,6 +53,7 @@ export class Machines {
       }),
   );
   readonly #inboxes: ReplicaInput[][] = this.all.map(() => []);
+  readonly #watched: ((send: Send) => void)[] = [];
   nowMs = 0;
 
   /** Until every machine has its key share. */
@@ -63,12 +66,19 @@ export class Machines {
     this.#inboxes[to]?.push(input);
   }
 
+  /** Shows what a machine sends from now on. */
+  watch(from: number, see: (send: Send) => void): void {
+    this.#watched[from] = see;
+  }
+
   /** One step of each, with all it was given. */
-  turn(): void {
-    this.nowMs += 10;
+  turn(ms = 10): void {
+    this.nowMs += ms;
     for (const [from, machine] of this.all.entries()) {
       const { send } = machine.step(this.#inboxes[from]?.splice(0) ?? [], this.nowMs);
-      for (const { to, message } of send) {
+      for (const each of send) {
+        this.#watched[from]?.(each);
+        const { to, message } = each;
         const frame = encodePeerMessage(message);
         for (let peer = 0; peer < this.all.length; peer++) {
           if (peer !== from && (to === 'all' || to === peer)) this.give(peer, { kind: 'peer-frame', from, frame });
