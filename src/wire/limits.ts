@@ -253,8 +253,6 @@ export const limits = {
   stateAskedSizeBytesMax: 4 * MiB,
   /** Bytes verified that wait to be written. More: nothing is asked for. */
   stateUnwrittenSizeBytesMax: 16 * MiB,
-  /** Subtrees known to a transfer and not begun. More: nothing larger is unfolded. */
-  stateTasksMax: 16_384,
   /** Records of its own state that a transfer reads in one step, and bytes of these. The rest waits for the next. */
   transferReadsPerStepMax: 256,
   transferReadsPerStepSizeBytesMax: 1 * MiB,
