@@ -356,8 +356,6 @@ export class ReplicaMachine {
   #checkpointParts(): CheckpointParts | undefined {
     if (this.#key.coin === undefined) return undefined;
     const { frontier } = this.#ordering;
-    // Equivocators that cite each other's twins could make more; then there is none, on any replica.
-    if (frontier.committed.length > limits.checkpointBlocksMax) return undefined;
     return {
       ordering: frontier,
       membershipDigest: this.#membershipDigest,
