@@ -6,6 +6,7 @@ import type { StateView } from '../state/engine.ts';
 import { checkLeaves, openLog } from '../state/log-leaves.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
 import { stateKeyBytes } from '../state/state-key.ts';
+import { nodeKey } from '../state/state-path.ts';
 import { engineKey, engineRange } from '../state/tables.ts';
 import { verifyTree } from '../state/verify-state.ts';
 import { limits } from '../wire/limits.ts';
@@ -294,6 +295,20 @@ describe('a transfer that is interrupted', () => {
     expect(next).toBeGreaterThan(8);
   });
 
+  it('before the uppermost node was written, over a bucket that shares entries', () => {
+    const state = new GrowingState();
+    state.grow({ service: entriesOf(10, { sizeBytes: 1_000 }) });
+    const root = nodeKey('service', '');
+    const before = state.engine.get(root) as Uint8Array;
+    state.grow({ service: entriesOf(1_300, { sizeBytes: 1_000 }), leaves: 1 });
+    const engine = new MemoryEngine({ after: state.engine });
+    void engine.write([{ key: root, value: before }]);
+    const cluster = new TransferCluster({ prng: new Prng(44), servers: serversOf(state, 1), engine });
+    cluster.run();
+    expectHolds(engine, state.newest);
+    expect(cluster.received).toBeLessThan(0.5 * state.newest.checkpoint.service.sizeBytes);
+  });
+
   it('leaves an engine that is made right for another checkpoint', () => {
     const state = new GrowingState();
     state.grow({ service: entriesOf(3_000, { sizeBytes: 1_000 }), leaves: 1_500 });
@@ -345,6 +360,62 @@ describe('a state that changes meanwhile', () => {
     expectHolds(cluster.engine, moment);
     expect(cluster.evidence).toEqual([]);
     expect([...cluster.moves].sort((a, b) => a - b)).toEqual(cluster.moves);
+  });
+
+  it.each([81, 82, 83, 84, 85, 86])('goes there and back, and the disk is slow, seed %i', (seed) => {
+    const prng = new Prng(seed);
+    const state = new GrowingState();
+    const sizeBytes = 2_000;
+    const some = { from: 0, sizeBytes };
+    // All of it; a part of it, in which large subtrees stay; with buckets that become nodes, and the other way round.
+    const there: readonly Writes[] = [
+      entriesOf(1_500, { sizeBytes, salt: 'other' }),
+      entriesOf(40, { ...some, from: 300, salt: 'other' }),
+      new Map([...entriesOf(1_400).keys()].map((key) => [key, undefined])),
+    ];
+    const back = entriesOf(1_500, some);
+    state.grow({ service: back });
+    const network = { ...goodNetwork, delayMsMax: 500, diskMsMax: 700 };
+    const cluster = new TransferCluster({ prng, servers: serversOf(state, 3), network });
+    let isBack = true;
+    for (let atMs = 600; atMs < 20_000; atMs += prng.between(300, 1_200)) {
+      cluster.at(atMs, () => {
+        isBack = !isBack;
+        const next = state.grow({ service: isBack ? back : prng.pick(there) });
+        for (const server of cluster.servers) server.held = [next];
+      });
+    }
+    cluster.run();
+    const moment = state.moments.find(({ digest }) => digest === cluster.done?.digest) as Moment;
+    expectHolds(cluster.engine, moment);
+    expect(cluster.moves.length).toBeGreaterThan(1);
+  });
+
+  it('goes back to what was there, of which a part was written again', () => {
+    const state = new GrowingState();
+    const first = entriesOf(1_300, { sizeBytes: 1_000 });
+    state.grow({ service: first, leaves: 5 });
+    let parts = 0;
+    const server: Server = {
+      held: [state.newest],
+      lie: (answer) => {
+        if (answer.kind === 'log-part') return state.moments.length < 3 ? [] : [answer];
+        if (answer.kind !== 'state-part' || answer.part.kind === 'gone') return [answer];
+        if (state.moments.length === 2) parts += 1;
+        return state.moments.length === 2 && parts > 60 ? [] : [answer];
+      },
+    };
+    const cluster = new TransferCluster({ prng: new Prng(91), servers: [server] });
+    const goOn = (service: Writes) => (): void => {
+      server.held = [state.grow({ service })];
+    };
+    // All of the tree is there, and is not done as the log is not; then some of it changes, and changes back.
+    cluster.at(1_000, goOn(entriesOf(1_300, { sizeBytes: 1_000, salt: 'other' })));
+    cluster.at(100_000, goOn(first));
+    cluster.run();
+    expect(cluster.moves).toEqual([100, 200, 300]);
+    expect(parts).toBeGreaterThan(60);
+    expectHolds(cluster.engine, state.newest);
   });
 
   it('does not make it get again what it has', () => {

@@ -24,6 +24,8 @@ export interface Network {
   readonly lossRate: number;
   readonly repetitionRate: number;
   readonly delayMsMax: number;
+  /** Of one write; 5 when it is not given. */
+  readonly diskMsMax?: number;
 }
 
 export const goodNetwork: Network = { lossRate: 0, repetitionRate: 0, delayMsMax: 2 };
@@ -145,7 +147,7 @@ export class TransferCluster {
     if (changes === undefined) return;
     this.#isWriting = true;
     const life = this.#life;
-    this.#later(this.prng.timeMs(0, 5), () => {
+    this.#later(this.prng.timeMs(0, this.#network.diskMsMax ?? 5), () => {
       if (life !== this.#life) return;
       this.writes += 1;
       beforeWrite();
