@@ -70,7 +70,7 @@ export class Asks {
         if (!hasRoom(peer, nowMs)) return false;
         const part = this.#nextFor(to, next, nowMs);
         if (part === undefined) return false;
-        this.#await(to, peer, part, nowMs);
+        this.#expect(to, peer, part, nowMs);
         asked.push({ to, wanted: part.wanted });
         return true;
       });
@@ -197,7 +197,7 @@ export class Asks {
     return undefined;
   }
 
-  #await(to: number, peer: Peer, part: OpenPart, nowMs: number): void {
+  #expect(to: number, peer: Peer, part: OpenPart, nowMs: number): void {
     part.askedAtMs.set(to, nowMs);
     peer.late.delete(part.wanted.name);
     peer.awaited.set(part.wanted.name, part);
