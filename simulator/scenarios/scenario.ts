@@ -6,6 +6,7 @@ import type { OrderingParameters } from '../../src/membership/membership.ts';
 import type { AdversaryMaker } from '../adversaries/adversary.ts';
 import { badDealer } from '../adversaries/bad-dealer.ts';
 import { badSigner } from '../adversaries/bad-signer.ts';
+import { badStateServer } from '../adversaries/bad-state-server.ts';
 import { bogusCiter } from '../adversaries/bogus-citer.ts';
 import { diverged } from '../adversaries/diverged.ts';
 import { equivocator } from '../adversaries/equivocator.ts';
@@ -31,6 +32,7 @@ export const adversaryMakers = {
   'bad-dealer': badDealer,
   'false-complainer': falseComplainer,
   'bad-signer': badSigner,
+  'bad-state-server': badStateServer,
   diverged,
 } as const satisfies Readonly<Record<string, AdversaryMaker>>;
 
