@@ -10,7 +10,7 @@ import { encodeOutcomes } from '../src/wire/outcome.ts';
 import { describeResult } from './report.ts';
 import { calm, calmLinks, noFaults, type Scenario } from './scenarios/scenario.ts';
 import { type SimulationResult, simulate } from './simulate.ts';
-import { type Machine, type MachineOptions, productionMachine } from './simulated-replica.ts';
+import { type Machine, type MachineOptions, productionMachine } from './simulated-machine.ts';
 
 const restless: Scenario = { ...calm, name: 'restless', faults: { ...noFaults, crash: 8 }, safetyMs: 3_000 };
 const rough: Scenario = { ...restless, links: { ...calmLinks, delayMsMax: 20, overtake: 0.5, loss: 0.05 } };
@@ -24,7 +24,7 @@ async function caught(
   scenario: Scenario = restless,
 ): Promise<SimulationResult> {
   let result: SimulationResult | undefined;
-  for (let seed = 1; seed <= 6 && result?.verdict !== 'diverged'; seed++) {
+  for (let seed = 1; seed <= 20 && result?.verdict !== 'diverged'; seed++) {
     result = await simulate({ seed, scenario, makeMachine });
   }
   if (result === undefined) throw new Error('no run');
@@ -77,7 +77,7 @@ const checkersOf = (result: SimulationResult): readonly string[] => result.viola
 describe('mistakes with what must survive', () => {
   it('a replica that forgets its log and does not become an observer', async () => {
     const result = await caught((options) =>
-      Object.assign(inFrontOf(productionMachine(options)), { restore: () => {} }),
+      Object.assign(inFrontOf(productionMachine(options)), { restore: () => [] }),
     );
     expect(result.verdict, describeResult(result)).toBe('diverged');
     expect(result.firstDivergence?.checker).toBe('evidence');
