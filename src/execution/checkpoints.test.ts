@@ -132,6 +132,28 @@ describe('a checkpoint is taken', () => {
     expect(fill(127, 1, size).checkpoint).toBeDefined();
   });
 
+  it('earlier, when that many sessions had requests, each counted once, and again only after as many more', () => {
+    const stage = new Stage(1e9);
+    const { checkpointSessionsMax } = limits;
+    const byClient = (client: number, number: number): Request =>
+      requestOf({
+        client: client % 200,
+        nonce: Math.floor(client / 200) + 1,
+        number,
+        acknowledged: number - 1,
+        operations: [['put', { key: 'a', value: 'x' }]],
+      });
+    stage.at(0, stage.put('a', '1'));
+    for (let client = 1; client < checkpointSessionsMax; client++) {
+      expect(stage.at(0, byClient(client, 1), byClient(client, 2)).checkpoint).toBeUndefined();
+    }
+    expect(stage.at(0, byClient(checkpointSessionsMax, 1)).checkpoint).toBeDefined();
+    for (let client = 1; client < checkpointSessionsMax; client++) {
+      expect(stage.at(0, byClient(client, 3)).checkpoint).toBeUndefined();
+    }
+    expect(stage.at(0, byClient(checkpointSessionsMax, 2)).checkpoint).toBeDefined();
+  });
+
   it('never with more ordered blocks above the horizon than anybody would read', () => {
     const stage = new Stage(0);
     const { checkpointBlocksMax } = limits;

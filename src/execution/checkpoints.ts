@@ -108,11 +108,12 @@ export class Checkpoints {
   #isDue({ commitIndex, timestamp }: CommitEnd): boolean {
     const last = this.#last;
     if (last === undefined) return true;
-    const { state } = this.#sources;
+    const { state, sessions } = this.#sources;
     return (
       timestamp - last.timestamp >= (this.#options.checkpointIntervalMs ?? 0) ||
       commitIndex - last.commitIndex >= limits.checkpointCommitsMax ||
       state.changedEntries >= limits.checkpointEntriesMax ||
+      sessions.changedSessions >= limits.checkpointSessionsMax ||
       state.changedSizeBytes >= limits.checkpointSizeBytesMax
     );
   }

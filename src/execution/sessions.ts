@@ -95,6 +95,8 @@ export class Sessions {
   #admissions = 0;
 
   // What the last checkpoint has.
+  /** Sessions with requests since then. */
+  #changed = 0;
   #savedAdmissions = 0;
   /** It has those results that were executed before this place in the log, and not forgotten. */
   #savedLeaves = 0;
@@ -124,6 +126,11 @@ export class Sessions {
   }
 
   /** What a checkpoint says of all sessions together. */
+  /** Sessions with requests since the last `changes`, forgotten ones included. The same wherever the same was ordered. */
+  get changedSessions(): number {
+    return this.#changed;
+  }
+
   get counters(): Checkpoint['sessions'] {
     return { expiredBirths: this.#expiredFloor + 1, admissions: this.#admissions };
   }
@@ -205,6 +212,7 @@ export class Sessions {
     this.#gone = [];
     this.#raised.clear();
     this.#savedAdmissions = this.#admissions;
+    this.#changed = 0;
     if (youngest !== undefined) this.#savedLeaves = Math.max(this.#savedLeaves, youngest.leafIndex + 1);
     return changes;
   }
@@ -237,6 +245,7 @@ export class Sessions {
 
   /** Makes a session that is in no list the youngest. */
   #use(session: Session): void {
+    if (session.lastUse <= this.#savedAdmissions) this.#changed += 1;
     this.#admissions += 1;
     session.lastUse = this.#admissions;
     this.#byUse.add(session);

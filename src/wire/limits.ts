@@ -63,6 +63,8 @@ export const limits = {
   checkpointCommitsMax: 16_384,
   checkpointEntriesMax: 32_768,
   checkpointSizeBytesMax: 32 * MiB,
+  /** Sessions with requests since then: they are hashed at a checkpoint, and no commit is to wait for many. */
+  checkpointSessionsMax: 4_096,
   /** Entries in a bucket of the state tree, and bytes of their keys and values unless it is only one. More: it is split. */
   stateBucketEntriesMax: 16,
   stateBucketSizeBytesMax: 256 * KiB,
