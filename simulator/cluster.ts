@@ -28,8 +28,9 @@ import type { Prng } from './prng.ts';
 import { adversaryMakers, type Scenario } from './scenarios/scenario.ts';
 import { type ClientBehaviour, SimulatedClient } from './simulated-client.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
+import { type Machine, type MachineOptions, productionMachine } from './simulated-machine.ts';
 import { simulatedMembership } from './simulated-membership.ts';
-import { type Machine, type MachineOptions, productionMachine, SimulatedReplica } from './simulated-replica.ts';
+import { SimulatedReplica } from './simulated-replica.ts';
 import type { World } from './world.ts';
 
 export type MachineMaker = (options: MachineOptions) => Machine;

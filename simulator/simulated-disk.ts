@@ -1,10 +1,15 @@
 /**
- * Simulated disk: the memory log and the memory engine with the time a sync takes, and crashes that keep any part of what of the log
- * was not yet synced, and nothing of a write to the engine that was under way.
+ * Simulated disk: the memory log and the memory engine with the time a sync takes, bits that flip, and crashes that keep any part of
+ * what of the log was not yet synced, and nothing of a write to the engine that was under way.
  */
-import { MemoryEngine } from '../src/state/memory-engine.ts';
+import { isTransferring, readStored } from '../src/replica/engine-notes.ts';
+import { StateDamage, type StateView } from '../src/state/engine.ts';
+import { checkLeaves, openLog } from '../src/state/log-leaves.ts';
+import { verifyTree } from '../src/state/verify-state.ts';
 import { MemoryLog } from '../src/storage/memory-log.ts';
+import type { Checkpoint } from '../src/wire/checkpoint.ts';
 import type { Prng } from './prng.ts';
+import { RottingEngine } from './rotting-engine.ts';
 import type { World } from './world.ts';
 
 export interface DiskConditions {
@@ -18,8 +23,9 @@ const unsyncedRecords = 12;
 export class SimulatedDisk {
   readonly #prng: Prng;
   readonly #sync: () => Promise<void>;
+  #syncs = 0;
   #log: MemoryLog;
-  #engine: MemoryEngine;
+  #engine: RottingEngine;
   /** The key share that a replica has sealed here. */
   sealedShare: bigint | undefined;
 
@@ -29,30 +35,60 @@ export class SimulatedDisk {
     this.#prng = prng;
     this.#sync = () =>
       new Promise((resolve) => {
-        world.after(prng.timeMs(syncMsMin, syncMsMax), '', resolve);
+        this.#syncs += 1;
+        world.after(prng.timeMs(syncMsMin, syncMsMax), '', () => {
+          this.#syncs -= 1;
+          resolve();
+        });
       });
     this.#log = new MemoryLog({ sync: this.#sync });
-    this.#engine = new MemoryEngine({ sync: this.#sync });
+    this.#engine = new RottingEngine({ sync: this.#sync });
   }
 
   get log(): MemoryLog {
     return this.#log;
   }
 
-  get engine(): MemoryEngine {
+  get engine(): RottingEngine {
     return this.#engine;
+  }
+
+  /** Nothing is being written. */
+  get isIdle(): boolean {
+    return this.#syncs === 0;
+  }
+
+  /** Why a life is not to begin from the state here; undefined when it is, all of it verified; as in `replica/lives.ts`. */
+  lack(): string | undefined {
+    const { engine } = this;
+    try {
+      const stored = readStored(engine);
+      if (stored === undefined) {
+        return isTransferring(engine) || this.#log.begin > 0 ? 'it was not whole' : undefined;
+      }
+      verifyState(engine, stored.checkpoint);
+      return undefined;
+    } catch (error) {
+      if (error instanceof StateDamage) return error.message;
+      throw error;
+    }
   }
 
   /** The power goes: what was synced stays, of the rest what the disk happened to have written. */
   crash(): void {
     const keepUnsynced = this.#prng.pick([false, true, this.#prng.below(unsyncedRecords)]);
     this.#log = this.#log.crash({ keepUnsynced });
-    this.#engine = new MemoryEngine({ sync: this.#sync, after: this.#engine });
+    this.#engine = new RottingEngine({ sync: this.#sync, after: this.#engine });
+  }
+
+  /** Bits flip in some records of the state. */
+  rotState(): void {
+    this.#engine.rot(this.#prng, this.#prng.between(1, 6));
   }
 
   /** The state is gone, and nothing else. */
   loseState(): void {
-    this.#engine = new MemoryEngine({ sync: this.#sync });
+    this.#engine = new RottingEngine({ sync: this.#sync });
   }
 
   /** The disk is replaced by an empty one. */
@@ -60,5 +96,13 @@ export class SimulatedDisk {
     this.#log = new MemoryLog({ sync: this.#sync });
     this.loseState();
     this.sealedShare = undefined;
+  }
+}
+
+/** Throws `StateDamage` when the engine holds anything but this checkpoint. */
+export function verifyState(engine: StateView, checkpoint: Checkpoint): void {
+  for (const table of ['system', 'service'] as const) for (const _ of verifyTree(engine, table, checkpoint[table]));
+  for (const { damaged } of checkLeaves(engine, openLog(engine, checkpoint))) {
+    if (damaged !== undefined) throw new StateDamage(`Chunk ${damaged} of the leaves of the log is damaged.`);
   }
 }

@@ -64,11 +64,12 @@ export class SimulatedFetch {
   }
 
   #step(): void {
-    const { world, engine, send, evidence, damaged, membership, self } = this.#options;
+    const { world, engine, send, evidence, damaged, membership, self, isOver } = this.#options;
     this.#wake?.cancel();
     const effects = this.#transfer.step(this.#inputs.splice(0), world.nowMs);
     for (const { to, message } of effects.send) send(to, message);
     for (const each of effects.evidence) evidence(each);
+    if (isOver()) return;
     if (effects.changes.length > 0) {
       this.#then(engine.write(effects.changes), () => this.push({ kind: 'written' }));
     }

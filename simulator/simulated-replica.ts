@@ -5,94 +5,32 @@
 
 import { kv } from '../services/kv/kv.ts';
 import type { PairingCurve } from '../src/crypto/curve.ts';
-import type { Digest } from '../src/crypto/hash.ts';
-import type { Reply } from '../src/execution/execution.ts';
-import type { AnyService } from '../src/execution/service-definition.ts';
-import type { KeySecrets } from '../src/keys/key-generation.ts';
-import type { Transcript } from '../src/keys/transcript.ts';
 import type { Membership } from '../src/membership/membership.ts';
-import { blockPreimage, type SignatureCheck } from '../src/ordering/validity.ts';
-import { BehindWatch } from '../src/recovery/behind-watch.ts';
-import type { TransferEvidence } from '../src/recovery/effects.ts';
-import { type PartAsk, StateServer } from '../src/recovery/state-server.ts';
+import { blockPreimage } from '../src/ordering/validity.ts';
 import { carryOut, type Ports } from '../src/replica/carry-out.ts';
 import { CatchUp } from '../src/replica/catch-up.ts';
-import type { CertifiedAnswer } from '../src/replica/certified-replies.ts';
 import type { StableCheckpoint } from '../src/replica/checkpoint-progress.ts';
 import { CheckpointWriter } from '../src/replica/checkpoint-writer.ts';
 import type { ReplicaEffects, ReplicaInput } from '../src/replica/effects.ts';
-import { isTransferring, readStored, type StoredCheckpoint } from '../src/replica/engine-notes.ts';
-import { ReplicaMachine } from '../src/replica/machine.ts';
+import { readStored } from '../src/replica/engine-notes.ts';
 import type { MachineStatus } from '../src/replica/machine-options.ts';
-import { OfferedCheckpoints, type ReceivedOffer } from '../src/replica/offered-checkpoints.ts';
 import { RoundIndex } from '../src/replica/round-index.ts';
-import type { StateEngine } from '../src/state/engine.ts';
+import { StateDamage } from '../src/state/engine.ts';
 import { roundOfEncodedBlock } from '../src/wire/block.ts';
-import type { CertifiedHead } from '../src/wire/client-message.ts';
-import { encodeHead } from '../src/wire/head.ts';
 import { decodePeerMessage, encodePeerMessage, type PeerMessage } from '../src/wire/peer-message.ts';
 import { isStateFrame } from '../src/wire/state-message.ts';
-import type { Adversary, Outgoing } from './adversaries/adversary.ts';
+import { type Adversary, messageOf, type Outgoing } from './adversaries/adversary.ts';
 import type { Clock } from './clock.ts';
 import { keyOf, type Signatures } from './keys.ts';
+import { type Life, MortalEngine, MortalLog, never } from './mortal.ts';
 import type { Prng } from './prng.ts';
+import type { ReplicaPorts } from './replica-ports.ts';
 import type { SimulatedDisk } from './simulated-disk.ts';
 import { SimulatedFetch } from './simulated-fetch.ts';
+import type { Machine, MachineOptions } from './simulated-machine.ts';
 import { simulatedSecrets } from './simulated-membership.ts';
+import { StateTalk } from './state-talk.ts';
 import type { Cancellable, World } from './world.ts';
-
-/** What of the machine the loop needs: tests put a broken one in its place to see whether a checker notices. */
-export interface Machine {
-  readonly status: MachineStatus;
-  readonly certifiedHead: CertifiedHead | undefined;
-  /** 192 hex characters; undefined while it is being generated. */
-  readonly serviceKey: string | undefined;
-  readonly transcript: Transcript | undefined;
-  readonly commitIndex: number;
-  readonly checkpointIndex: number;
-  readonly divergence: ReplicaMachine['divergence'];
-  restore(blocks: readonly Uint8Array[]): ReturnType<ReplicaMachine['restore']>;
-  checkpointStored(digest: Digest): void;
-  step(inputs: readonly ReplicaInput[], nowMs: number, clockMs: number): ReplicaEffects;
-}
-
-export interface MachineOptions {
-  readonly membership: Membership;
-  readonly self: number;
-  readonly sign: (digest: Digest) => Uint8Array;
-  readonly check: SignatureCheck;
-  /** Its disk was lost, and it knows. */
-  readonly observer: boolean;
-  readonly curve: PairingCurve;
-  readonly keySecrets: KeySecrets | undefined;
-  /** What its disk has sealed. */
-  readonly sealedShare: bigint | undefined;
-  readonly service: AnyService;
-  readonly names: { readonly name: string; readonly service: string };
-  readonly engine: StateEngine;
-  /** What its engine holds. */
-  readonly from: StoredCheckpoint | undefined;
-}
-
-export function productionMachine(options: MachineOptions): Machine {
-  return new ReplicaMachine(options);
-}
-
-/** What the rest of the simulation is told, and how the replica reaches it. */
-export interface ReplicaPorts {
-  readonly send: (from: number, to: number, frame: Uint8Array) => void;
-  readonly reply: (replica: number, reply: Reply) => void;
-  readonly refused: (replica: number, refusal: ReplicaEffects['refusals'][number]) => void;
-  readonly certified: (replica: number, answer: CertifiedAnswer) => void;
-  /** A step's effects, now that what they rest on is durable; `status` is that of the machine after the step. */
-  readonly stepped: (replica: number, effects: ReplicaEffects, machine: Machine) => void;
-  /** It refuses what another one gave it of a state. */
-  readonly rejected: (replica: number, evidence: TransferEvidence) => void;
-  /** It has fetched a state from the others. */
-  readonly fetched: (replica: number) => void;
-  /** The machine is back from its log. */
-  readonly restored: (replica: number, status: MachineStatus) => void;
-}
 
 /** Longest time a step waits for the processor. */
 const schedulingMsMax = 0.3;
@@ -123,11 +61,12 @@ export class SimulatedReplica {
   #carryingOut = false;
   /** Grows with each crash and start: what an earlier life left behind does nothing any more. */
   #life = 0;
+  #isRunning = false;
   #isLogLost = false;
   #fetch: SimulatedFetch | undefined;
-  #offered: OfferedCheckpoints | undefined;
-  #behind: BehindWatch | undefined;
-  #served: { readonly stable: StableCheckpoint; readonly server: StateServer } | undefined;
+  #talk: StateTalk | undefined;
+  /** Of the checkpoints that became stable in this life. */
+  #stableHorizons: number[] = [];
   #started: () => void = () => undefined;
   /** Effects to carry out until it dies in the middle of them. */
   #effectsLeft = Number.POSITIVE_INFINITY;
@@ -177,15 +116,24 @@ export class SimulatedReplica {
     return this.#machine;
   }
 
-  /** Starts from what the disk holds, or fetches what that lacks; does nothing when it is up. `started` is called when it takes input. */
+  get isFetching(): boolean {
+    return this.#fetch !== undefined;
+  }
+
+  /** Round above which all blocks are still wanted, once the stable checkpoints of this life say so. */
+  get horizonKept(): number | undefined {
+    return this.#stableHorizons.at(-2);
+  }
+
+  /** Starts from what the disk holds, or fetches what that lacks; does nothing when it runs. `started` is called when it takes input. */
   start(started: () => void): void {
-    if (this.isUp || this.#fetch !== undefined) return;
+    if (this.#isRunning) return;
+    this.#isRunning = true;
     this.#started = started;
     this.#life += 1;
-    const { engine, log } = this.disk;
-    const lacksState = isTransferring(engine) || (readStored(engine) === undefined && log.begin > 0);
-    if (lacksState) this.#fetchState('it was not whole', 0);
-    else this.#live(this.#life);
+    const lack = this.disk.lack();
+    if (lack === undefined) this.#live(this.#life);
+    else this.#fetchState(lack);
   }
 
   #live(life: number): void {
@@ -199,26 +147,46 @@ export class SimulatedReplica {
         this.#planTurn();
         if (this.adversary?.tick !== undefined) this.#planTick(life);
       },
-      (error: unknown) => this.#world.fail(error),
+      (error: unknown) => this.#failed(life, error),
     );
   }
 
+  /** A damaged state is fetched; any other failure is the end of the run. */
+  #failed(life: number, error: unknown): void {
+    if (life !== this.#life) return;
+    if (error instanceof StateDamage) this.#fetchState(error.message);
+    else this.#world.fail(error);
+  }
+
   /** Ends the life, if there is one, and fetches from the others what the state lacks. */
-  #fetchState(reason: string, notBelow: number): void {
+  #fetchState(reason: string): void {
+    const notBelow = this.disk.log.begin === 0 ? 0 : (this.#machine?.checkpointIndex ?? 0);
     this.#endLife();
-    const life = this.#life;
     this.#world.note(`r${this.index} fetches its state: ${reason}`);
+    this.#fetchWhenIdle(this.#life, notBelow);
+  }
+
+  /** What its last life began to write is to be there first. */
+  #fetchWhenIdle(life: number, notBelow: number): void {
+    if (life !== this.#life) return;
+    if (!this.disk.isIdle) {
+      this.#world.after(1, '', () => this.#fetchWhenIdle(life, notBelow));
+      return;
+    }
+    const span = this.#span(life);
     this.#fetch = new SimulatedFetch({
       world: this.#world,
       membership: this.#membership,
       self: this.index,
-      engine: this.disk.engine,
-      log: this.disk.log,
-      verifyHead: (head) => this.#offers.verifyHead(head),
+      engine: new MortalEngine(this.disk.engine, span),
+      log: new MortalLog(this.disk.log, span),
+      verifyHead: (head) => this.#talkOfState().verifyHead(head),
       notBelow,
-      send: (to, message) => this.#send(to, encodePeerMessage(message)),
+      send: (to, message) => {
+        if (span.survives()) this.#send(to, encodePeerMessage(message));
+      },
       evidence: (evidence) => this.#ports.rejected(this.index, evidence),
-      isOver: () => life !== this.#life,
+      isOver: () => span.isOver(),
       done: ({ checkpoint }) => {
         this.#world.note(`r${this.index} has the state of commit ${checkpoint.ordering.commitIndex}`);
         this.#ports.fetched(this.index);
@@ -227,8 +195,7 @@ export class SimulatedReplica {
       },
       damaged: () => {
         this.disk.loseState();
-        this.#fetch = undefined;
-        this.#fetchState('it was damaged', 0);
+        this.#fetchState('it was damaged');
       },
     });
     // Its links are up while it fetches.
@@ -237,22 +204,31 @@ export class SimulatedReplica {
 
   #endLife(): void {
     this.#life += 1;
+    this.#fetch = undefined;
     this.#machine = undefined;
-    this.#behind = undefined;
-    this.#served = undefined;
+    this.#talk?.endLife();
+    this.#stableHorizons = [];
     this.#inbox = [];
     this.#wake?.cancel();
     this.#turnPlanned = false;
     this.#carryingOut = false;
   }
 
-  get #offers(): OfferedCheckpoints {
-    const serviceKey = (): string | undefined => this.#machine?.serviceKey;
-    this.#offered ??= new OfferedCheckpoints({ curve: this.#curve, rule: this.#membership.rule, serviceKey });
-    return this.#offered;
+  /** What it knows of the others' checkpoints, until it dies. */
+  #talkOfState(): StateTalk {
+    this.#talk ??= new StateTalk({
+      membership: this.#membership,
+      curve: this.#curve,
+      machine: () => this.#machine,
+      fetch: () => this.#fetch,
+      say: (to, message) => this.#send(to, encodePeerMessage(message)),
+      rejected: (evidence) => this.#ports.rejected(this.index, evidence),
+      behind: () => this.#fetchState('the others have dropped the blocks that it needs'),
+    });
+    return this.#talk;
   }
 
-  /** Its own state goes bad in memory and on disk, as the tests please. */
+  /** Dies, and its state with it. */
   loseState(): void {
     this.crash();
     this.disk.loseState();
@@ -261,13 +237,19 @@ export class SimulatedReplica {
 
   /** Dies at once. What was not durable is lost, or not, as the disk likes. */
   crash(): void {
-    if (!this.isUp && this.#fetch === undefined) return;
+    if (!this.#isRunning) return;
+    this.#isRunning = false;
     this.#world.note(`r${this.index} dies`);
     this.#endLife();
-    this.#fetch = undefined;
-    this.#offered = undefined;
+    this.#talk = undefined;
     this.#effectsLeft = Number.POSITIVE_INFINITY;
     this.disk.crash();
+  }
+
+  /** Bits flip in its state; it learns of it when it reads them. */
+  rotState(): void {
+    this.disk.rotState();
+    this.#world.note(`the state of r${this.index} rots`);
   }
 
   /** Dies, and its disk with it. */
@@ -294,7 +276,7 @@ export class SimulatedReplica {
         if (!pass) return;
       }
     }
-    if (isStateFrame(frame)) this.#takeStateFrame(from, frame);
+    if (isStateFrame(frame)) this.#talkOfState().take(from, frame);
     else this.#take({ kind: 'peer-frame', from, frame });
   }
 
@@ -303,56 +285,9 @@ export class SimulatedReplica {
     this.#fetch?.push({ kind: 'connected', peer });
   }
 
-  /** What is said about checkpoints never reaches the machine; as in `replica/lives.ts`. */
-  #takeStateFrame(from: number, frame: Uint8Array): void {
-    const decoded = decodePeerMessage(frame);
-    if (!decoded.ok) return;
-    const message = decoded.value;
-    switch (message.kind) {
-      case 'checkpoint-ask':
-        this.#offer(from);
-        return;
-      case 'state-ask':
-      case 'log-ask':
-        if (this.#served !== undefined) this.#say(from, this.#served.server.answer(message));
-        else this.#say(from, goneAnswer(message));
-        return;
-      case 'checkpoint-offer':
-        for (const offer of this.#offers.take(from, message)) {
-          if (this.#fetch !== undefined) this.#fetch.push({ kind: 'peer-message', ...offer });
-          else this.#watch(offer);
-        }
-        return;
-      default:
-        this.#fetch?.push({ kind: 'peer-message', from, message });
-    }
-  }
-
-  #watch({ from, message }: ReceivedOffer): void {
-    const machine = this.#machine;
-    if (machine === undefined) return;
-    const { serviceId, epoch, rule } = this.#membership;
-    const verifyHead = (head: CertifiedHead): boolean => this.#offers.verifyHead(head);
-    this.#behind ??= new BehindWatch({ serviceId, epoch, rule, verifyHead });
-    this.#behind.take(from, message);
-    if (!this.#behind.isBehind(machine.commitIndex)) return;
-    this.#fetchState('the others have dropped the blocks that it needs', machine.checkpointIndex);
-  }
-
-  #offer(to: number): void {
-    const stable = this.#served?.stable;
-    if (stable === undefined) return;
-    const { head, signature } = stable.head;
-    this.#say(to, { kind: 'checkpoint-offer', head: encodeHead(head), signature, checkpoint: stable.encoded });
-  }
-
-  #say(to: number, message: PeerMessage): void {
-    this.#send(to, encodePeerMessage(message));
-  }
-
   #noteStable(stable: StableCheckpoint): void {
-    const { checkpoint, digest } = stable;
-    this.#served = { stable, server: new StateServer({ view: this.disk.engine.snapshot(), checkpoint, digest }) };
+    this.#stableHorizons.push(stable.checkpoint.ordering.horizon);
+    this.#talk?.serve(stable, this.disk.engine.snapshot());
   }
 
   /** A client's request; `certified` when it wants a proof. */
@@ -368,7 +303,9 @@ export class SimulatedReplica {
 
   async #restore(life: number): Promise<Machine | undefined> {
     const key = keyOf(`replica ${this.index}`);
-    const { engine, log } = this.disk;
+    const span = this.#span(life);
+    const engine = new MortalEngine(this.disk.engine, span);
+    const log = new MortalLog(this.disk.log, span);
     const stored = readStored(engine);
     const options: MachineOptions = {
       engine,
@@ -388,7 +325,7 @@ export class SimulatedReplica {
     const roundIndex = new RoundIndex();
     // In pieces of any size, as a long log is read: decisions fall between them.
     const pieceSizeBytes = this.#prng.pick([500, 5_000, 1_000_000]);
-    const isOver = (): boolean => life !== this.#life;
+    const isOver = (): boolean => span.isOver();
     let isReplaying = true;
     const writer = new CheckpointWriter({
       engine,
@@ -400,9 +337,7 @@ export class SimulatedReplica {
         if (isReplaying) machine.checkpointStored(digest);
         else this.#take({ kind: 'checkpoint-stored', digest });
       },
-      failed: (error) => {
-        if (!isOver()) this.#world.fail(error);
-      },
+      failed: (error) => this.#failed(life, error),
     });
     const begin = Math.min(stored?.logPosition ?? 0, log.end);
     if (stored !== undefined) roundIndex.dropBefore(begin, stored.checkpoint.ordering.horizon);
@@ -422,17 +357,15 @@ export class SimulatedReplica {
     this.#writer = writer;
     this.#roundIndex = roundIndex;
     this.#catchUp = new CatchUp({
-      log: this.disk.log,
+      log,
       roundIndex,
       send: (to, frame) => {
         if (life === this.#life) this.#send(to, frame);
       },
       offer: (to) => {
-        if (life === this.#life) this.#offer(to);
+        if (life === this.#life) this.#talk?.offer(to);
       },
-      failed: (error) => {
-        if (life === this.#life) this.#world.fail(error);
-      },
+      failed: (error) => this.#failed(life, error),
     });
     return machine;
   }
@@ -455,7 +388,14 @@ export class SimulatedReplica {
     const inputs = this.#inbox;
     this.#inbox = [];
     const { nowMs } = this.#world;
-    const effects = machine.step(inputs, this.clock.monotonic(nowMs), this.clock.read(nowMs));
+    let effects: ReplicaEffects;
+    try {
+      effects = machine.step(inputs, this.clock.monotonic(nowMs), this.clock.read(nowMs));
+    } catch (error) {
+      if (!(error instanceof StateDamage)) throw error;
+      this.#failed(life, error);
+      return;
+    }
     this.#carryingOut = true;
     if (effects.persist.length === 0) this.#ports.stepped(this.index, effects, machine);
     carryOut(
@@ -466,15 +406,13 @@ export class SimulatedReplica {
         if (life !== this.#life) return;
         this.#carryingOut = false;
         if (machine.divergence !== undefined && this.adversary === undefined) {
-          this.#fetchState('it differs from what is certified', 0);
+          this.#fetchState('it differs from what is certified');
           return;
         }
         if (this.#inbox.length > 0 || effects.isUnfinished) this.#planTurn();
         else this.#setWake(effects.wakeAtMs);
       },
-      (error: unknown) => {
-        if (life === this.#life) this.#world.fail(error);
-      },
+      (error: unknown) => this.#failed(life, error),
     );
   }
 
@@ -484,41 +422,32 @@ export class SimulatedReplica {
     this.#wake = this.#world.after(delayMs, '', () => this.#planTurn());
   }
 
-  /** Ports of one step. Every effect is a moment to die; after that nothing of the step happens any more. */
-  #effectPorts(life: number, durable: () => void): Ports {
-    const isAlive = (): boolean => {
-      if (life !== this.#life) return false;
-      this.#effectsLeft -= 1;
-      if (this.#effectsLeft > 0) return true;
-      const died = this.#died;
-      this.crash();
-      died?.();
-      return false;
+  /** A life: every effect, and every write before and after it is durable, is a moment to die. */
+  #span(life: number): Life {
+    const isOver = (): boolean => life !== this.#life;
+    return {
+      isOver,
+      survives: () => {
+        if (isOver()) return false;
+        this.#effectsLeft -= 1;
+        if (this.#effectsLeft > 0) return true;
+        const died = this.#died;
+        this.crash();
+        died?.();
+        return false;
+      },
     };
-    const never = new Promise<never>(() => {});
+  }
+
+  /** Ports of one step. After its death nothing of the step happens any more. */
+  #effectPorts(life: number, durable: () => void): Ports {
+    const span = this.#span(life);
+    const isAlive = (): boolean => span.survives();
     const send = (to: number, frame: Uint8Array): void => {
       if (isAlive()) this.#send(to, frame);
     };
-    const { log } = this.disk;
     return {
-      log: {
-        append: async (records) => {
-          if (!isAlive()) return never;
-          // An append that a crash overtakes is rejected; the one who waited for it is dead.
-          const positions = await log
-            .append(records)
-            .catch((error: unknown) => (life === this.#life ? Promise.reject(error) : never));
-          if (!isAlive()) return never;
-          durable();
-          return positions;
-        },
-        read: (from, sizeBytesMax) => log.read(from, sizeBytesMax),
-        dropBefore: (position, round) => log.dropBefore(position, round),
-        droppedRound: log.droppedRound,
-        begin: log.begin,
-        end: log.end,
-        close: () => log.close(),
-      },
+      log: new MortalLog(this.disk.log, span, durable),
       roundIndex: this.#roundIndex,
       send,
       broadcast: (frame) => {
@@ -569,26 +498,4 @@ export class SimulatedReplica {
       this.#planTick(life);
     });
   }
-}
-
-function goneAnswer(ask: PartAsk): PeerMessage {
-  const { checkpoint } = ask;
-  if (ask.kind === 'log-ask') {
-    return { kind: 'log-part', checkpoint, chunk: ask.chunk, leaves: new Uint8Array(), path: [] };
-  }
-  return { kind: 'state-part', checkpoint, table: ask.table, path: ask.path, part: { kind: 'gone' } };
-}
-
-const messages = new WeakMap<Uint8Array, PeerMessage>();
-
-/** The message that the machine put into a frame, decoded once for a broadcast. */
-function messageOf(frame: Uint8Array): PeerMessage {
-  let message = messages.get(frame);
-  if (message === undefined) {
-    const decoded = decodePeerMessage(frame);
-    if (!decoded.ok) throw new Error(`invariant: the machine made a frame it cannot read: ${decoded.reason}`);
-    message = decoded.value;
-    messages.set(frame, message);
-  }
-  return message;
 }

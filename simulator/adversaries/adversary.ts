@@ -8,9 +8,9 @@ import type { Digest } from '../../src/crypto/hash.ts';
 import type { Reply } from '../../src/execution/execution.ts';
 import type { Membership } from '../../src/membership/membership.ts';
 import { type Block, type BlockContent, decodeBlock, encodeBlock } from '../../src/wire/block.ts';
-import { encodePeerMessage, type PeerMessage } from '../../src/wire/peer-message.ts';
+import { decodePeerMessage, encodePeerMessage, type PeerMessage } from '../../src/wire/peer-message.ts';
 import type { Prng } from '../prng.ts';
-import type { MachineOptions } from '../simulated-replica.ts';
+import type { MachineOptions } from '../simulated-machine.ts';
 
 export interface Outgoing {
   readonly to: number;
@@ -78,4 +78,18 @@ export function forgedFrom(block: Block, change: Partial<BlockContent>, sign: Ac
 /** Indexes of all replicas but one. */
 export function othersThan(self: number, n: number): readonly number[] {
   return Array.from({ length: n }, (_, index) => index).filter((index) => index !== self);
+}
+
+const decodedFrames = new WeakMap<Uint8Array, PeerMessage>();
+
+/** The message that the machine put into a frame, decoded once for a broadcast. */
+export function messageOf(frame: Uint8Array): PeerMessage {
+  let message = decodedFrames.get(frame);
+  if (message === undefined) {
+    const decoded = decodePeerMessage(frame);
+    if (!decoded.ok) throw new Error(`invariant: the machine made a frame it cannot read: ${decoded.reason}`);
+    message = decoded.value;
+    decodedFrames.set(frame, message);
+  }
+  return message;
 }
