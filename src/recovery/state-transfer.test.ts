@@ -121,6 +121,15 @@ describe('a bad network', () => {
     expect(cluster.evidence).toEqual([]);
   });
 
+  it('is slower than anybody is patient', () => {
+    const state = stateOf(1_500, 1_100);
+    const network = { ...goodNetwork, delayMsMax: 40_000 };
+    const cluster = new TransferCluster({ prng: new Prng(17), servers: serversOf(state, 3), network });
+    cluster.run({ untilMs: 3_600_000 });
+    expectHolds(cluster.engine, state.newest);
+    expect(cluster.evidence).toEqual([]);
+  });
+
   it('is cut for a while', () => {
     const state = new GrowingState();
     state.grow({ service: entriesOf(8_000, { sizeBytes: 4_000 }), leaves: 1 });
@@ -399,7 +408,7 @@ describe('a state that changes meanwhile', () => {
     const server: Server = {
       held: [state.newest],
       lie: (answer) => {
-        if (answer.kind === 'log-part') return state.moments.length < 3 ? [] : [answer];
+        if (answer.kind === 'log-part') return state.moments.length < 2 ? [] : [answer];
         if (answer.kind !== 'state-part' || answer.part.kind === 'gone') return [answer];
         if (state.moments.length === 2) parts += 1;
         return state.moments.length === 2 && parts > 60 ? [] : [answer];

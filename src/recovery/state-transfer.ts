@@ -138,6 +138,7 @@ export class StateTransfer {
     // A late or a repeated answer looks like one that nobody asked for: it costs the sender as much as us.
     if (!isAwaited) return;
     if (part.kind === 'gone') {
+      this.#asks.lose(from);
       this.#isGone(from, nowMs);
       return;
     }
@@ -175,7 +176,6 @@ export class StateTransfer {
   #isGone(peer: number, nowMs: number): void {
     if (this.#target === undefined) return;
     this.#offers.gone(peer, this.#target.digest, this.#target);
-    this.#asks.lose(peer);
     this.#offersAskedDelayMs = limits.checkpointAskDelayMsMin;
     this.#offersAskedAgainAtMs = Math.min(this.#offersAskedAgainAtMs, nowMs + this.#offersAskedDelayMs);
   }
