@@ -85,6 +85,7 @@ export class EventLoop {
     this.#stopped = true;
     this.#timer?.cancel();
     await this.#running;
+    this.#release();
     await carryOut(this.#machine.flush(), this.#ports);
   }
 
@@ -93,6 +94,13 @@ export class EventLoop {
     this.#stopped = true;
     this.#timer?.cancel();
     await this.#running;
+    this.#release();
+  }
+
+  /** Whoever was paused may have to do with the next life. */
+  #release(): void {
+    this.#fromPeers.release();
+    this.#fromClients.release();
   }
 
   /** Steps after the sockets that are readable now have been read, so that one step takes what came together. */

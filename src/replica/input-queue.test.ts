@@ -46,6 +46,15 @@ describe('what waits for a step', () => {
     expect(take(20_000)).toEqual([1]);
   });
 
+  it('is forgotten when a life ends, and whoever was paused goes on with the next', () => {
+    const { queue, push, paused } = newQueue();
+    for (let i = 0; i < 11; i++) push(1, 1_000);
+    expect([...paused]).toEqual([1]);
+    queue.release();
+    expect(queue.isEmpty).toBe(true);
+    expect([...paused]).toEqual([]);
+  });
+
   it('comes from every source each time when blocks of one round belong together', () => {
     const { push, take } = newQueue({ everySourceEachTime: true });
     for (const source of [0, 0, 1, 2]) push(source, 9_000);

@@ -52,6 +52,14 @@ export class InputQueue {
     return this.#sources.size === 0;
   }
 
+  /** Forgets what waits, and lets everybody go on that was paused. */
+  release(): void {
+    this.#sources.clear();
+    this.#sizeBytes = 0;
+    for (const index of this.#paused) this.#pause(index, false);
+    this.#paused.clear();
+  }
+
   push(sourceIndex: number, input: ReplicaInput): void {
     let source = this.#sources.get(sourceIndex);
     if (source === undefined) {

@@ -75,6 +75,7 @@ export class Lives {
   #restMs = 0;
   /** The change from one life to the next that is under way. */
   #turn: Promise<void> | undefined;
+  #endRest: () => void = () => undefined;
   #isEnded = false;
 
   constructor(options: LivesOptions) {
@@ -87,6 +88,11 @@ export class Lives {
       send: (to, message) => this.#send(to, message),
       failed: (error) => this.#logger.error({ err: error }, 'the state could not be read for another replica'),
     });
+  }
+
+  /** That of the life of now; undefined while there is none. */
+  get running(): ReplicaMachine | undefined {
+    return this.#life?.machine;
   }
 
   /** That of the last life; undefined before the first. */
@@ -118,7 +124,7 @@ export class Lives {
     if (wiped !== undefined)
       this.#logger.error({ reason: wiped }, 'the state was damaged and is fetched from the others');
     const lack = await this.#lack(wiped);
-    if (lack === undefined) await this.#live();
+    if (lack === undefined) await this.#liveOrFetch();
     else this.#turnTo(() => this.#fetchState(lack));
   }
 
@@ -162,6 +168,7 @@ export class Lives {
   async end({ isSudden }: { readonly isSudden: boolean }): Promise<void> {
     this.#isEnded = true;
     this.#fetch?.stop();
+    this.#endRest();
     await this.#turn;
     await this.#life?.end({ isSudden });
     this.#stateService.close();
@@ -227,7 +234,8 @@ export class Lives {
     const machine = this.#machine;
     if (machine === undefined) return;
     this.#options.observe(effects, machine);
-    if (machine.divergence !== undefined) this.#leave('it differs from what is certified', { isSudden: false });
+    if (machine.divergence === undefined) return;
+    this.#leave('it differs from what is certified', { isSudden: false, isWrong: true });
   }
 
   #takeOffer(from: number, message: OfferMessage): void {
@@ -244,23 +252,23 @@ export class Lives {
     const broken = this.#behind.take(from, message);
     if (broken !== undefined) this.#reject(from, broken);
     else if (this.#machine !== undefined && this.#behind.isBehind(this.#machine.commitIndex)) {
-      this.#leave('the others have dropped the blocks that it needs', { isSudden: false });
+      this.#leave('the others have dropped the blocks that it needs', { isSudden: false, isWrong: false });
     }
   }
 
   #lifeFailed(error: unknown): void {
-    if (error instanceof StateDamage) this.#leave(error.message, { isSudden: true });
+    if (error instanceof StateDamage) this.#leave(error.message, { isSudden: true, isWrong: true });
     else this.#options.failed(error);
   }
 
-  /** Ends this life, and fetches what it lacks or has wrong. */
-  #leave(reason: string, how: { readonly isSudden: boolean }): void {
+  /** Ends this life, and fetches what it lacks, or has wrong: then what made it wrong may well do so again. */
+  #leave(reason: string, how: { readonly isSudden: boolean; readonly isWrong: boolean }): void {
     const life = this.#life;
     if (life === undefined || this.#isEnded) return;
     this.#life = undefined;
     this.#turnTo(async () => {
       await life.end(how);
-      await this.#rest();
+      if (how.isWrong) await this.#rest();
       await this.#fetchState(reason);
     });
   }
@@ -274,7 +282,14 @@ export class Lives {
   async #rest(): Promise<void> {
     const isSoon = monotonicMs() - this.#beganAtMs < lifeMsMin;
     this.#restMs = isSoon ? Math.min(restMsMax, Math.max(restMsMin, 2 * this.#restMs)) : 0;
-    if (this.#restMs > 0) await new Promise<void>((resolve) => setTimer(this.#restMs, resolve));
+    if (this.#restMs === 0 || this.#isEnded) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimer(this.#restMs, resolve);
+      this.#endRest = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
   }
 
   async #fetchState(reason: string): Promise<void> {
@@ -313,7 +328,21 @@ export class Lives {
       this.#fetch = undefined;
       this.#progress = undefined;
     }
-    if (!this.#isEnded) await this.#live();
+    if (!this.#isEnded) await this.#liveOrFetch();
+  }
+
+  /** What was verified and is no checkpoint all the same is of no use. */
+  async #liveOrFetch(): Promise<void> {
+    try {
+      await this.#live();
+    } catch (error) {
+      if (!(error instanceof StateDamage)) throw error;
+      await this.#rest();
+      if (this.#isEnded) return;
+      await this.#wipe(error.message);
+      this.#phase = 'fetching-state';
+      await this.#fetchState(error.message);
+    }
   }
 
   async #wipe(reason: string): Promise<void> {

@@ -348,7 +348,7 @@ class Replica implements RunningReplica {
   }
 
   #httpBackend(): HttpBackend {
-    const machine = (): ReplicaMachine | undefined => this.#lives.machine;
+    const machine = (): ReplicaMachine | undefined => this.#lives.running;
     return {
       replicaId: this.#home.replicaId,
       submit: (request, options) => this.#httpCalls.submit(request, options),
