@@ -16,7 +16,7 @@ import type { PeerMessage } from '../wire/peer-message.ts';
 import { checkpointNotes, headNote, isTransferring, transferringNote } from './engine-notes.ts';
 import { scanLog } from './log-scan.ts';
 
-/** Messages that wait for a step. More: the oldest is dropped, and asked for again. */
+/** Inputs that wait for a step. More: messages are dropped, and asked for again. */
 const inputsMax = 1_024;
 
 export interface StateFetchOptions {
@@ -45,8 +45,9 @@ export class StateFetch {
   }
 
   push(input: TransferInput): void {
+    // Asked again when it is dropped; that a write is done is said once.
+    if (input.kind === 'peer-message' && this.#inputs.length >= inputsMax) return;
     this.#inputs.push(input);
-    if (this.#inputs.length > inputsMax) this.#inputs.shift();
     this.#wake();
   }
 
