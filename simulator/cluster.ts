@@ -9,16 +9,19 @@ import { ThresholdCoin } from '../src/keys/coin-key.ts';
 import { genesisCoin, type Membership } from '../src/membership/membership.ts';
 import { blockPreimage } from '../src/ordering/validity.ts';
 import type { ReplicaEffects } from '../src/replica/effects.ts';
+import { readStored } from '../src/replica/engine-notes.ts';
 import type { MachineStatus } from '../src/replica/machine-options.ts';
 import type { Adversary } from './adversaries/adversary.ts';
 import { coinScheduler } from './adversaries/coin-scheduler.ts';
 import { leaderScheduler } from './adversaries/leader-scheduler.ts';
+import { Ambush } from './ambush.ts';
 import { AgreementChecker } from './checkers/agreement.ts';
 import { CertificationChecker } from './checkers/certification.ts';
 import { checkEvidence } from './checkers/evidence.ts';
 import { ExecutionChecker } from './checkers/execution.ts';
 import type { Report } from './checkers/violation.ts';
 import { Clock } from './clock.ts';
+import { flawedService } from './flawed-service.ts';
 import { History } from './history.ts';
 import { keyOf, Signatures } from './keys.ts';
 import type { KvAction } from './kv-model.ts';
@@ -45,6 +48,13 @@ export class Cluster {
   readonly network: Network;
   /** State transfers that correct replicas have ended. */
   fetches = 0;
+  /** Correct replicas that have executed something wrongly, from then on and until they are repaired. */
+  readonly wrong = new Set<number>();
+  /** Those that are still to do so. */
+  readonly #flawed = new Set<number>();
+  readonly #ambush: Ambush;
+  /** Correct replicas that were never wrong: nothing is to be held against them. */
+  readonly #blameless: Set<number>;
   readonly history = new History();
   readonly agreement: AgreementChecker;
   readonly execution: ExecutionChecker;
@@ -80,7 +90,7 @@ export class Cluster {
     this.agreement = new AgreementChecker(report);
     this.execution = new ExecutionChecker(report);
     this.certification = new CertificationChecker(report, this.#curve);
-    if (scenario.adversaries.length > f) throw new RangeError(`at most f = ${f} adversaries`);
+    if (scenario.adversaries.length + scenario.misbehaving > f) throw new RangeError(`at most f = ${f} adversaries`);
 
     const faulty = new Map(
       prng
@@ -90,6 +100,21 @@ export class Cluster {
     );
     const indexes = Array.from({ length: n }, (_, index) => index);
     this.correct = new Set(indexes.filter((index) => !faulty.has(index)));
+    this.#blameless = new Set(this.correct);
+    for (const index of [...this.correct].slice(0, scenario.misbehaving)) this.#flawed.add(index);
+    this.#ambush = new Ambush({
+      world,
+      prng: this.#prng.fork(),
+      ambushes: scenario.ambushes,
+      death: scenario.death,
+      correct: this.correct,
+      ports: {
+        crashAfterEffects: (index, count, died) => this.#crashAfterEffects(index, count, died),
+        start: (index) => this.start(index),
+        cutOff: (index) => this.network.isolate(index),
+        mend: (index) => this.network.readmit(index),
+      },
+    });
     this.replicas = indexes.map((index) => this.#replica(index, faulty.get(index), options.makeMachine));
     this.network = new Network({
       world,
@@ -108,6 +133,11 @@ export class Cluster {
       this.addClient(`c${index}`, behaviour);
     });
     for (const [index, adversary] of faulty) world.note(`r${index} is faulty: ${adversary.name}`);
+  }
+
+  /** Bits flip in its state. */
+  rotState(index: number): void {
+    this.#replicaOf(index).rotState();
   }
 
   loseState(index: number): void {
@@ -131,7 +161,14 @@ export class Cluster {
 
   /** Dies somewhere in the middle of what it carries out next. */
   crashAfterEffects(index: number, count: number): void {
-    this.#replicaOf(index).crashAfterEffects(count, () => this.network.breakLinks(index));
+    this.#crashAfterEffects(index, count, () => {});
+  }
+
+  #crashAfterEffects(index: number, count: number, died: () => void): void {
+    this.#replicaOf(index).crashAfterEffects(count, () => {
+      this.network.breakLinks(index);
+      died();
+    });
   }
 
   addClient(name: string, behaviour: ClientBehaviour): SimulatedClient {
@@ -158,12 +195,15 @@ export class Cluster {
   /** All links, clocks and clients are good from now on, and every correct replica runs. */
   heal(): void {
     this.#clientLoss = 0;
+    this.#ambush.end();
     const { delayMsMin, delayMsMax } = this.scenario.links;
     const links = { delayMsMin, delayMsMax, slow: 0.01, loss: 0, duplicate: 0, overtake: 0, resetAfterLoss: true };
     for (const index of this.correct) {
       const replica = this.#replicaOf(index);
       replica.crashAfterEffects(Number.POSITIVE_INFINITY, () => {});
       replica.clock.correct(this.#world.nowMs);
+      // Bits that nobody has read since they flipped are noticed by a restart.
+      if (replica.disk.engine.rottenCount > 0) this.crash(index);
       this.start(index);
     }
     this.network.heal(links);
@@ -235,20 +275,24 @@ export class Cluster {
       }),
       adversary,
       retainedSizeBytes: this.scenario.retainedSizeBytes,
-      makeMachine: makeMachine ?? productionMachine,
+      makeMachine: this.#makeFlawed(index, makeMachine ?? productionMachine),
       ports: {
         send: (from, to, frame) => this.network.send(from, to, frame),
         reply: (replica, reply) => this.#reply(replica, reply),
         refused: (replica, { code, reason }) => this.#world.note(`r${replica} refuses a request: ${code}, ${reason}`),
         certified: (replica, { message }) => {
-          if (this.correct.has(replica)) this.certification.answered(replica, message);
+          if (this.#isRight(replica)) this.certification.answered(replica, message);
         },
         stepped: (replica, effects, machine) => this.#stepped(replica, effects, machine),
         rejected: (replica, evidence) => {
-          if (this.correct.has(replica)) checkEvidence(replica, [evidence], this.correct, this.#report);
+          if (this.correct.has(replica)) checkEvidence(replica, [evidence], this.#blameless, this.#report);
+        },
+        fetching: (replica) => {
+          if (this.correct.has(replica)) this.#ambush.atFetch(replica);
         },
         fetched: (replica) => {
           if (this.correct.has(replica)) this.fetches += 1;
+          this.#repaired(replica);
         },
         restored: (replica, status) => this.#restored(replica, status),
       },
@@ -277,18 +321,54 @@ export class Cluster {
       this.execution.committed(commit);
     }
     this.certification.observe(replica, machine.serviceKey, machine.certifiedHead);
-    if (commits.length > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateRoot);
-    checkEvidence(replica, effects.evidence, this.correct, this.#report);
+    const { checkpoints, stable } = effects;
+    if (checkpoints.length > 0 || stable !== undefined) this.#ambush.atCheckpoint(replica);
+    checkEvidence(replica, effects.evidence, this.#blameless, this.#report);
     for (const { operation, detail } of effects.diagnostics) {
       this.#report('execution', `r${replica} has a complaint about the service: ${operation}: ${detail}`);
     }
+    if (!this.#isRight(replica)) return;
+    for (const { checkpoint, digest } of checkpoints) {
+      this.agreement.checkpointAt(replica, checkpoint.ordering.commitIndex, digest);
+    }
+    if (commits.length > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateRoot);
   }
 
   #restored(replica: number, status: MachineStatus): void {
     if (!this.correct.has(replica)) return;
     this.agreement.restored(replica, status.commitIndex);
+    if (this.wrong.has(replica) && this.#beganRight(replica)) this.#repaired(replica);
+    if (!this.#isRight(replica)) return;
     this.certification.restored(replica);
     if (status.commitIndex > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateRoot);
+  }
+
+  /** Is it a correct one, and has it executed all as it should? */
+  #isRight(replica: number): boolean {
+    return this.correct.has(replica) && !this.wrong.has(replica);
+  }
+
+  /** Did it go back to a checkpoint from before its mistake? */
+  #beganRight(replica: number): boolean {
+    const stored = readStored(this.#replicaOf(replica).disk.engine);
+    return stored === undefined || this.agreement.hasCheckpoint(stored.checkpoint.ordering.commitIndex, stored.digest);
+  }
+
+  #repaired(replica: number): void {
+    if (this.wrong.delete(replica)) this.#world.note(`r${replica} is right again`);
+  }
+
+  /** One of those that are to go wrong does so with the first write it executes in the second half of the faults. */
+  #makeFlawed(index: number, makeMachine: MachineMaker): MachineMaker {
+    if (!this.#flawed.has(index)) return makeMachine;
+    const flips = (): boolean => {
+      if (this.#world.nowMs < this.scenario.safetyMs / 2 || !this.#flawed.delete(index)) return false;
+      this.wrong.add(index);
+      this.#blameless.delete(index);
+      this.#world.note(`r${index} executes a write wrongly`);
+      return true;
+    };
+    return (options) => makeMachine({ ...options, service: flawedService(flips) });
   }
 
   #toReplica(replica: number, request: Uint8Array): void {
@@ -299,7 +379,7 @@ export class Cluster {
   }
 
   #reply(replica: number, reply: Reply): void {
-    if (this.correct.has(replica)) this.execution.replied(replica, reply);
+    if (this.#isRight(replica)) this.execution.replied(replica, reply);
     const client = this.clients.find(
       ({ clientHex, nonceHex }) => clientHex === reply.client && nonceHex === reply.sessionNonce,
     );

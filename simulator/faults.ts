@@ -21,7 +21,7 @@ export function planFaults(options: {
   readonly untilMs: number;
 }): void {
   const { world, prng, cluster, untilMs } = options;
-  const { faults, clockErrorMsMax, isolated, lostLogs, lostStates } = cluster.scenario;
+  const { faults, clockErrorMsMax, isolated, lostLogs, lostStates, rottenStates } = cluster.scenario;
   const correct = [...cluster.correct];
 
   const downThenUp = (index: number): void => {
@@ -61,13 +61,22 @@ export function planFaults(options: {
     });
   }
   for (const index of prng.shuffle(correct).slice(0, lostStates)) {
-    world.after(prng.timeMs(0, untilMs), 'state lost', () => {
+    // Not before there is something to lose.
+    world.after(prng.timeMs(untilMs / 4, untilMs), 'state lost', () => {
       cluster.loseState(index);
       downThenUp(index);
     });
   }
+  for (const index of prng.shuffle(correct).slice(0, rottenStates)) {
+    world.after(prng.timeMs(untilMs / 4, untilMs), 'bits flip', () => {
+      cluster.rotState(index);
+      if (prng.chance(0.5)) return;
+      cluster.crash(index);
+      downThenUp(index);
+    });
+  }
   for (const index of unlucky.slice(0, isolated)) {
-    world.after(prng.timeMs(0, untilMs / 4), `r${index} isolated`, () => isolate(cluster, index));
+    world.after(prng.timeMs(0, untilMs / 4), `r${index} isolated`, () => cluster.network.isolate(index));
   }
 
   for (const kind of Object.keys(befall) as (keyof FaultRates)[]) {
@@ -77,13 +86,6 @@ export function planFaults(options: {
     for (let atMs = prng.timeMs(0, 2 * meanMs); atMs < untilMs; atMs += prng.timeMs(0, 2 * meanMs)) {
       world.after(atMs, kind, befall[kind]);
     }
-  }
-}
-
-function isolate({ network, replicas }: Cluster, index: number): void {
-  for (const { index: other } of replicas) {
-    network.cut(index, other);
-    network.cut(other, index);
   }
 }
 

@@ -112,6 +112,23 @@ export class Network {
     this.#connection[link] = (this.#connection[link] as number) + 1;
   }
 
+  /** Cuts a replica off from all others, both ways. */
+  isolate(replica: number): void {
+    for (let peer = 0; peer < this.#n; peer++) {
+      this.cut(replica, peer);
+      this.cut(peer, replica);
+    }
+  }
+
+  /** Mends all links of a replica. */
+  readmit(replica: number): void {
+    for (let peer = 0; peer < this.#n; peer++) {
+      if (peer === replica) continue;
+      this.mend(replica, peer);
+      this.mend(peer, replica);
+    }
+  }
+
   mend(from: number, to: number): void {
     const link = this.#link(from, to);
     if (!this.#cut[link]) return;

@@ -17,6 +17,8 @@ export interface ReplicaPorts {
   readonly stepped: (replica: number, effects: ReplicaEffects, machine: Machine) => void;
   /** It refuses what another one gave it of a state. */
   readonly rejected: (replica: number, evidence: TransferEvidence) => void;
+  /** It begins to fetch a state from the others. */
+  readonly fetching: (replica: number) => void;
   /** It has fetched a state from the others. */
   readonly fetched: (replica: number) => void;
   /** The machine is back from its log. */

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { Prng } from './prng.ts';
 import { describeResult } from './report.ts';
 import { mixedScenario } from './scenarios/mixed.ts';
-import { expectedToStall } from './scenarios/named.ts';
+import { expectedToFetch, expectedToStall } from './scenarios/named.ts';
 import { adversaryMakers } from './scenarios/scenario.ts';
 import { type SimulationResult, scenarioNames, simulate } from './simulate.ts';
 
@@ -37,7 +37,10 @@ describe('any mixture of faults', () => {
 describe('each thing alone', () => {
   const others = scenarioNames.filter((name) => name !== 'mixed' && !expectedToStall.includes(name));
   it.each(others)('%s', async (scenario) => {
-    expectAgreed(await simulate({ seed: 1, scenario }));
+    const result = await simulate({ seed: 1, scenario });
+    expectAgreed(result);
+    // A scenario about fetching state in which none is fetched shows nothing.
+    if (expectedToFetch.includes(scenario)) expect(result.fetches).toBeGreaterThan(0);
   });
 });
 

@@ -8,12 +8,14 @@
  */
 import { checkAcknowledged } from './checkers/acknowledged.ts';
 import { checkHistory } from './checkers/history-linearizability.ts';
-import type { Violation } from './checkers/violation.ts';
+import { checkStorage } from './checkers/storage.ts';
+import type { Report, Violation } from './checkers/violation.ts';
 import { Cluster, type MachineMaker } from './cluster.ts';
 import { planFaults } from './faults.ts';
 import { Prng } from './prng.ts';
 import { scenarioNamed, scenarioNames } from './scenarios/named.ts';
 import type { Scenario } from './scenarios/scenario.ts';
+import type { SimulatedReplica } from './simulated-replica.ts';
 import { type TraceLine, World } from './world.ts';
 
 export { scenarioNames };
@@ -56,6 +58,8 @@ export interface SimulationResult {
   /** Heads with the service's signature, and certified replies that were checked. */
   readonly certifiedHeads: number;
   readonly certifiedReplies: number;
+  /** States that correct replicas have fetched from the others. */
+  readonly fetches: number;
   readonly virtualMs: number;
   /** From the heal until everything demanded was there; undefined when it never was. */
   readonly recoveryMs: number | undefined;
@@ -75,7 +79,11 @@ export interface SimulationResult {
 }
 
 const violationsKept = 20;
+/** A result has room for so many of the largest values. */
+const freshKeysMax = 5;
 const progressEveryMs = 50;
+/** Disks that are never at rest for so long are looked at all the same. */
+const restMsMax = 2_000;
 
 /** Runs one simulation. Throws a RangeError when the seed or the scenario is not one. */
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
@@ -86,16 +94,17 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const scenario = scenarioOf(options.scenario ?? 'mixed', prng.fork());
   const world = new World();
   const violations: Violation[] = [];
+  const report: Report = (checker, message, event = world.events) => {
+    world.note(`violated: ${checker}: ${message}`);
+    if (violations.length < violationsKept) violations.push({ checker, message, event });
+  };
   const cluster = new Cluster({
     seed,
     scenario,
     world,
     prng: prng.fork(),
     makeMachine: options.makeMachine,
-    report: (checker, message, event = world.events) => {
-      world.note(`violated: ${checker}: ${message}`);
-      if (violations.length < violationsKept) violations.push({ checker, message, event });
-    },
+    report,
   });
   const virtualMsMax = scenario.safetyMs + scenario.progressMsMax;
   let phase: Phase = 'safety';
@@ -113,7 +122,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     planFaults({ world, prng: prng.fork(), cluster, untilMs: scenario.safetyMs });
     await world.run(scenario.safetyMs, () => violations.length > 0);
     phase = 'progress';
-    if (violations.length === 0) recoveryMs = await demandProgress(world, cluster, () => violations.length > 0);
+    if (violations.length === 0) recoveryMs = await demandProgress(world, cluster, report, () => violations.length > 0);
   } catch (error) {
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
     violations.push({ checker: 'invariant', message, event: world.events });
@@ -129,7 +138,12 @@ function scenarioOf(named: string | Scenario, prng: Prng): Scenario {
 }
 
 /** Heals, asks for something fresh everywhere, and waits; the time it took, or undefined when it took too long. */
-async function demandProgress(world: World, cluster: Cluster, failed: () => boolean): Promise<number | undefined> {
+async function demandProgress(
+  world: World,
+  cluster: Cluster,
+  report: Report,
+  failed: () => boolean,
+): Promise<number | undefined> {
   const healedAtMs = world.nowMs;
   world.note('heal');
   for (const client of cluster.clients) client.finish();
@@ -139,15 +153,32 @@ async function demandProgress(world: World, cluster: Cluster, failed: () => bool
     const client = cluster.addClient(`fresh-${index}`, { ...behaviour, only: index });
     client.ask([
       { kind: 'put', key: 'fresh', value: client.name },
-      ...Array.from({ length: cluster.scenario.keys }, (_, key) => ({ kind: 'get', key: `k${key}` }) as const),
+      ...Array.from(
+        { length: Math.min(cluster.scenario.keys, freshKeysMax) },
+        (_, key) => ({ kind: 'get', key: `k${key}` }) as const,
+      ),
     ]);
   }
   const isDone = (): boolean =>
     cluster.clients.every(({ openRequests }) => openRequests === 0) &&
     behind(cluster).length === 0 &&
+    cluster.wrong.size === 0 &&
     uncertified(cluster).length === 0;
   await world.run(healedAtMs + cluster.scenario.progressMsMax, () => failed() || isDone());
-  return isDone() ? world.nowMs - healedAtMs : undefined;
+  if (!isDone()) return undefined;
+  const recoveryMs = world.nowMs - healedAtMs;
+  await checkStorages(world, cluster, report);
+  return recoveryMs;
+}
+
+/** Lets the disks come to rest, and looks at what is on them. */
+async function checkStorages(world: World, cluster: Cluster, report: Report): Promise<void> {
+  const correct = [...cluster.correct].map((index) => cluster.replicas[index] as SimulatedReplica);
+  await world.run(world.nowMs + restMsMax, () => correct.every(({ disk }) => disk.isIdle));
+  for (const { index, disk, isUp, horizonKept } of correct) {
+    const mayDrop = cluster.scenario.retainedSizeBytes === 0;
+    if (isUp) await checkStorage(index, disk, mayDrop ? horizonKept : undefined, report);
+  }
 }
 
 /** Correct replicas that have not executed what another one has. */
@@ -174,6 +205,7 @@ function commitIndexOf(cluster: Cluster, index: number): number {
 function waitedFor(cluster: Cluster): string {
   const open = cluster.clients.filter(({ openRequests }) => openRequests > 0).map((client) => client.describeOpen());
   const where = behind(cluster).map((index) => `r${index} at commit ${commitIndexOf(cluster, index)}`);
+  for (const index of cluster.wrong) where.push(`r${index}, which is still wrong`);
   if (where.length > 0) where.push(`the last commit with a request is ${cluster.execution.lastRequestIndex}`);
   const certifying = uncertified(cluster).map((index) => {
     const machine = cluster.replicas[index]?.machine;
@@ -217,6 +249,7 @@ function resultOf(run: {
     operations: cluster.execution.operations,
     certifiedHeads: cluster.certification.heads,
     certifiedReplies: cluster.certification.replies,
+    fetches: cluster.fetches,
     virtualMs: world.nowMs,
     recoveryMs,
     firstDivergence: first,

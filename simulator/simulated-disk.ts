@@ -28,6 +28,8 @@ export class SimulatedDisk {
   #engine: RottingEngine;
   /** The key share that a replica has sealed here. */
   sealedShare: bigint | undefined;
+  /** As its home keeps it, 192 hex characters. */
+  serviceKey: string | undefined;
 
   constructor(options: { readonly world: World; readonly prng: Prng; readonly conditions: DiskConditions }) {
     const { world, prng } = options;
@@ -96,6 +98,7 @@ export class SimulatedDisk {
     this.#log = new MemoryLog({ sync: this.#sync });
     this.loseState();
     this.sealedShare = undefined;
+    this.serviceKey = undefined;
   }
 }
 

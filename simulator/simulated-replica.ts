@@ -17,7 +17,7 @@ import type { MachineStatus } from '../src/replica/machine-options.ts';
 import { RoundIndex } from '../src/replica/round-index.ts';
 import { StateDamage } from '../src/state/engine.ts';
 import { roundOfEncodedBlock } from '../src/wire/block.ts';
-import { decodePeerMessage, encodePeerMessage, type PeerMessage } from '../src/wire/peer-message.ts';
+import { decodePeerMessage, encodePeerMessage } from '../src/wire/peer-message.ts';
 import { isStateFrame } from '../src/wire/state-message.ts';
 import { type Adversary, messageOf, type Outgoing } from './adversaries/adversary.ts';
 import type { Clock } from './clock.ts';
@@ -200,6 +200,7 @@ export class SimulatedReplica {
     });
     // Its links are up while it fetches.
     this.#started();
+    this.#ports.fetching(this.index);
   }
 
   #endLife(): void {
@@ -220,6 +221,7 @@ export class SimulatedReplica {
       membership: this.#membership,
       curve: this.#curve,
       machine: () => this.#machine,
+      serviceKey: () => this.#machine?.serviceKey ?? this.disk.serviceKey,
       fetch: () => this.#fetch,
       say: (to, message) => this.#send(to, encodePeerMessage(message)),
       rejected: (evidence) => this.#ports.rejected(this.index, evidence),
@@ -287,7 +289,7 @@ export class SimulatedReplica {
 
   #noteStable(stable: StableCheckpoint): void {
     this.#stableHorizons.push(stable.checkpoint.ordering.horizon);
-    this.#talk?.serve(stable, this.disk.engine.snapshot());
+    this.#talkOfState().serve(stable, this.disk.engine.snapshot());
   }
 
   /** A client's request; `certified` when it wants a proof. */
@@ -357,13 +359,14 @@ export class SimulatedReplica {
     this.#writer = writer;
     this.#roundIndex = roundIndex;
     this.#catchUp = new CatchUp({
+      nowMs: () => this.clock.monotonic(this.#world.nowMs),
       log,
       roundIndex,
       send: (to, frame) => {
         if (life === this.#life) this.#send(to, frame);
       },
       offer: (to) => {
-        if (life === this.#life) this.#talk?.offer(to);
+        if (life === this.#life) this.#talkOfState().offer(to);
       },
       failed: (error) => this.#failed(life, error),
     });
@@ -396,6 +399,7 @@ export class SimulatedReplica {
       this.#failed(life, error);
       return;
     }
+    this.disk.serviceKey ??= machine.serviceKey;
     this.#carryingOut = true;
     if (effects.persist.length === 0) this.#ports.stepped(this.index, effects, machine);
     carryOut(
@@ -442,9 +446,8 @@ export class SimulatedReplica {
   /** Ports of one step. After its death nothing of the step happens any more. */
   #effectPorts(life: number, durable: () => void): Ports {
     const span = this.#span(life);
-    const isAlive = (): boolean => span.survives();
     const send = (to: number, frame: Uint8Array): void => {
-      if (isAlive()) this.#send(to, frame);
+      if (span.survives()) this.#send(to, frame);
     };
     return {
       log: new MortalLog(this.disk.log, span, durable),
@@ -454,28 +457,28 @@ export class SimulatedReplica {
         for (let to = 0; to < this.#membership.members.length; to++) if (to !== this.index) send(to, frame);
       },
       refuse: (refusal) => {
-        if (isAlive()) this.#ports.refused(this.index, refusal);
+        if (span.survives()) this.#ports.refused(this.index, refusal);
       },
       reply: (reply) => {
         const said = this.adversary?.reply === undefined ? reply : this.adversary.reply(reply);
-        if (said !== undefined && isAlive()) this.#ports.reply(this.index, said);
+        if (said !== undefined && span.survives()) this.#ports.reply(this.index, said);
       },
       certified: (answer) => {
-        if (isAlive()) this.#ports.certified(this.index, answer);
+        if (span.survives()) this.#ports.certified(this.index, answer);
       },
       seal: (keyShare) => {
-        if (isAlive()) this.disk.sealedShare = keyShare;
+        if (span.survives()) this.disk.sealedShare = keyShare;
       },
       serve: (to, afterRound) => {
-        if (isAlive()) this.#catchUp?.serve(to, afterRound);
+        if (span.survives()) this.#catchUp?.serve(to, afterRound);
       },
       checkpoint: async (taken) => {
-        if (!isAlive()) return never;
+        if (!span.survives()) return never;
         await this.#writer?.write(taken);
-        return isAlive() ? undefined : never;
+        return span.survives() ? undefined : never;
       },
       stable: (stable) => {
-        if (!isAlive()) return;
+        if (!span.survives()) return;
         this.#writer?.stable(stable);
         this.#noteStable(stable);
       },

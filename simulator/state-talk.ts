@@ -22,6 +22,7 @@ export interface StateTalkOptions {
   readonly curve: PairingCurve;
   /** Undefined while there is none. */
   readonly machine: () => Machine | undefined;
+  readonly serviceKey: () => string | undefined;
   /** Undefined while it fetches nothing. */
   readonly fetch: () => SimulatedFetch | undefined;
   readonly say: (to: number, message: PeerMessage) => void;
@@ -38,9 +39,9 @@ export class StateTalk {
 
   constructor(options: StateTalkOptions) {
     this.#options = options;
-    const { curve, machine } = options;
+    const { curve, serviceKey } = options;
     const { rule } = options.membership;
-    this.#offered = new OfferedCheckpoints({ curve, rule, serviceKey: () => machine()?.serviceKey });
+    this.#offered = new OfferedCheckpoints({ curve, rule, serviceKey });
   }
 
   /** A life is over, and what it served. */

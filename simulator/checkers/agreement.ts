@@ -1,6 +1,6 @@
 /**
- * Agreement: every correct replica makes the same commits at the same agreed times, which never fall, and has the same state after the same commit, in this life
- * and in every later one.
+ * Agreement: every correct replica makes the same commits at the same agreed times, which never fall, takes the same checkpoints, and has
+ * the same state after the same commit, in this life and in every later one.
  *
  * The first replica to reach an index says what is right; whoever differs, that one included after a restart, is named.
  */
@@ -18,6 +18,7 @@ export class AgreementChecker {
   readonly #commits = new Map<number, Told>();
   readonly #times = new Map<number, number>();
   readonly #states = new Map<number, Told>();
+  readonly #checkpoints = new Map<number, Told>();
   readonly #lastIndexes = new Map<number, number>();
 
   constructor(report: Report) {
@@ -49,6 +50,16 @@ export class AgreementChecker {
     this.#same(this.#states, 'state', 'state after commit', { replica, index, digest });
   }
 
+  /** A correct replica took this checkpoint at this commit. */
+  checkpointAt(replica: number, index: number, digest: Digest): void {
+    this.#same(this.#checkpoints, 'checkpoint', 'checkpoint at commit', { replica, index, digest });
+  }
+
+  /** Did a correct replica take just this checkpoint? */
+  hasCheckpoint(index: number, digest: Digest): boolean {
+    return this.#checkpoints.get(index)?.digest === digest;
+  }
+
   /** A correct replica is back and its log takes it to this commit. */
   restored(replica: number, index: number): void {
     this.#lastIndexes.set(replica, index);
@@ -56,7 +67,7 @@ export class AgreementChecker {
 
   #same(
     told: Map<number, Told>,
-    checker: 'agreement' | 'state',
+    checker: 'agreement' | 'state' | 'checkpoint',
     what: string,
     now: { readonly replica: number; readonly index: number; readonly digest: Digest },
   ): void {

@@ -6,6 +6,8 @@ export interface Violation {
   readonly checker:
     | 'agreement'
     | 'state'
+    | 'checkpoint'
+    | 'storage'
     | 'execution'
     | 'certification'
     | 'evidence'

@@ -22,6 +22,9 @@ export function mixedScenario(prng: Prng): Scenario {
     [size.f, 5],
     [prng.between(0, size.f), 2],
   ]);
+  const spare = size.f - faulty;
+  const lostStates = prng.chance(0.3) ? prng.between(1, 2) : 0;
+  const isDiskLost = prng.chance(0.2);
   const ranks = prng.weighted([
     [1, 6],
     [2, 2],
@@ -39,8 +42,11 @@ export function mixedScenario(prng: Prng): Scenario {
     disk: prng.chance(0.3) ? { syncMsMin: 2, syncMsMax: 30 } : calm.disk,
     faults: drawFaults(prng),
     isolated: prng.chance(0.15) ? 1 : 0,
-    lostLogs: prng.chance(0.2) ? size.f - faulty : 0,
-    lostStates: prng.chance(0.3) ? prng.between(1, 2) : 0,
+    lostLogs: isDiskLost ? spare : 0,
+    lostStates,
+    rottenStates: lostStates === 0 && prng.chance(0.3) ? prng.between(1, 2) : 0,
+    misbehaving: !isDiskLost && prng.chance(0.3) ? spare : 0,
+    ambushes: { checkpoint: prng.pick([0, 0, 0.2]), fetch: prng.pick([0, 0.5]) },
     checkpointIntervalMs: prng.pick([0, 50, 200, 1_000]),
     retainedSizeBytes: prng.pick([0, 0, 20_000]),
     clockErrorMsMax: prng.weighted([

@@ -26,6 +26,45 @@ function against7(first: AdversaryName, second: AdversaryName): Scenario {
   return { ...calm, name, size: seven, adversaries: [first, second], links: { ...calmLinks, overtake: 0.1 } };
 }
 
+/** Checkpoints come fast, blocks go fast, and there is load until the end of the faults. */
+const forgetful: Scenario = {
+  ...calm,
+  parameters: { ...calm.parameters, pruneDepth: 12 },
+  checkpointIntervalMs: 50,
+  safetyMs: 3_000,
+  clients: [
+    { windowRequests: 1, operationsPerRequestMax: 1, thinkMsMax: 40, requests: 150, resendMs: 150 },
+    { windowRequests: 4, operationsPerRequestMax: 3, thinkMsMax: 60, requests: 200, resendMs: 200 },
+  ],
+};
+
+/** What a replica that has not executed everything itself may depend on. Some state is fetched in each, from others. */
+const fetching: readonly Scenario[] = [
+  { ...forgetful, name: 'state-lost-4', lostStates: 2 },
+  { ...forgetful, name: 'behind-4', isolated: 1 },
+  // Its home is empty: it has to go by what others say, of whom f lie.
+  {
+    ...forgetful,
+    name: 'empty-home-7',
+    size: seven,
+    lostLogs: 1,
+    adversaries: ['bad-state-server', 'bad-state-server'],
+  },
+  {
+    ...forgetful,
+    name: 'fetch-interrupted-4',
+    lostStates: 2,
+    keys: 60,
+    valueLengthMax: 128 * 1024,
+    disk: { syncMsMin: 2, syncMsMax: 20 },
+    faults: { ...noFaults, crash: 1, partition: 0.5 },
+    ambushes: { checkpoint: 0, fetch: 0.8 },
+    adversaries: ['bad-state-server'],
+  },
+  { ...forgetful, name: 'state-rot-4', rottenStates: 3 },
+  { ...forgetful, name: 'diverged-repair-4', misbehaving: 1 },
+];
+
 const fixed: readonly Scenario[] = [
   calm,
   { ...calm, name: 'rough-network', links: rough, safetyMs: 4_000 },
@@ -70,6 +109,8 @@ const fixed: readonly Scenario[] = [
     adversaries: ['equivocator'],
     faults: { ...noFaults, crash: 1 },
   },
+  ...fetching,
+  { ...forgetful, name: 'all-crash-4', ambushes: { checkpoint: 0.5, fetch: 0 } },
   ...adversaryNames.map(against),
   { ...calm, name: 'real-curve', curve: 'mcl', adversaries: ['bad-dealer'], faults: { ...noFaults, crash: 2 } },
   { ...calm, name: 'real-curve-bad-signer', curve: 'mcl', adversaries: ['bad-signer'] },
@@ -101,6 +142,9 @@ const fixed: readonly Scenario[] = [
 ];
 
 export const scenarioNames: readonly string[] = ['mixed', ...fixed.map(({ name }) => name)];
+
+/** Those in which some correct replica must have fetched the state of others. */
+export const expectedToFetch: readonly string[] = fetching.map(({ name }) => name);
 
 /** Those that show what happens without a defence: they stall, and a run that does not is the surprise. */
 export const expectedToStall: readonly string[] = ['known-leaders-7'];

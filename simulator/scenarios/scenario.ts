@@ -16,6 +16,7 @@ import { garbageSender } from '../adversaries/garbage-sender.ts';
 import { lyingReplier } from '../adversaries/lying-replier.ts';
 import { silent } from '../adversaries/silent.ts';
 import { withholder } from '../adversaries/withholder.ts';
+import type { Ambushes, ChosenDeath } from '../ambush.ts';
 import type { LinkConditions } from '../network.ts';
 import type { ClientBehaviour } from '../simulated-client.ts';
 import type { DiskConditions } from '../simulated-disk.ts';
@@ -82,6 +83,12 @@ export interface Scenario {
   readonly lostLogs: number;
   /** Correct replicas whose state is lost on the way, and whose log is not. */
   readonly lostStates: number;
+  /** Correct replicas in whose state bits flip on the way. */
+  readonly rottenStates: number;
+  /** Correct replicas that execute one request wrongly on the way. At most f with the faulty ones. */
+  readonly misbehaving: number;
+  readonly ambushes: Ambushes;
+  readonly death: ChosenDeath | undefined;
   /** Clocks are wrong by up to this much from the beginning, and jump by as much. */
   readonly clockErrorMsMax: number;
   /** Largest relative error of a clock's rate. */
@@ -129,6 +136,10 @@ export const calm: Scenario = {
   isolated: 0,
   lostLogs: 0,
   lostStates: 0,
+  rottenStates: 0,
+  misbehaving: 0,
+  ambushes: { checkpoint: 0, fetch: 0 },
+  death: undefined,
   clockErrorMsMax: 0,
   clockDriftMax: 0,
   keys: 4,
