@@ -124,7 +124,7 @@ class Input {
     const contents = await this.#read(sizeBytes);
     const record = decodeRecord(kind, contents);
     if (record.kind === 'end') this.#checkEnd(record.digest);
-    this.#hash.update(head).update(contents);
+    else this.#hash.update(head).update(contents);
     return record;
   }
 
@@ -291,7 +291,7 @@ class LeavesInTurn {
     const changes = chunkChanges(chunk.number, chunk.leaves);
     if (this.#first !== undefined) return changes;
     this.#first = chunk.number;
-    return [beginningChange(chunk.number, frontier), ...changes];
+    return [...beginningChanges(chunk.number, frontier), ...changes];
   }
 
   end(): { readonly changes: readonly Change[]; readonly leaves: number } {
@@ -300,7 +300,12 @@ class LeavesInTurn {
     const next = this.#next ?? last;
     if (next * chunkLeaves < logSize) throw new SnapshotError('the snapshot lacks the last leaves of the log');
     const first = this.#first ?? last;
-    const changes = this.#first === undefined ? [beginningChange(last, logFrontier)] : [];
+    const changes = this.#first === undefined ? beginningChanges(last, logFrontier) : [];
     return { changes, leaves: logSize - first * chunkLeaves };
   }
+}
+
+/** A log of which nothing was ever dropped says nothing of its beginning. */
+function beginningChanges(chunk: number, frontier: readonly Digest[]): readonly Change[] {
+  return chunk === 0 ? [] : [beginningChange(chunk, frontier)];
 }

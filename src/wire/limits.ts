@@ -313,6 +313,10 @@ export const limits = {
   logSegmentSizeBytesMax: 16 * MiB,
   /** Bytes of the log kept, though checkpoints stand for it, for replicas that are a little behind. More: they fetch state. */
   logRetainedSizeBytes: 64 * MiB,
+  /** One record of a snapshot file: a checkpoint, or a part of the state and what goes with its entries. Larger: refused. */
+  snapshotRecordSizeBytesMax: 4 * MiB + 64 * KiB,
+  /** Bytes of a snapshot's entries and nodes that are written to a state at once when it is restored. */
+  snapshotWriteSizeBytes: 8 * MiB,
   /** Records written under one checksum and one fsync. More: several writes, each with its own. */
   logBatchSizeBytesMax: 8 * MiB,
   /** A genesis or another JSON file of a home. Larger: refused unread. */
