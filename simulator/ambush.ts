@@ -12,9 +12,10 @@ export interface Ambushes {
   readonly fetch: number;
 }
 
-/** The one moment at which the first correct replica that comes there dies: before the so-many-th effect or write from there on. */
+/** One moment at which a replica dies: before the so-many-th effect or write after the so-many-th occasion, counted over all correct replicas. */
 export interface ChosenDeath {
   readonly after: keyof Ambushes;
+  readonly occasion: number;
   readonly moment: number;
 }
 
@@ -36,7 +37,8 @@ export class Ambush {
   readonly #ambushes: Ambushes;
   readonly #ports: AmbushPorts;
   readonly #correct: ReadonlySet<number>;
-  #death: ChosenDeath | undefined;
+  readonly #death: ChosenDeath | undefined;
+  #occasions = 0;
   #isOver = false;
 
   constructor(options: {
@@ -82,10 +84,10 @@ export class Ambush {
   }
 
   #chosen(what: keyof Ambushes, replica: number): void {
-    if (this.#isOver || this.#death?.after !== what) return;
-    const { moment } = this.#death;
-    this.#death = undefined;
-    this.#kill(replica, moment);
+    if (this.#death?.after !== what) return;
+    this.#occasions += 1;
+    if (this.#isOver || this.#occasions !== this.#death.occasion) return;
+    this.#kill(replica, this.#death.moment);
   }
 
   #kill(replica: number, count: number): void {

@@ -48,6 +48,8 @@ export class Cluster {
   readonly network: Network;
   /** State transfers that correct replicas have ended. */
   fetches = 0;
+  /** Those that they began, some of them again after they had died. */
+  fetchesBegun = 0;
   /** Correct replicas that have executed something wrongly, from then on and until they are repaired. */
   readonly wrong = new Set<number>();
   /** Those that are still to do so. */
@@ -288,7 +290,9 @@ export class Cluster {
           if (this.correct.has(replica)) checkEvidence(replica, [evidence], this.#blameless, this.#report);
         },
         fetching: (replica) => {
-          if (this.correct.has(replica)) this.#ambush.atFetch(replica);
+          if (!this.correct.has(replica)) return;
+          this.fetchesBegun += 1;
+          this.#ambush.atFetch(replica);
         },
         fetched: (replica) => {
           if (this.correct.has(replica)) this.fetches += 1;

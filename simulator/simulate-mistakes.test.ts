@@ -149,6 +149,37 @@ describe('mistakes with execution', () => {
   });
 });
 
+describe('mistakes with what is stored', () => {
+  it('a checkpoint of which one change is not written', async () => {
+    const result = await caught(
+      (options) =>
+        changed(options, (effects) => ({
+          ...effects,
+          checkpoints: effects.checkpoints.map((taken) => ({ ...taken, changes: [...taken.changes].slice(1) })),
+        })),
+      calm,
+    );
+    expect(result.verdict, describeResult(result)).toBe('diverged');
+    expect(checkersOf(result)).toContain('storage');
+  });
+
+  it('a log of which nothing is dropped', async () => {
+    const result = await caught(
+      (options) =>
+        changed(options, (effects) => ({
+          ...effects,
+          checkpoints: effects.checkpoints.map((taken) => {
+            const { checkpoint } = taken;
+            return { ...taken, checkpoint: { ...checkpoint, ordering: { ...checkpoint.ordering, horizon: 0 } } };
+          }),
+        })),
+      { ...calm, parameters: { ...calm.parameters, pruneDepth: 12 } },
+    );
+    expect(result.verdict, describeResult(result)).toBe('diverged');
+    expect(checkersOf(result)).toContain('storage');
+  });
+});
+
 describe('mistakes with progress', () => {
   it.each([4, 7])(
     'an order of %i replicas without fallback slots, under a network that knows the steady leaders',

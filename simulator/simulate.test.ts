@@ -41,6 +41,7 @@ describe('each thing alone', () => {
     expectAgreed(result);
     // A scenario about fetching state in which none is fetched shows nothing.
     if (expectedToFetch.includes(scenario)) expect(result.fetches).toBeGreaterThan(0);
+    if (scenario.startsWith('fetch-interrupted')) expect(result.fetchesBegun).toBeGreaterThan(result.fetches);
   });
 });
 

@@ -60,6 +60,8 @@ export interface SimulationResult {
   readonly certifiedReplies: number;
   /** States that correct replicas have fetched from the others. */
   readonly fetches: number;
+  /** Those that were begun: more, when some were interrupted. */
+  readonly fetchesBegun: number;
   readonly virtualMs: number;
   /** From the heal until everything demanded was there; undefined when it never was. */
   readonly recoveryMs: number | undefined;
@@ -250,6 +252,7 @@ function resultOf(run: {
     certifiedHeads: cluster.certification.heads,
     certifiedReplies: cluster.certification.replies,
     fetches: cluster.fetches,
+    fetchesBegun: cluster.fetchesBegun,
     virtualMs: world.nowMs,
     recoveryMs,
     firstDivergence: first,

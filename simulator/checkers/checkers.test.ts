@@ -56,6 +56,11 @@ describe('agreement', () => {
     ],
     ['two agreed times', (c) => [c.committed(0, commit(1, 'a', 7)), c.committed(1, commit(1, 'a', 8))], /for r1 at 8/],
     ['time that falls', (c) => [c.committed(0, commit(1, 'a', 7)), c.committed(0, commit(2, 'b', 6))], /time falls/],
+    [
+      'two checkpoints',
+      (c) => [c.checkpointAt(0, 4, digest('a')), c.checkpointAt(2, 4, digest('b'))],
+      /^checkpoint at commit 4: r0/,
+    ],
     ['two states', (c) => [c.stateAt(0, 4, digest('a')), c.stateAt(2, 4, digest('b'))], /^state after commit 4: r0/],
   ])('names %s', (_, run, message) => {
     const { report, violations } = collected();
