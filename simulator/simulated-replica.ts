@@ -116,10 +116,6 @@ export class SimulatedReplica {
     return this.#machine;
   }
 
-  get isFetching(): boolean {
-    return this.#fetch !== undefined;
-  }
-
   /** Round above which all blocks are still wanted, once the stable checkpoints of this life say so. */
   get horizonKept(): number | undefined {
     return this.#stableHorizons.at(-2);
