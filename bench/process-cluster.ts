@@ -36,6 +36,9 @@ export interface ProcessClusterOptions {
   readonly k?: number;
   readonly ranks?: number;
   readonly service?: string;
+  readonly checkpointIntervalMs?: number;
+  /** Given to each replica, such as `['--retain-blocks', '0']`. */
+  readonly replicaOptions?: readonly string[];
   /** False: make it and start nothing. */
   readonly started?: boolean;
   /** Where the replicas' stderr goes; by default nowhere; `kept`: into files, to be read with `saidBy`. */
@@ -47,18 +50,23 @@ export class ProcessCluster {
   readonly clusterDirectory: string;
   readonly #temporaryDirectory: string;
   readonly #stderr: 'inherit' | 'ignore' | 'kept';
+  readonly #replicaOptions: readonly string[];
   readonly #children: (ChildProcess | undefined)[] = [];
 
-  private constructor(temporaryDirectory: string, stderr: 'inherit' | 'ignore' | 'kept') {
+  private constructor(
+    temporaryDirectory: string,
+    { stderr = 'ignore', replicaOptions = [] }: Pick<ProcessClusterOptions, 'stderr' | 'replicaOptions'>,
+  ) {
     this.#temporaryDirectory = temporaryDirectory;
     this.#stderr = stderr;
+    this.#replicaOptions = replicaOptions;
     this.clusterDirectory = join(temporaryDirectory, 'cluster');
   }
 
   /** Makes a cluster in a temporary directory and starts all its replicas. */
   static async start(options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
-    const { replicas = 4, f, k, ranks, service = 'kv', started = true, stderr = 'ignore' } = options;
-    const cluster = new ProcessCluster(await mkdtemp(join(tmpdir(), 'coterie-')), stderr);
+    const { replicas = 4, f, k, ranks, service = 'kv', checkpointIntervalMs, started = true } = options;
+    const cluster = new ProcessCluster(await mkdtemp(join(tmpdir(), 'coterie-')), options);
     await createCluster({
       directory: cluster.clusterDirectory,
       replicas,
@@ -66,6 +74,7 @@ export class ProcessCluster {
       ...(k === undefined ? {} : { k }),
       service,
       basePort: await freePort(),
+      checkpointIntervalMs,
       parameters: ranks === undefined ? {} : { ranks },
     });
     cluster.#children.push(...Array.from({ length: replicas }, () => undefined));
@@ -121,7 +130,7 @@ export class ProcessCluster {
   /** Starts a replica that is down. */
   restart(index: number, { program, under = [] }: Launch = {}): void {
     const script = program === undefined ? [cliPath, 'replica'] : [join(distPath, program)];
-    const options = ['--home', this.homeOf(index), '--log-level', 'error'];
+    const options = ['--home', this.homeOf(index), '--log-level', 'error', ...this.#replicaOptions];
     const [file = process.execPath, ...rest] = [...under, process.execPath, ...script, ...options];
     const stderr = this.#stderr === 'kept' ? openSync(this.#stderrPathOf(index), 'a') : this.#stderr;
     this.#children[index] = spawn(file, rest, { stdio: ['ignore', 'ignore', stderr] });

@@ -3,8 +3,9 @@
  */
 import type { Command } from 'commander';
 import { addHelp, addJsonOption, addLogLevelOption, type CommandContext } from './command.ts';
+import { addRetentionOptions, type RetentionOptions } from './retention.ts';
 
-export interface ReplicaOptions {
+export interface ReplicaOptions extends RetentionOptions {
   readonly home: string;
   readonly logLevel: string;
 }
@@ -18,7 +19,7 @@ export function defineReplica(program: Command, context: CommandContext): void {
       const { runReplica } = await import('./run-replica.ts');
       await runReplica(options, context);
     });
-  addHelp(addJsonOption(addLogLevelOption(command)), {
+  addHelp(addJsonOption(addLogLevelOption(addRetentionOptions(command))), {
     examples: ['coterie replica --home .coterie/replicas/r0', 'coterie replica --home /srv/ledger/r2 2>> r2.log'],
     exitCodes: {
       0: 'stopped cleanly',

@@ -10,6 +10,7 @@ import { type CliError, exitCodes, toCliError } from './cli-error.ts';
 import type { CommandContext } from './command.ts';
 import { serviceOfHome } from './home-service.ts';
 import type { ReplicaOptions } from './replica.ts';
+import { retentionOf } from './retention.ts';
 import { type FromReplica, isStop, reportOf } from './supervision-message.ts';
 
 /** How often `up` is told while somebody waits for the service key, and of how many times one is enough afterwards. */
@@ -31,6 +32,7 @@ export async function runReplica(options: ReplicaOptions, { terminal }: CommandC
       home: options.home,
       service,
       logger,
+      ...retentionOf(options),
       onReplay: (progress) => logger.info(progress, 'replaying the log'),
     });
     stop.attach(replica);

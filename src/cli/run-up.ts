@@ -12,6 +12,7 @@ import { type CommandContext, clusterDirectory, defaultClusterDirectory } from '
 import { programName, shownPath } from './how-called.ts';
 import { KeyWatch } from './key-watch.ts';
 import { LiveLine } from './live-line.ts';
+import { retentionArguments } from './retention.ts';
 import { Supervisor } from './supervisor.ts';
 import type { Terminal } from './terminal.ts';
 import type { UpOptions } from './up.ts';
@@ -50,7 +51,7 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
     replicas: local,
     // Where some replicas live elsewhere, those that are here must do.
     quorumSize: Math.min(cluster.quorumSize, local.length),
-    command: (home) => replicaCommand(home, options.logLevel),
+    command: (home) => replicaCommand(home, options),
     readyTimeoutMs,
     stopPatienceMs,
     onEvent: ({ sentence }) => live.say(sentence),
@@ -96,9 +97,10 @@ async function awaitKey(keyWatch: KeyWatch, stopping: AbortSignal, terminal: Ter
 }
 
 /** The command line of one replica: this program again. */
-function replicaCommand(home: string, logLevel: string): readonly [string, ...string[]] {
+function replicaCommand(home: string, options: UpOptions): readonly [string, ...string[]] {
   const script = fileURLToPath(new URL('./main.js', import.meta.url));
-  return [process.execPath, script, 'replica', '--home', home, '--log-level', logLevel];
+  const { logLevel } = options;
+  return [process.execPath, script, 'replica', '--home', home, '--log-level', logLevel, ...retentionArguments(options)];
 }
 
 type LocalReplica = ClusterReplica & { readonly home: string };

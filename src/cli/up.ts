@@ -3,8 +3,9 @@
  */
 import type { Command } from 'commander';
 import { addHelp, addJsonOption, addLogLevelOption, type CommandContext } from './command.ts';
+import { addRetentionOptions, type RetentionOptions } from './retention.ts';
 
-export interface UpOptions {
+export interface UpOptions extends RetentionOptions {
   readonly logLevel: string;
 }
 
@@ -17,7 +18,7 @@ export function defineUp(program: Command, context: CommandContext): void {
       const { runUp } = await import('./run-up.ts');
       await runUp(directory, options, context);
     });
-  addHelp(addJsonOption(addLogLevelOption(command)), {
+  addHelp(addJsonOption(addLogLevelOption(addRetentionOptions(command))), {
     examples: ['coterie up', 'coterie up /srv/ledger', 'coterie up --json > up.json &'],
     exitCodes: { 0: 'stopped by Ctrl-C or SIGTERM', 3: 'stopped, but a replica had to be killed' },
   });

@@ -61,6 +61,8 @@ export async function startReplica(options: {
   readonly onReplay?: (progress: { readonly blocks: number; readonly commitIndex: number }) => void;
   /** Leaves of the request log of which there are proofs, at least. */
   readonly retainedLeaves?: number;
+  /** Bytes of the block log that are kept though checkpoints stand for them. */
+  readonly retainedSizeBytes?: number;
 }): Promise<RunningReplica> {
   const home = await openHome(options.home);
   try {
@@ -68,7 +70,10 @@ export async function startReplica(options: {
     const { sealedSharePath: path, sealingKey, serviceId } = home;
     const keyStore = new KeyStore({ path, sealingKey, serviceId, epoch: membership.epoch });
     const sealedShare = await readSealedShare(keyStore, options.logger);
-    const log = await home.openLog({ asObserver: home.isLogLost });
+    const log = await home.openLog({
+      asObserver: home.isLogLost,
+      retainedSizeBytes: options.retainedSizeBytes ?? limits.logRetainedSizeBytes,
+    });
     try {
       const replica = new Replica({ ...options, home, membership, log, keyStore, sealedShare });
       await replica.start();
@@ -132,6 +137,7 @@ class Replica implements RunningReplica {
     readonly logger: Logger;
     readonly onReplay?: (progress: { readonly blocks: number; readonly commitIndex: number }) => void;
     readonly retainedLeaves?: number;
+    readonly retainedSizeBytes?: number;
   }) {
     const { home, membership, log, service } = options;
     const { replicaIndex: self } = home;
@@ -176,7 +182,7 @@ class Replica implements RunningReplica {
           observer: home.isLogLost,
           sign: (digest) => sign(home.signingKey, blockPreimage(digest)),
         },
-        retainedSizeBytes: limits.logRetainedSizeBytes,
+        retainedSizeBytes: options.retainedSizeBytes ?? limits.logRetainedSizeBytes,
         ports: {
           send,
           broadcast: (frame) => this.#peers.broadcast(frame),

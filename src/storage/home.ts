@@ -37,6 +37,7 @@ import {
   serviceIdOf,
   versionOfGenesis,
 } from '../wire/genesis.ts';
+import { limits } from '../wire/limits.ts';
 import { DiskLog, hasSegments } from './disk-log.ts';
 import {
   decryptionKeyFrom,
@@ -106,7 +107,7 @@ export interface Home {
   /** The log this replica had is gone, so it may only observe (docs/protocol/ordering.md §3.3). */
   readonly isLogLost: boolean;
   /** Opens the log; at most once at a time. A lost one is begun anew for an observer only; otherwise `log-lost`. */
-  openLog(options?: { readonly asObserver?: boolean }): Promise<DiskLog>;
+  openLog(options?: { readonly asObserver?: boolean; readonly retainedSizeBytes?: number }): Promise<DiskLog>;
   /** Opens the state; at most once at a time. `wipe` says why what is there is to be removed first, as damaged. */
   openState(options?: { readonly wipe?: string | undefined }): Promise<OpenState>;
   /** Lets other processes have the home. Close the log and the state first. */
@@ -263,7 +264,8 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
     serviceKey: await readServiceKey(files, at(homePaths.serviceKey)),
     keepServiceKey: (serviceKey) => keepServiceKey(files, at(homePaths.serviceKey), serviceKey),
     isLogLost,
-    openLog: ({ asObserver = false } = {}) => openLog({ files, home: directory, logKey, isLogLost, asObserver }),
+    openLog: ({ asObserver = false, retainedSizeBytes = limits.logRetainedSizeBytes } = {}) =>
+      openLog({ files, home: directory, logKey, isLogLost, asObserver, retainedSizeBytes }),
     openState: ({ wipe } = {}) => openState(files, directory, wipe),
     close: () => lock.release(),
   };
@@ -352,7 +354,6 @@ function keyMismatch(path: string, { replicaId }: GenesisReplica): HomeError {
   );
 }
 
-/** Has this replica had a log that is not there now? */
 /** What is no service key is none: it is public, and whoever needs it asks the others. */
 async function readServiceKey(files: FileSystem, path: string): Promise<string | undefined> {
   if ((await files.describe(path)) === undefined) return undefined;
@@ -368,6 +369,7 @@ async function keepServiceKey(files: FileSystem, path: string, serviceKey: strin
   await files.rename(unfinished, path);
 }
 
+/** Has this replica had a log that is not there now? */
 async function findLogLost(files: FileSystem, home: string): Promise<boolean> {
   try {
     const names = await files.list(home);
@@ -385,6 +387,7 @@ async function openLog(options: {
   readonly logKey: Uint8Array;
   readonly isLogLost: boolean;
   readonly asObserver: boolean;
+  readonly retainedSizeBytes: number;
 }): Promise<DiskLog> {
   const { files, home, logKey, isLogLost } = options;
   const directory = join(home, homePaths.log);
@@ -400,7 +403,7 @@ async function openLog(options: {
     await leaveMark(files, home, homePaths.logLost);
     if ((await files.describe(directory)) === undefined) await files.mkdir(directory);
   }
-  const log = await DiskLog.open({ directory, logKey, files });
+  const log = await DiskLog.open({ directory, logKey, files, segmentSizeBytesMax: segmentSizeOf(options) });
   try {
     // Only now, and before the first append: a crash in between leaves a log and no mark, which is set next time.
     await leaveMark(files, home, homePaths.logBegan);
@@ -409,6 +412,12 @@ async function openLog(options: {
     throw error;
   }
   return log;
+}
+
+/** The log is dropped by segments: small ones where little of it is to stay. */
+function segmentSizeOf({ retainedSizeBytes }: { readonly retainedSizeBytes: number }): number {
+  const { logSegmentSizeBytesMin, logSegmentSizeBytesMax } = limits;
+  return Math.min(logSegmentSizeBytesMax, Math.max(logSegmentSizeBytesMin, Math.floor(retainedSizeBytes / 4)));
 }
 
 /** Makes an empty file, durably, unless it is there. */

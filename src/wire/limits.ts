@@ -311,6 +311,8 @@ export const limits = {
 
   /** A segment file of the log; what is read, repaired and dropped as one. Reached: the next file is begun. */
   logSegmentSizeBytesMax: 16 * MiB,
+  /** The same where little of the log is retained, so that a part of that is what may lie around beyond it. */
+  logSegmentSizeBytesMin: 1 * MiB,
   /** Bytes of the log kept, though checkpoints stand for it, for replicas that are a little behind. More: they fetch state. */
   logRetainedSizeBytes: 64 * MiB,
   /** One record of a snapshot file: a checkpoint, or a part of the state and what goes with its entries. Larger: refused. */
