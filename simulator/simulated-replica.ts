@@ -36,20 +36,35 @@ import type { Cancellable, World } from './world.ts';
 const schedulingMsMax = 0.3;
 const adversaryTickMs = 15;
 
+export interface SimulatedReplicaOptions {
+  readonly index: number;
+  readonly world: World;
+  readonly prng: Prng;
+  readonly membership: Membership;
+  readonly signatures: Signatures;
+  readonly curve: PairingCurve;
+  /** False: it takes no part in key generation. */
+  readonly hasSecrets: boolean;
+  readonly disk: SimulatedDisk;
+  readonly clock: Clock;
+  readonly ports: ReplicaPorts;
+  readonly adversary: Adversary | undefined;
+  /** Bytes of the log kept, though a checkpoint stands for them. */
+  readonly retainedSizeBytes: number;
+  readonly makeMachine: (options: MachineOptions) => Machine;
+}
+
 export class SimulatedReplica {
   readonly index: number;
   readonly disk: SimulatedDisk;
   readonly clock: Clock;
   readonly adversary: Adversary | undefined;
+  readonly #options: SimulatedReplicaOptions;
   readonly #world: World;
   readonly #prng: Prng;
   readonly #ports: ReplicaPorts;
   readonly #membership: Membership;
-  readonly #signatures: Signatures;
   readonly #curve: PairingCurve;
-  readonly #hasSecrets: boolean;
-  readonly #retainedSizeBytes: number;
-  readonly #makeMachine: (options: MachineOptions) => Machine;
 
   #machine: Machine | undefined;
   #roundIndex = new RoundIndex();
@@ -72,23 +87,8 @@ export class SimulatedReplica {
   #effectsLeft = Number.POSITIVE_INFINITY;
   #died: (() => void) | undefined;
 
-  constructor(options: {
-    readonly index: number;
-    readonly world: World;
-    readonly prng: Prng;
-    readonly membership: Membership;
-    readonly signatures: Signatures;
-    readonly curve: PairingCurve;
-    /** False: it takes no part in key generation. */
-    readonly hasSecrets: boolean;
-    readonly disk: SimulatedDisk;
-    readonly clock: Clock;
-    readonly ports: ReplicaPorts;
-    readonly adversary: Adversary | undefined;
-    /** Bytes of the log kept, though a checkpoint stands for them. */
-    readonly retainedSizeBytes: number;
-    readonly makeMachine: (options: MachineOptions) => Machine;
-  }) {
+  constructor(options: SimulatedReplicaOptions) {
+    this.#options = options;
     this.index = options.index;
     this.disk = options.disk;
     this.clock = options.clock;
@@ -97,11 +97,7 @@ export class SimulatedReplica {
     this.#prng = options.prng;
     this.#ports = options.ports;
     this.#membership = options.membership;
-    this.#signatures = options.signatures;
     this.#curve = options.curve;
-    this.#hasSecrets = options.hasSecrets;
-    this.#retainedSizeBytes = options.retainedSizeBytes;
-    this.#makeMachine = options.makeMachine;
   }
 
   get isUp(): boolean {
@@ -305,21 +301,22 @@ export class SimulatedReplica {
     const engine = new MortalEngine(this.disk.engine, span);
     const log = new MortalLog(this.disk.log, span);
     const stored = readStored(engine);
+    const before = engine.snapshot();
     const options: MachineOptions = {
       engine,
       from: stored,
       membership: this.#membership,
       self: this.index,
-      sign: (digest) => this.#signatures.sign(key, blockPreimage(digest)),
-      check: this.#signatures.check,
+      sign: (digest) => this.#options.signatures.sign(key, blockPreimage(digest)),
+      check: this.#options.signatures.check,
       observer: this.#isLogLost,
       curve: this.#curve,
-      keySecrets: this.#hasSecrets ? simulatedSecrets(this.index) : undefined,
+      keySecrets: this.#options.hasSecrets ? simulatedSecrets(this.index) : undefined,
       sealedShare: this.disk.sealedShare,
       service: kv,
       names: { name: 'simulation', service: kv.name },
     };
-    const machine = this.#makeMachine(this.adversary?.tamper?.(options) ?? options);
+    const machine = this.#options.makeMachine(this.adversary?.tamper?.(options) ?? options);
     const roundIndex = new RoundIndex();
     // In pieces of any size, as a long log is read: decisions fall between them.
     const pieceSizeBytes = this.#prng.pick([500, 5_000, 1_000_000]);
@@ -329,7 +326,7 @@ export class SimulatedReplica {
       engine,
       log,
       roundIndex,
-      retainedSizeBytes: this.#retainedSizeBytes,
+      retainedSizeBytes: this.#options.retainedSizeBytes,
       stored: (digest) => {
         if (isOver()) return;
         if (isReplaying) machine.checkpointStored(digest);
@@ -352,6 +349,8 @@ export class SimulatedReplica {
     await writer.idle();
     if (isOver()) return undefined;
     isReplaying = false;
+    this.disk.serviceKey ??= machine.serviceKey;
+    if (stored !== undefined) this.#talkOfState().serveStored(stored, before);
     this.#writer = writer;
     this.#roundIndex = roundIndex;
     this.#catchUp = new CatchUp({

@@ -8,7 +8,7 @@ import { BehindWatch } from '../src/recovery/behind-watch.ts';
 import type { TransferEvidence } from '../src/recovery/effects.ts';
 import { type PartAsk, StateServer } from '../src/recovery/state-server.ts';
 import type { StableCheckpoint } from '../src/replica/checkpoint-progress.ts';
-import { readStored } from '../src/replica/engine-notes.ts';
+import { readStored, type StoredCheckpoint } from '../src/replica/engine-notes.ts';
 import { OfferedCheckpoints, type ReceivedOffer } from '../src/replica/offered-checkpoints.ts';
 import { StateDamage, type StateView } from '../src/state/engine.ts';
 import type { CertifiedHead } from '../src/wire/client-message.ts';
@@ -55,6 +55,12 @@ export class StateTalk {
     const { checkpoint, digest } = stable;
     if (!holds(view, digest)) return;
     this.#served = { stable, server: new StateServer({ view, checkpoint, digest }) };
+  }
+
+  /** So may the one that a life began with, though later ones may take its place in the engine before they are certified. */
+  serveStored({ head, ...stored }: StoredCheckpoint, view: StateView): void {
+    if (head === undefined || this.#options.serviceKey() === undefined || !this.verifyHead(head)) return;
+    this.serve({ ...stored, head }, view);
   }
 
   take(from: number, frame: Uint8Array): void {

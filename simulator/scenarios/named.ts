@@ -62,6 +62,14 @@ const fetching: readonly Scenario[] = [
     adversaries: ['bad-state-server'],
   },
   { ...forgetful, name: 'state-rot-4', rottenStates: 3 },
+  // Too few go on for a head to be certified: what is left of certified checkpoints is all there is.
+  {
+    ...forgetful,
+    name: 'few-left-4',
+    adversaries: ['bad-signer'],
+    rottenStates: 2,
+    faults: { ...noFaults, crashAll: 1 },
+  },
   { ...forgetful, name: 'diverged-repair-4', misbehaving: 1 },
 ];
 

@@ -13,7 +13,7 @@ import type { Membership } from '../membership/membership.ts';
 import { monotonicMs, setTimer } from '../platform/clock.ts';
 import { BehindWatch } from '../recovery/behind-watch.ts';
 import type { TransferEvidence, TransferProgress } from '../recovery/effects.ts';
-import { StateDamage, type StateEngine } from '../state/engine.ts';
+import { StateDamage, type StateEngine, type StateSnapshot } from '../state/engine.ts';
 import { checkLeaves, openLog } from '../state/log-leaves.ts';
 import { verifyTree } from '../state/verify-state.ts';
 import type { BlockLog } from '../storage/block-log.ts';
@@ -25,7 +25,7 @@ import { decodeRequest } from '../wire/request.ts';
 import { isStateFrame } from '../wire/state-message.ts';
 import type { StableCheckpoint } from './checkpoint-progress.ts';
 import type { ReplicaEffects, ReplicaInput } from './effects.ts';
-import { isTransferring, readStored } from './engine-notes.ts';
+import { isTransferring, readStored, type StoredCheckpoint } from './engine-notes.ts';
 import { Life, type LifeOptions } from './life.ts';
 import type { ReplicaMachine } from './machine.ts';
 import { OfferedCheckpoints, type OfferMessage, type ReceivedOffer } from './offered-checkpoints.ts';
@@ -210,6 +210,7 @@ export class Lives {
 
   async #live(): Promise<void> {
     const { life, log } = this.#options;
+    const began = { stored: readStored(this.#engine), snapshot: this.#engine.snapshot() };
     const next = await Life.begin({
       ...life,
       engine: this.#engine,
@@ -220,8 +221,12 @@ export class Lives {
       observe: (effects) => this.#observe(effects),
       catchUpFailed: (error) => this.#logger.error({ err: error }, 'the log could not be read for another replica'),
       failed: (error) => this.#lifeFailed(error),
+    }).catch((error: unknown) => {
+      began.snapshot.close();
+      throw error;
     });
     this.#machine = next.machine;
+    this.#serveStored(began);
     this.#behind = undefined;
     this.#beganAtMs = monotonicMs();
     this.#phase = 'running';
@@ -362,6 +367,23 @@ export class Lives {
   #noteStable(checkpoint: StableCheckpoint): void {
     this.#stable = checkpoint;
     this.#stateService.stable({ ...checkpoint, snapshot: this.#engine.snapshot() });
+  }
+
+  /**
+   * The checkpoint that this life began with, when a head of it is certified. Later ones may have taken its place in the engine already; but
+   * if too few go on for those to be certified, the others have none but this.
+   */
+  #serveStored({
+    stored,
+    snapshot,
+  }: {
+    readonly stored: StoredCheckpoint | undefined;
+    readonly snapshot: StateSnapshot;
+  }): void {
+    const serviceKey = this.#machine?.serviceKey ?? this.#options.serviceKey;
+    if (stored?.head !== undefined && serviceKey !== undefined && this.#offered.verifyHead(stored.head)) {
+      this.#stateService.stable({ ...stored, head: stored.head, snapshot });
+    } else snapshot.close();
   }
 
   #refuse(input: Extract<ReplicaInput, { readonly link: number }>): void {
