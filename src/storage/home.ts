@@ -14,6 +14,7 @@
  *   log-began                there when the log was ever opened
  *   log-lost                 there when the log was found lost: the replica is an observer until a new epoch
  *   state/                   the state, as of a checkpoint (`state-directory.ts`)
+ *   restored.json            there when it goes on from a snapshot (`restored-home.ts`)
  *
  * Safety: one process at a time (`platform/directory-lock.ts`), and never with an empty log in place of a lost one: each
  * of these could make a correct replica sign two blocks of one round.
@@ -67,6 +68,7 @@ export const homePaths = {
   logBegan: 'log-began',
   logLost: 'log-lost',
   state: 'state',
+  restored: 'restored.json',
 } as const;
 
 /** Of the dealing seed and of the sealing key. */

@@ -67,6 +67,7 @@ export async function headVerifier(): Promise<(head: CertifiedHead) => boolean> 
 }
 
 export interface SnapshotPlan {
+  readonly genesis?: Genesis;
   /** Sizes of values, by key. */
   readonly values: Readonly<Record<string, number>>;
   /** Requests that write nothing of note, so many besides. */
@@ -79,13 +80,13 @@ export interface SnapshotPlan {
 
 /** What an engine holds after that, in a checkpoint, and the newest head that carries it. */
 export async function snapshotSource(plan: SnapshotPlan): Promise<SnapshotSource & { readonly view: MemoryEngine }> {
-  const { values, requests = 0, epoch = 0, later = 0, retainedLeaves } = plan;
+  const { genesis = snapshotGenesis, values, requests = 0, epoch = 0, later = 0, retainedLeaves } = plan;
   const engine = new MemoryEngine();
   const digest = sha256(Buffer.from('a commit'));
   let isDue = false;
   const execution = new Execution({
     service: ledger,
-    serviceId: serviceIdOf(snapshotGenesis),
+    serviceId: serviceIdOf(genesis),
     epoch,
     headIntervalMs: 0,
     checkpointIntervalMs: 0,
@@ -121,5 +122,5 @@ export async function snapshotSource(plan: SnapshotPlan): Promise<SnapshotSource
   execution.checkpointStored(applied.checkpoint.digest);
   let { head } = applied;
   for (let i = 0; i < later; i++) head = commit(request(['put', { key: 'later', size: i }])).head ?? head;
-  return { view: engine, encoded: applied.checkpoint.encoded, head: signedHead(head), genesis: snapshotGenesis };
+  return { view: engine, encoded: applied.checkpoint.encoded, head: signedHead(head), genesis };
 }
