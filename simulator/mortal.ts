@@ -6,9 +6,9 @@ import type { BlockLog, LogPosition, LogRecord } from '../src/storage/block-log.
 
 /** One life of a replica. */
 export interface Life {
-  isOver(): boolean;
+  readonly isOver: () => boolean;
   /** A moment at which it may die; false when it has. */
-  survives(): boolean;
+  readonly survives: () => boolean;
 }
 
 /** What a dead replica waits for. */

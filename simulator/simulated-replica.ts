@@ -5,6 +5,7 @@
 
 import { kv } from '../services/kv/kv.ts';
 import type { PairingCurve } from '../src/crypto/curve.ts';
+import type { Digest } from '../src/crypto/hash.ts';
 import type { Membership } from '../src/membership/membership.ts';
 import { blockPreimage } from '../src/ordering/validity.ts';
 import { carryOut, type Ports } from '../src/replica/carry-out.ts';
@@ -64,7 +65,6 @@ export class SimulatedReplica {
   readonly #prng: Prng;
   readonly #ports: ReplicaPorts;
   readonly #membership: Membership;
-  readonly #curve: PairingCurve;
 
   #machine: Machine | undefined;
   #roundIndex = new RoundIndex();
@@ -80,7 +80,8 @@ export class SimulatedReplica {
   #isLogLost = false;
   #fetch: SimulatedFetch | undefined;
   #talk: StateTalk | undefined;
-  /** Of the checkpoints that became stable in this life. */
+  #beganWith: Digest | undefined;
+  /** Of the checkpoints that became stable in this life, and were taken in it: the writer knows of no others. */
   #stableHorizons: number[] = [];
   #started: () => void = () => undefined;
   /** Effects to carry out until it dies in the middle of them. */
@@ -97,7 +98,6 @@ export class SimulatedReplica {
     this.#prng = options.prng;
     this.#ports = options.ports;
     this.#membership = options.membership;
-    this.#curve = options.curve;
   }
 
   get isUp(): boolean {
@@ -178,7 +178,7 @@ export class SimulatedReplica {
         if (span.survives()) this.#send(to, encodePeerMessage(message));
       },
       evidence: (evidence) => this.#ports.rejected(this.index, evidence),
-      isOver: () => span.isOver(),
+      isOver: span.isOver,
       done: ({ checkpoint }) => {
         this.#world.note(`r${this.index} has the state of commit ${checkpoint.ordering.commitIndex}`);
         this.#ports.fetched(this.index);
@@ -211,7 +211,7 @@ export class SimulatedReplica {
   #talkOfState(): StateTalk {
     this.#talk ??= new StateTalk({
       membership: this.#membership,
-      curve: this.#curve,
+      curve: this.#options.curve,
       machine: () => this.#machine,
       serviceKey: () => this.#machine?.serviceKey ?? this.disk.serviceKey,
       fetch: () => this.#fetch,
@@ -280,7 +280,7 @@ export class SimulatedReplica {
   }
 
   #noteStable(stable: StableCheckpoint): void {
-    this.#stableHorizons.push(stable.checkpoint.ordering.horizon);
+    if (stable.digest !== this.#beganWith) this.#stableHorizons.push(stable.checkpoint.ordering.horizon);
     this.#talkOfState().serve(stable, this.disk.engine.snapshot());
   }
 
@@ -302,6 +302,7 @@ export class SimulatedReplica {
     const log = new MortalLog(this.disk.log, span);
     const stored = readStored(engine);
     const before = engine.snapshot();
+    this.#beganWith = stored?.digest;
     const options: MachineOptions = {
       engine,
       from: stored,
@@ -310,7 +311,7 @@ export class SimulatedReplica {
       sign: (digest) => this.#options.signatures.sign(key, blockPreimage(digest)),
       check: this.#options.signatures.check,
       observer: this.#isLogLost,
-      curve: this.#curve,
+      curve: this.#options.curve,
       keySecrets: this.#options.hasSecrets ? simulatedSecrets(this.index) : undefined,
       sealedShare: this.disk.sealedShare,
       service: kv,
@@ -320,7 +321,7 @@ export class SimulatedReplica {
     const roundIndex = new RoundIndex();
     // In pieces of any size, as a long log is read: decisions fall between them.
     const pieceSizeBytes = this.#prng.pick([500, 5_000, 1_000_000]);
-    const isOver = (): boolean => span.isOver();
+    const { isOver } = span;
     let isReplaying = true;
     const writer = new CheckpointWriter({
       engine,

@@ -23,8 +23,11 @@ export function mixedScenario(prng: Prng): Scenario {
     [prng.between(0, size.f), 2],
   ]);
   const spare = size.f - faulty;
-  const lostStates = prng.chance(0.3) ? prng.between(1, 2) : 0;
   const isDiskLost = prng.chance(0.2);
+  const misbehaving = !isDiskLost && prng.chance(0.3) ? spare : 0;
+  // So many that have a state are to be left that they can certify what they have: the last checkpoint of each may not be yet.
+  const losable = Math.min(2, size.n - faulty - Math.max(misbehaving, isDiskLost ? spare : 0) - (size.f + 1));
+  const lostStates = losable > 0 && prng.chance(0.3) ? prng.between(1, losable) : 0;
   const ranks = prng.weighted([
     [1, 6],
     [2, 2],
@@ -44,8 +47,8 @@ export function mixedScenario(prng: Prng): Scenario {
     isolated: prng.chance(0.15) ? 1 : 0,
     lostLogs: isDiskLost ? spare : 0,
     lostStates,
-    rottenStates: lostStates === 0 && prng.chance(0.3) ? prng.between(1, 2) : 0,
-    misbehaving: !isDiskLost && prng.chance(0.3) ? spare : 0,
+    rottenStates: losable > 0 && lostStates === 0 && prng.chance(0.3) ? prng.between(1, losable) : 0,
+    misbehaving,
     ambushes: { checkpoint: prng.pick([0, 0, 0.2]), fetch: prng.pick([0, 0.5]) },
     checkpointIntervalMs: prng.pick([0, 50, 200, 1_000]),
     retainedSizeBytes: prng.pick([0, 0, 20_000]),

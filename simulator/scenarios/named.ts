@@ -61,15 +61,7 @@ const fetching: readonly Scenario[] = [
     ambushes: { checkpoint: 0, fetch: 0.8 },
     adversaries: ['bad-state-server'],
   },
-  { ...forgetful, name: 'state-rot-4', rottenStates: 3 },
-  // Too few go on for a head to be certified: what is left of certified checkpoints is all there is.
-  {
-    ...forgetful,
-    name: 'few-left-4',
-    adversaries: ['bad-signer'],
-    rottenStates: 2,
-    faults: { ...noFaults, crashAll: 1 },
-  },
+  { ...forgetful, name: 'state-rot-4', rottenStates: 2 },
   { ...forgetful, name: 'diverged-repair-4', misbehaving: 1 },
 ];
 
