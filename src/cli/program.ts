@@ -14,6 +14,7 @@ import { packageVersion } from './package-version.ts';
 import { defineReplica } from './replica.ts';
 import { defineServiceKey } from './service-key.ts';
 import { defineSimulate } from './simulate.ts';
+import { defineSnapshot } from './snapshot.ts';
 import { defineStatus } from './status.ts';
 import type { Terminal } from './terminal.ts';
 import { defineUp } from './up.ts';
@@ -93,6 +94,7 @@ export function buildProgram(context: CommandContext): Command {
     defineKv,
     defineCall,
     defineVerify,
+    defineSnapshot,
     defineBench,
     defineSimulate,
     defineDebug,
