@@ -13,6 +13,7 @@ import { sign } from '../crypto/ed25519.ts';
 import type { AnyService } from '../execution/service-definition.ts';
 import { firstMembership } from '../membership/genesis.ts';
 import type { Membership } from '../membership/membership.ts';
+import { restoredMembership } from '../membership/restored.ts';
 import { blockPreimage } from '../ordering/validity.ts';
 import { monotonicMs, now } from '../platform/clock.ts';
 import { installGuard } from '../platform/determinism.ts';
@@ -22,6 +23,7 @@ import { EvidenceFiles } from '../storage/evidence-files.ts';
 import { type Home, homePaths, openHome } from '../storage/home.ts';
 import { HomeError } from '../storage/home-error.ts';
 import { KeyStore } from '../storage/key-store.ts';
+import { readRestored } from '../storage/restored-home.ts';
 import { malformed } from '../storage/whole-file.ts';
 import { ClientListener } from '../transport/client-listener.ts';
 import { PeerLinks } from '../transport/peer-links.ts';
@@ -66,16 +68,17 @@ export async function startReplica(options: {
 }): Promise<RunningReplica> {
   const home = await openHome(options.home);
   try {
-    const membership = membershipOf(home);
+    const keyMembership = membershipOf(home);
+    const membership = await membershipNow(home, keyMembership);
     const { sealedSharePath: path, sealingKey, serviceId } = home;
-    const keyStore = new KeyStore({ path, sealingKey, serviceId, epoch: membership.epoch });
+    const keyStore = new KeyStore({ path, sealingKey, serviceId, epoch: keyMembership.epoch });
     const sealedShare = await readSealedShare(keyStore, options.logger);
     const log = await home.openLog({
       asObserver: home.isLogLost,
       retainedSizeBytes: options.retainedSizeBytes ?? limits.logRetainedSizeBytes,
     });
     try {
-      const replica = new Replica({ ...options, home, membership, log, keyStore, sealedShare });
+      const replica = new Replica({ ...options, home, membership, keyMembership, log, keyStore, sealedShare });
       await replica.start();
       return replica;
     } catch (error) {
@@ -92,6 +95,13 @@ function membershipOf(home: Home): Membership {
   const membership = firstMembership(home.genesis);
   if (!membership.ok) throw malformed(join(home.directory, homePaths.genesis), membership.reason);
   return membership.value;
+}
+
+/** In a DAG of its own when the cluster goes on from a snapshot. */
+async function membershipNow(home: Home, keyMembership: Membership): Promise<Membership> {
+  const restored = await readRestored(home.directory);
+  if (restored === undefined) return keyMembership;
+  return restoredMembership({ ...keyMembership, epoch: restored.epoch - 1 }, restored.checkpointDigest);
 }
 
 /** What is sealed in the home. One that cannot be opened is told of and made anew: the log has all it takes. */
@@ -130,6 +140,8 @@ class Replica implements RunningReplica {
   constructor(options: {
     readonly home: Home;
     readonly membership: Membership;
+    /** The one that generated the service key. */
+    readonly keyMembership: Membership;
     readonly log: BlockLog;
     readonly keyStore: KeyStore;
     readonly sealedShare: bigint | undefined;
@@ -172,6 +184,7 @@ class Replica implements RunningReplica {
       life: {
         machine: {
           membership,
+          keyMembership: options.keyMembership,
           self,
           service,
           curve: mclCurve,
