@@ -8,7 +8,7 @@ import { Prng } from './prng.ts';
 import { describeResult } from './report.ts';
 import { mixedScenario } from './scenarios/mixed.ts';
 import { expectedToFetch, expectedToStall } from './scenarios/named.ts';
-import { adversaryMakers } from './scenarios/scenario.ts';
+import { adversaryMakers, calm, noFaults, type Scenario } from './scenarios/scenario.ts';
 import { type SimulationResult, scenarioNames, simulate } from './simulate.ts';
 
 function expectAgreed(result: SimulationResult): void {
@@ -42,6 +42,27 @@ describe('each thing alone', () => {
     // A scenario about fetching state in which none is fetched shows nothing.
     if (expectedToFetch.includes(scenario)) expect(result.fetches).toBeGreaterThan(0);
     if (scenario.startsWith('fetch-interrupted')) expect(result.fetchesBegun).toBeGreaterThan(result.fetches);
+  });
+});
+
+describe('a cluster of which too few are left to certify anything', () => {
+  // All die, two of three correct replicas lose their state, and the faulty one signs nothing: the third has a certified checkpoint from its earlier life.
+  const fewLeft: Scenario = {
+    ...calm,
+    name: 'few left',
+    parameters: { ...calm.parameters, pruneDepth: 12 },
+    checkpointIntervalMs: 50,
+    safetyMs: 2_000,
+    adversaries: ['bad-signer'],
+    rottenStates: 2,
+    faults: { ...noFaults, crashAll: 2 },
+    clients: [{ windowRequests: 2, operationsPerRequestMax: 2, thinkMsMax: 20, requests: 60, resendMs: 100 }],
+  };
+
+  it.each([5, 6, 7, 9, 11])('goes on from one that was certified before (seed %i)', async (seed) => {
+    const result = await simulate({ seed, scenario: fewLeft });
+    expectAgreed(result);
+    expect(result.fetches).toBeGreaterThan(0);
   });
 });
 

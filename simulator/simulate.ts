@@ -177,9 +177,9 @@ async function demandProgress(
 async function checkStorages(world: World, cluster: Cluster, report: Report): Promise<void> {
   const correct = [...cluster.correct].map((index) => cluster.replicas[index] as SimulatedReplica);
   await world.run(world.nowMs + restMsMax, () => correct.every(({ disk }) => disk.isIdle));
-  for (const { index, disk, isUp, horizonKept } of correct) {
+  for (const { index, disk, isUp, stableHorizons } of correct) {
     const mayDrop = cluster.scenario.retainedSizeBytes === 0;
-    if (isUp) await checkStorage(index, disk, mayDrop ? horizonKept : undefined, report);
+    if (isUp) await checkStorage(index, disk, mayDrop ? stableHorizons : [], report);
   }
 }
 

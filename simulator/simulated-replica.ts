@@ -81,7 +81,6 @@ export class SimulatedReplica {
   #fetch: SimulatedFetch | undefined;
   #talk: StateTalk | undefined;
   #beganWith: Digest | undefined;
-  /** Of the checkpoints that became stable in this life, and were taken in it: the writer knows of no others. */
   #stableHorizons: number[] = [];
   #started: () => void = () => undefined;
   /** Effects to carry out until it dies in the middle of them. */
@@ -112,9 +111,9 @@ export class SimulatedReplica {
     return this.#machine;
   }
 
-  /** Round above which all blocks are still wanted, once the stable checkpoints of this life say so. */
-  get horizonKept(): number | undefined {
-    return this.#stableHorizons.at(-2);
+  /** Of the checkpoints that this life has taken and seen become stable, oldest first. */
+  get stableHorizons(): readonly number[] {
+    return this.#stableHorizons;
   }
 
   /** Starts from what the disk holds, or fetches what that lacks; does nothing when it runs. `started` is called when it takes input. */

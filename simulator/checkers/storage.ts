@@ -8,14 +8,14 @@ import { roundOfEncodedBlock } from '../../src/wire/block.ts';
 import { type SimulatedDisk, verifyState } from '../simulated-disk.ts';
 import type { Report } from './violation.ts';
 
-/** The log is dropped at marks that are so many rounds apart (`replica/round-index.ts`). */
+/** The log is dropped at marks that are so many rounds apart; where a life begins is the first (`replica/round-index.ts`). */
 const markedRounds = 32;
 
-/** `horizonKept`: that of the stable checkpoint before the newest, in the life of the replica; undefined when nothing is to be dropped yet. */
+/** `horizons`: those of the checkpoints that became stable in this life of the replica, oldest first; none when nothing is to be dropped. */
 export async function checkStorage(
   replica: number,
   { engine, log }: SimulatedDisk,
-  horizonKept: number | undefined,
+  horizons: readonly number[],
   report: Report,
 ): Promise<void> {
   try {
@@ -26,8 +26,9 @@ export async function checkStorage(
     report('storage', `r${replica} has an engine that is not as its checkpoint says: ${error.message}`);
   }
   const [oldest] = await log.read(log.begin, 1);
-  if (oldest === undefined || horizonKept === undefined) return;
+  const kept = horizons.at(-2);
+  if (oldest === undefined || kept === undefined || kept < (horizons[0] as number) + 2 * markedRounds) return;
   const round = roundOfEncodedBlock(oldest.bytes);
-  if (round > horizonKept - 2 * markedRounds) return;
-  report('storage', `r${replica} keeps a block of round ${round}, though nothing up to ${horizonKept} is wanted`);
+  if (round > kept - 2 * markedRounds) return;
+  report('storage', `r${replica} keeps a block of round ${round}, though nothing up to ${kept} is wanted`);
 }
