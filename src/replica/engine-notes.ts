@@ -58,7 +58,7 @@ export function readStored(view: StateView): StoredCheckpoint | undefined {
     encoded,
     digest,
     logPosition: logPosition.value,
-    ownBlock: view.get(keys.ownBlock),
+    ownBlock: readOwnBlock(view),
     head: head?.head.checkpoint === digest ? head : undefined,
   };
 }
@@ -66,6 +66,11 @@ export function readStored(view: StateView): StoredCheckpoint | undefined {
 /** A state transfer was begun and has not ended: entries of several checkpoints lie side by side. */
 export function isTransferring(view: StateView): boolean {
   return view.get(keys.transferring) !== undefined;
+}
+
+/** Our last own block as of the last checkpoint here, when there was a need to note it. Throws `StateDamage`. */
+export function readOwnBlock(view: StateView): Uint8Array | undefined {
+  return view.get(keys.ownBlock);
 }
 
 /** To be written with a checkpoint's own changes. */

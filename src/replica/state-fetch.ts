@@ -13,7 +13,7 @@ import type { StateEngine } from '../state/engine.ts';
 import type { BlockLog } from '../storage/block-log.ts';
 import type { CertifiedHead } from '../wire/client-message.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
-import { checkpointNotes, headNote, isTransferring, transferringNote } from './engine-notes.ts';
+import { checkpointNotes, headNote, isTransferring, readOwnBlock, transferringNote } from './engine-notes.ts';
 import { scanLog } from './log-scan.ts';
 
 /** Inputs that wait for a step. More: messages are dropped, and asked for again. */
@@ -37,6 +37,9 @@ export class StateFetch {
   readonly #options: StateFetchOptions;
   #inputs: TransferInput[] = [];
   #timer: Timer | undefined;
+  /** By the transfers before this one. */
+  #bytesReceivedBefore = 0;
+  #bytesReceived = 0;
   #wake: () => void = () => undefined;
   #isStopped = false;
 
@@ -65,6 +68,7 @@ export class StateFetch {
       const offer = await this.#transfer(notBelow);
       if (offer === undefined) return undefined;
       if (await this.#finish(offer)) return offer;
+      this.#bytesReceivedBefore = this.#bytesReceived;
       // Our log may have dropped blocks that this checkpoint does not stand for: only a later one will do.
       notBelow = offer.checkpoint.ordering.commitIndex + 1;
     }
@@ -102,7 +106,8 @@ export class StateFetch {
   #tell(effects: TransferEffects): void {
     for (const { to, message } of effects.send) this.#options.send(to, message);
     for (const evidence of effects.evidence) this.#options.evidence(evidence);
-    this.#options.progress(effects.progress);
+    this.#bytesReceived = this.#bytesReceivedBefore + effects.progress.bytesReceived;
+    this.#options.progress({ ...effects.progress, bytesReceived: this.#bytesReceived });
   }
 
   /** Until there is something to step for; always lets the event loop through. */
@@ -129,7 +134,9 @@ export class StateFetch {
     const { horizon } = checkpoint.ordering;
     const { position, ownBlock, isWhole } = await scanLog(log, { horizon, self });
     if (!isWhole) return false;
-    await engine.write([...checkpointNotes({ encoded, logPosition: position, ownBlock }), headNote(head)]);
+    // One that the log dropped is noted here still; where the log has a newer one, above the horizon, that is taken anyway.
+    const noted = { encoded, logPosition: position, ownBlock: ownBlock ?? readOwnBlock(engine) };
+    await engine.write([...checkpointNotes(noted), headNote(head)]);
     if (position > log.begin) await log.dropBefore(position, horizon);
     return true;
   }
