@@ -3,6 +3,7 @@
  */
 import type { Snapshot } from '../storage/snapshot-reader.ts';
 import type { Json } from '../wire/value-json.ts';
+import { formatSizeBytes } from './format-size.ts';
 import { formatSeconds } from './progress-bar.ts';
 import { printable, type Terminal } from './terminal.ts';
 
@@ -13,18 +14,6 @@ export interface Shown {
 }
 
 const count = (value: number): string => value.toLocaleString('en');
-
-export function formatSizeBytes(sizeBytes: number): string {
-  if (sizeBytes < 10_000) return `${count(sizeBytes)} bytes`;
-  const units = ['kB', 'MB', 'GB', 'TB'];
-  let size = sizeBytes / 1_000;
-  let unit = 0;
-  while (size >= 1_000 && unit < units.length - 1) {
-    size /= 1_000;
-    unit += 1;
-  }
-  return `${size.toFixed(size < 10 ? 1 : 0)} ${units[unit]}`;
-}
 
 /** Lines of what is in the file. */
 export function factsOfSnapshot(snapshot: Snapshot, { serviceKey, nowMs }: Shown): readonly string[] {

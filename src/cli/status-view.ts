@@ -5,6 +5,7 @@
  * as missing, and replicas that show different states at the same commit index are named.
  */
 import type { Value } from '../wire/value.ts';
+import { formatSizeBytes } from './format-size.ts';
 import { type Cell, formatTable } from './table.ts';
 import { printable, type Terminal } from './terminal.ts';
 import { formatRate } from './up-view.ts';
@@ -47,9 +48,34 @@ export interface StatusRow {
   readonly suspected: readonly string[] | null;
   /** It lost its log: it follows and answers, and signs nothing in this epoch. */
   readonly observer: boolean | null;
+  /** `starting`, `fetching-state` or `running`. */
+  readonly phase: string | null;
+  /** How far it is with fetching its state; null when it fetches none. */
+  readonly transfer: TransferRow | null;
+  /** Commit of the newest checkpoint on its disk, and of the newest that is certified too; 0 before the first. */
+  readonly checkpointCommitIndex: number | null;
+  readonly stableCommitIndex: number | null;
+  /** Of the service's state. */
+  readonly stateEntries: number | null;
+  readonly stateSizeBytes: number | null;
+  /** On disk: the state with its tree, and the log of blocks. */
+  readonly engineSizeBytes: number | null;
+  readonly blockLogSizeBytes: number | null;
   /** Its process on its machine. */
   readonly pid: number | null;
   readonly uptimeMs: number | null;
+}
+
+/** Verified so far of a checkpoint that is fetched from the others. */
+export interface TransferRow {
+  /** Of the checkpoint; 0 while it looks for one. */
+  readonly commitIndex: number | null;
+  readonly entries: number | null;
+  readonly entriesTotal: number | null;
+  readonly sizeBytes: number | null;
+  readonly sizeBytesTotal: number | null;
+  /** Replicas that have the checkpoint. */
+  readonly peers: number | null;
 }
 
 export interface ClusterStatus {
@@ -88,6 +114,14 @@ export function statusRow({ replicaId, replicaIndex, clientAddress, answer }: Re
     requestsPerSecond: numberIn(status, 'requestsPerSecond'),
     suspected: textsIn(status, 'suspected'),
     observer: truthIn(status, 'observer'),
+    phase: textIn(status, 'phase'),
+    transfer: transferIn(status),
+    checkpointCommitIndex: numberIn(status, 'checkpointCommitIndex'),
+    stableCommitIndex: numberIn(status, 'stableCommitIndex'),
+    stateEntries: numberIn(status, 'stateEntries'),
+    stateSizeBytes: numberIn(status, 'stateSizeBytes'),
+    engineSizeBytes: numberIn(status, 'engineSizeBytes'),
+    blockLogSizeBytes: numberIn(status, 'blockLogSizeBytes'),
     pid: numberIn(status, 'pid'),
     uptimeMs: numberIn(status, 'uptimeMs'),
   };
@@ -97,7 +131,8 @@ export function statusRow({ replicaId, replicaIndex, clientAddress, answer }: Re
 export function disagreeing(rows: readonly StatusRow[]): readonly StatusRow[] {
   const holders = ({ commitIndex, stateRoot }: StatusRow): number =>
     rows.filter((row) => row.commitIndex === commitIndex && row.stateRoot === stateRoot).length;
-  const shows = (row: StatusRow): boolean => row.commitIndex !== null && row.stateRoot !== null;
+  // Who has executed nothing since it was started shows no state.
+  const shows = (row: StatusRow): boolean => row.commitIndex !== null && row.stateRoot !== null && row.stateRoot !== '';
   return rows.filter(
     (row) =>
       shows(row) &&
@@ -148,9 +183,12 @@ export function formatStatus(report: ClusterStatus, terminal: Terminal): readonl
       shown(row.epoch),
       shown(row.round),
       shown(row.commitIndex),
-      row.certifiedCommitIndex === 0 ? 'none' : shown(row.certifiedCommitIndex),
+      shownCommit(row.certifiedCommitIndex),
+      shownCommit(row.stableCommitIndex),
       shown(row.logSize),
       differing.has(row.replica) ? { text: digest, paint: (text) => terminal.style('red', text) } : digest,
+      shown(row.stateEntries),
+      diskSizeOf(row),
       keyCell(row, terminal),
       row.requestsPerSecond === null ? '?' : formatRate(row.requestsPerSecond),
       row.suspected === null ? '?' : printable(row.suspected.join(' ')) || 'none',
@@ -165,6 +203,9 @@ export function formatStatus(report: ClusterStatus, terminal: Terminal): readonl
   for (const { replica, observer } of report.replicas) {
     if (observer === true) out.push(`${replica} is an observer: its log was lost, and it signs nothing in this epoch`);
   }
+  for (const { replica, phase, transfer } of report.replicas) {
+    if (phase === 'fetching-state') out.push(`${replica} ${describeTransfer(transfer)}`);
+  }
   const complain = (sentence: string): number => out.push(terminal.style('red', sentence));
   for (const { replica } of diverged(report.replicas)) {
     complain(`${replica} says that its log differs from what the service certified; it signs nothing any more`);
@@ -175,8 +216,25 @@ export function formatStatus(report: ClusterStatus, terminal: Terminal): readonl
   return out;
 }
 
-function keyCell({ diverged: hasDiverged, keyState }: StatusRow, terminal: Terminal): Cell | string {
+/** What a replica says while it fetches its state. */
+function describeTransfer(transfer: TransferRow | null): string {
+  const { commitIndex, entries, entriesTotal, sizeBytes, sizeBytesTotal, peers } = transfer ?? {};
+  if (!commitIndex || entriesTotal == null || sizeBytesTotal == null) {
+    return 'looks for a checkpoint of the others, to fetch the state that it lacks';
+  }
+  const percent = sizeBytesTotal === 0 ? 100 : Math.floor((100 * (sizeBytes ?? 0)) / sizeBytesTotal);
+  const amount = `${shown(entries ?? null)} of ${entriesTotal} entries, ${percent} % of ${formatSizeBytes(sizeBytesTotal)}`;
+  return `fetches the state of commit ${commitIndex} from ${shown(peers ?? null)} replicas: ${amount}`;
+}
+
+function diskSizeOf({ engineSizeBytes, blockLogSizeBytes }: StatusRow): string {
+  if (engineSizeBytes === null || blockLogSizeBytes === null) return '?';
+  return formatSizeBytes(engineSizeBytes + blockLogSizeBytes);
+}
+
+function keyCell({ diverged: hasDiverged, keyState, phase }: StatusRow, terminal: Terminal): Cell | string {
   if (hasDiverged === true) return { text: 'diverged', paint: (text) => terminal.style('red', text) };
+  if (phase === 'fetching-state') return { text: 'fetching', paint: (text) => terminal.style('yellow', text) };
   return keyState === null ? '?' : printable(keyState.slice(0, keyStateShownLength));
 }
 
@@ -187,14 +245,18 @@ const columns = [
   { title: 'round', align: 'right' },
   { title: 'commit', align: 'right' },
   { title: 'certified', align: 'right' },
+  { title: 'checkpoint', align: 'right' },
   { title: 'log', align: 'right' },
   { title: 'state' },
+  { title: 'entries', align: 'right' },
+  { title: 'disk', align: 'right' },
   { title: 'key' },
   { title: 'requests/s', align: 'right' },
   { title: 'suspected' },
 ] as const;
 
 const shown = (value: number | null): string => (value === null ? '?' : String(value));
+const shownCommit = (index: number | null): string => (index === 0 ? 'none' : shown(index));
 
 function member(status: Value, name: string): unknown {
   if (typeof status !== 'object' || status === null || !Object.hasOwn(status, name)) return undefined;
@@ -209,6 +271,20 @@ function numberIn(status: Value, name: string): number | null {
 function textIn(status: Value, name: string): string | null {
   const value = member(status, name);
   return typeof value === 'string' ? value : null;
+}
+
+function transferIn(status: Value): TransferRow | null {
+  const transfer = member(status, 'transfer');
+  if (typeof transfer !== 'object' || transfer === null) return null;
+  const number = (name: string): number | null => numberIn(transfer as Value, name);
+  return {
+    commitIndex: number('commitIndex'),
+    entries: number('entries'),
+    entriesTotal: number('entriesTotal'),
+    sizeBytes: number('sizeBytes'),
+    sizeBytesTotal: number('sizeBytesTotal'),
+    peers: number('peers'),
+  };
 }
 
 /** The service key that a status reports. */

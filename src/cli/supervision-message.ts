@@ -31,6 +31,10 @@ export interface StatusReport {
   readonly key?: KeyReport | undefined;
   /** The newest certified head it has; zeros when there is none. */
   readonly certified?: { readonly commitIndex: number; readonly logSize: number } | undefined;
+  /** Commit of the newest certified checkpoint that is on its disk; 0 before the first. */
+  readonly stableCommitIndex?: number | undefined;
+  /** It fetches its state from the others; how much of it is there, from 0 to 1. */
+  readonly fetched?: number | undefined;
 }
 
 /** What `up` is told of a replica's status. */
@@ -40,7 +44,14 @@ export function reportOf(status: ReplicaStatus): StatusReport {
   const phase = serviceKey !== undefined ? 'ready' : dealt > 0 ? 'generating' : 'waiting';
   const certified = { commitIndex: status.certifiedCommitIndex, logSize: status.certifiedLogSize };
   const key = { phase, dealt, qualified, needed, serviceKey } as const;
-  return { round, commitIndex, requestsPerSecond, suspected, key, certified };
+  const { stableCommitIndex } = status;
+  const fetched = status.phase === 'fetching-state' ? fetchedOf(status.transfer) : undefined;
+  return { round, commitIndex, requestsPerSecond, suspected, key, certified, stableCommitIndex, fetched };
+}
+
+function fetchedOf(transfer: ReplicaStatus['transfer']): number {
+  if (transfer === undefined || transfer.sizeBytesTotal === 0) return 0;
+  return Math.min(1, transfer.sizeBytes / transfer.sizeBytesTotal);
 }
 
 export type FromReplica =

@@ -60,16 +60,21 @@ export interface StatusLine {
   readonly commitIndex: number;
   /** Of the newest certified head. */
   readonly certified: number;
+  /** Of the newest certified checkpoint on a disk. */
+  readonly stable: number;
+  /** How much of its state each replica has that fetches it, from 0 to 1. */
+  readonly fetched: readonly number[];
   readonly requestsPerSecond: number;
   readonly suspected: readonly string[];
 }
 
 /**
- * Sums up what the replicas say. The highest round, commit index and certified head are shown, and as suspected who is suspected by
+ * Sums up what the replicas say. The highest round, commit index, certified head and checkpoint are shown, and as suspected who is suspected by
  * more than `f` of the others: so many cannot all be faulty.
  */
 export function summarize(states: readonly ReplicaState[], f: number, nowMs: number): StatusLine {
-  const summary = { ready: 0, silent: 0, round: 0, commitIndex: 0, certified: 0, requestsPerSecond: 0 };
+  const summary = { ready: 0, silent: 0, round: 0, commitIndex: 0, certified: 0, stable: 0, requestsPerSecond: 0 };
+  const fetched: number[] = [];
   const suspicions = new Map<string, number>();
   for (const state of states) {
     if (state.kind !== 'ready') continue;
@@ -81,20 +86,28 @@ export function summarize(states: readonly ReplicaState[], f: number, nowMs: num
     summary.round = Math.max(summary.round, state.status.round);
     summary.commitIndex = Math.max(summary.commitIndex, state.status.commitIndex);
     summary.certified = Math.max(summary.certified, state.status.certified?.commitIndex ?? 0);
+    summary.stable = Math.max(summary.stable, state.status.stableCommitIndex ?? 0);
+    if (state.status.fetched !== undefined) fetched.push(state.status.fetched);
     summary.requestsPerSecond = Math.max(summary.requestsPerSecond, state.status.requestsPerSecond);
     for (const replicaId of state.status.suspected) suspicions.set(replicaId, (suspicions.get(replicaId) ?? 0) + 1);
   }
   const suspected = [...suspicions].filter(([, count]) => count > f).map(([replicaId]) => replicaId);
-  return { ...summary, total: states.length, suspected: suspected.sort() };
+  return { ...summary, fetched, total: states.length, suspected: suspected.sort() };
 }
 
-/** One line: replicas up, round, commit index, certified commit, requests a second, and who is suspected, if anybody. */
+/** One line: replicas up, round, commit index, certified commit, checkpoint, requests a second, and who is suspected, if anybody. */
 export function formatStatusLine(line: StatusLine): string {
+  const remarks = line.silent > 0 ? [`${line.silent} silent`] : [];
+  if (line.fetched.length > 0) {
+    const percents = line.fetched.map((each) => `${Math.floor(100 * each)} %`);
+    remarks.push(`${line.fetched.length} fetching state: ${percents.join(', ')}`);
+  }
   const parts = [
-    `${line.ready}/${line.total} replicas${line.silent > 0 ? ` (${line.silent} silent)` : ''}`,
+    `${line.ready}/${line.total} replicas${remarks.length > 0 ? ` (${remarks.join(', ')})` : ''}`,
     `round ${line.round}`,
     `commit ${line.commitIndex}`,
     `certified ${line.certified === 0 ? 'none' : line.certified}`,
+    `checkpoint ${line.stable === 0 ? 'none' : line.stable}`,
     `${formatRate(line.requestsPerSecond)} requests/s`,
   ];
   if (line.suspected.length > 0) parts.push(`suspected: ${line.suspected.join(', ')}`);

@@ -3,6 +3,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { Value } from '../wire/value.ts';
+import { formatSizeBytes } from './format-size.ts';
 import { formatProgress, formatSeconds } from './progress-bar.ts';
 import { agree, disagreeing, formatStatus, type ReplicaAnswer, statusRow, withOtherKey } from './status-view.ts';
 import type { ReplicaState } from './supervised-replica.ts';
@@ -35,6 +36,23 @@ describe('progress', () => {
   });
 });
 
+describe('a size', () => {
+  it('is short, and never 1000 of a unit', () => {
+    const sizes = [0, 9_999, 10_000, 999_400, 999_600, 9_940_000, 9_960_000, 2e9, 5e15];
+    expect(sizes.map(formatSizeBytes)).toEqual([
+      '0 bytes',
+      '9,999 bytes',
+      '10 kB',
+      '999 kB',
+      '1.0 MB',
+      '9.9 MB',
+      '10 MB',
+      '2.0 GB',
+      '5000 TB',
+    ]);
+  });
+});
+
 describe('the status line of up', () => {
   const ready = (heardAtMs: number, suspected: readonly string[] = []): ReplicaState => {
     return { kind: 'ready', heardAtMs, status: { round: 7, commitIndex: 5, requestsPerSecond: 1234.4, suspected } };
@@ -43,7 +61,7 @@ describe('the status line of up', () => {
   it('counts replicas, and names as suspected whom more than f suspect', () => {
     const states = [ready(0, ['d']), ready(0, ['d', 'a']), ready(0, ['d']), { kind: 'starting' as const }];
     expect(formatStatusLine(summarize(states, 1, 0))).toBe(
-      '3/4 replicas · round 7 · commit 5 · certified none · 1,234 requests/s · suspected: d',
+      '3/4 replicas · round 7 · commit 5 · certified none · checkpoint none · 1,234 requests/s · suspected: d',
     );
   });
 
@@ -53,7 +71,17 @@ describe('the status line of up', () => {
       return { ...state, status: { ...state.status, certified: { commitIndex, logSize: 9 } } };
     });
     expect(formatStatusLine(summarize(heads, 1, 0))).toBe(
-      '3/3 replicas · round 7 · commit 5 · certified 5 · 1,234 requests/s',
+      '3/3 replicas · round 7 · commit 5 · certified 5 · checkpoint none · 1,234 requests/s',
+    );
+  });
+
+  it('shows the newest checkpoint, and how far those are that fetch their state', () => {
+    const states = [{}, { stableCommitIndex: 4 }, { fetched: 0.456 }].map((more) => {
+      const state = ready(0) as Extract<ReplicaState, { readonly kind: 'ready' }>;
+      return { ...state, status: { ...state.status, ...more } };
+    });
+    expect(formatStatusLine(summarize(states, 1, 0))).toBe(
+      '3/3 replicas (1 fetching state: 45 %) · round 7 · commit 5 · certified none · checkpoint 4 · 1,234 requests/s',
     );
   });
 
@@ -116,6 +144,11 @@ describe('the status of a cluster', () => {
     uptimeMs: 5,
     logSize: 40,
     certifiedCommitIndex: 8,
+    phase: 'running',
+    stableCommitIndex: 7,
+    stateEntries: 3,
+    engineSizeBytes: 1_200_000,
+    blockLogSizeBytes: 300_000,
     keyState: 'ready',
     serviceKey: 'cd'.repeat(96),
     diverged: false,
@@ -139,10 +172,10 @@ describe('the status of a cluster', () => {
     expect(lines).toEqual([
       'ledger · service kv · ff',
       '',
-      'replica  reachable  epoch  round  commit  certified  log  state         key    requests/s  suspected',
-      'r0       yes            0     12       9          8   40  abababababab  ready           0  r3',
-      'r1       yes            0     12       9          8   40  abababababab  ready           0  r3',
-      'r2       yes            0     11       9          8   40  abababababab  ready           0  r3',
+      'replica  reachable  epoch  round  commit  certified  checkpoint  log  state         entries    disk  key    requests/s  suspected',
+      'r0       yes            0     12       9          8           7   40  abababababab        3  1.5 MB  ready           0  r3',
+      'r1       yes            0     12       9          8           7   40  abababababab        3  1.5 MB  ready           0  r3',
+      'r2       yes            0     11       9          8           7   40  abababababab        3  1.5 MB  ready           0  r3',
       'r3       no',
       '',
       '3 of 4 replicas reachable, 3 needed',
@@ -153,6 +186,32 @@ describe('the status of a cluster', () => {
   it('says who is an observer', () => {
     const lines = formatStatus(report([said(0, good), said(1, { ...good, observer: true })]), terminal);
     expect(lines.at(-1)).toBe('r1 is an observer: its log was lost, and it signs nothing in this epoch');
+  });
+
+  it('says how far a replica is that fetches its state', () => {
+    const progress = {
+      phase: 'fetching',
+      entries: 30,
+      entriesTotal: 120,
+      sizeBytes: 5e6,
+      sizeBytesTotal: 2e7,
+      peers: 3,
+    };
+    const fetching = { ...good, phase: 'fetching-state', stateRoot: '', transfer: { ...progress, commitIndex: 8 } };
+    const all = [said(0, good), said(1, fetching), said(2, { ...fetching, transfer: { commitIndex: 0 } })];
+    const lines = formatStatus(report(all), terminal);
+    expect(lines.slice(-2)).toEqual([
+      'r1 fetches the state of commit 8 from 3 replicas: 30 of 120 entries, 25 % of 20 MB',
+      'r2 looks for a checkpoint of the others, to fetch the state that it lacks',
+    ]);
+    expect(lines[4]).toMatch(/^r1 .* fetching /);
+    // It has executed nothing: that is no other state.
+    expect(report(all).agreed).toBe(true);
+    expect(statusRow(said(1, fetching)).transfer).toMatchObject({ entries: 30, sizeBytesTotal: 2e7 });
+    for (const transfer of ['x', [], { entriesTotal: 'x', commitIndex: 1 }]) {
+      const nonsense = formatStatus(report([said(0, { ...fetching, transfer })]), terminal);
+      expect(nonsense.at(-1)).toMatch(/^r0 looks for/);
+    }
   });
 
   it('names the one whose state differs at the same commit, and not one that is merely behind', () => {
@@ -178,7 +237,7 @@ describe('the status of a cluster', () => {
     expect(withOtherKey(said4.map(statusRow)).map(({ replica }) => replica)).toEqual(['r2']);
     const lines = formatStatus(report(said4), terminal);
     expect(lines.at(-1)).toBe('different service keys: r2');
-    expect(lines[6]).toMatch(/^r3 .* none +40 +abababababab +generating /);
+    expect(lines[6]).toMatch(/^r3 .* none +7 +40 +abababababab .* generating /);
     expect(report([said(0, good), said(3, young)]).agreed).toBe(true);
   });
 

@@ -38,6 +38,20 @@ const measures: readonly Measure[] = [
     field: 'certifiedCommitIndex',
   },
   {
+    name: 'checkpoint_commit_index',
+    help: 'Commit of the newest checkpoint on disk.',
+    field: 'checkpointCommitIndex',
+  },
+  {
+    name: 'stable_commit_index',
+    help: 'Commit of the newest checkpoint on disk that is certified.',
+    field: 'stableCommitIndex',
+  },
+  { name: 'state_entries', help: "Entries of the service's state.", field: 'stateEntries' },
+  { name: 'state_size_bytes', help: 'Bytes of their keys and values.', field: 'stateSizeBytes' },
+  { name: 'engine_size_bytes', help: 'Bytes of the state on disk, with its tree.', field: 'engineSizeBytes' },
+  { name: 'block_log_size_bytes', help: 'Bytes of the block log on disk.', field: 'blockLogSizeBytes' },
+  {
     name: 'diverged',
     help: '1 when its log differs from a certified head: it signs nothing any more.',
     field: 'diverged',
@@ -49,21 +63,34 @@ const measures: readonly Measure[] = [
   },
 ];
 
+/** Of the state that is being fetched; 0 when none is. */
+const transferMeasures: readonly Measure[] = [
+  { name: 'transfer_entries', help: 'Entries verified of the state that is fetched.', field: 'entries' },
+  { name: 'transfer_entries_total', help: 'Entries of the state that is fetched.', field: 'entriesTotal' },
+  { name: 'transfer_size_bytes', help: 'Bytes verified of the state that is fetched.', field: 'sizeBytes' },
+  { name: 'transfer_size_bytes_total', help: 'Bytes of the state that is fetched.', field: 'sizeBytesTotal' },
+  { name: 'transfer_received_bytes', help: 'Bytes received for it.', field: 'bytesReceived' },
+];
+
 /** The metrics of one replica. */
 export class Metrics {
   readonly #backend: HttpBackend;
   readonly #registry = new Registry();
   readonly #gauges: readonly (readonly [Gauge, string])[];
+  readonly #transferGauges: readonly (readonly [Gauge, string])[];
+  readonly #fetching: Gauge;
   readonly #events: Counter<'event'>;
 
   constructor(backend: HttpBackend) {
     this.#backend = backend;
     const registers = [this.#registry];
     this.#registry.setDefaultLabels({ replica: backend.replicaId });
-    this.#gauges = measures.map(({ name, help, field }) => [
-      new Gauge({ name: `coterie_${name}`, help, registers }),
-      field,
-    ]);
+    const gauges = (all: readonly Measure[]): readonly (readonly [Gauge, string])[] =>
+      all.map(({ name, help, field }) => [new Gauge({ name: `coterie_${name}`, help, registers }), field]);
+    this.#gauges = gauges(measures);
+    this.#transferGauges = gauges(transferMeasures);
+    const fetching = '1 while it fetches its state from the others.';
+    this.#fetching = new Gauge({ name: 'coterie_fetching_state', help: fetching, registers });
     const help = 'What it saw and refused, by kind.';
     this.#events = new Counter({ name: 'coterie_events_total', help, labelNames: ['event'], registers });
   }
@@ -76,6 +103,9 @@ export class Metrics {
   text(): Promise<string> {
     const status = this.#backend.status();
     for (const [gauge, field] of this.#gauges) gauge.set(measureOf(status[field]));
+    const transfer = Object(status.transfer) as Readonly<Record<string, unknown>>;
+    for (const [gauge, field] of this.#transferGauges) gauge.set(measureOf(transfer[field]));
+    this.#fetching.set(status.phase === 'fetching-state' ? 1 : 0);
     this.#events.reset();
     for (const [event, count] of Object.entries(status.counters ?? {})) this.#events.inc({ event }, measureOf(count));
     return this.#registry.metrics();
