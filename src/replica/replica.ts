@@ -75,6 +75,8 @@ export async function startReplica(options: {
     const sealedShare = await readSealedShare(keyStore, options.logger);
     const log = await home.openLog({
       asObserver: home.isLogLost,
+      setAside: ({ error, keptAt }) =>
+        options.logger.error({ err: error, keptAt }, 'the log is damaged and was set aside: it is begun anew'),
       retainedSizeBytes: options.retainedSizeBytes ?? limits.logRetainedSizeBytes,
     });
     try {

@@ -6,6 +6,7 @@ import { chmod, cp, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } fr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { mclCurve } from '../crypto/curve-mcl.ts';
 import { createCluster } from '../replica/create-cluster.ts';
 import { formatGenesis, parseGenesis, serviceIdOf } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
@@ -13,6 +14,7 @@ import { readClusterDirectory, readServiceKey, recordServiceKey } from './cluste
 import { encryptionKeyFor, loadCurve } from './encryption-key.ts';
 import { type Home, openHome } from './home.ts';
 import { HomeError, type HomeErrorCode } from './home-error.ts';
+import type { DamagedLog } from './home-log.ts';
 import { createIdentity, readIdentity } from './identity.ts';
 import { FaultyFiles } from './testing/faulty-files.ts';
 
@@ -205,9 +207,9 @@ describe('a home', () => {
     const text = await readFile(path, 'utf8');
     for (const [version, hint] of [
       [1, /coterie init/],
-      [3, /version of Coterie that made it/],
+      [4, /version of Coterie that made it/],
     ] as const) {
-      await writeFile(path, text.replace('"version": 2', `"version": ${version}`));
+      await writeFile(path, text.replace('"version": 3', `"version": ${version}`));
       const error = await refusal(openHome(home), 'genesis-version');
       expect(error.message).toContain(`of version ${version}`);
       expect(error.hint).toMatch(hint);
@@ -295,6 +297,64 @@ describe('a lost log', () => {
     await rm(join(second, 'log'), { recursive: true });
     await rename(join(second, 'log.new'), join(second, 'log'));
     await expect((await opened(second)).openLog()).rejects.toMatchObject({ code: 'log-corrupt' });
+  });
+
+  it('is one that was damaged: it is set aside as it is, once, and an observer begins anew', async () => {
+    await begin();
+    const segment = (directory: string): string => join(home, directory, '0000000000000000.log');
+    const damage = async (): Promise<Buffer> => {
+      const bytes = await readFile(segment('log'));
+      bytes[40] = (bytes[40] as number) ^ 1;
+      await writeFile(segment('log'), bytes);
+      return bytes;
+    };
+    const told: DamagedLog[] = [];
+    const setAside = (damaged: DamagedLog): void => void told.push(damaged);
+    const bytes = await damage();
+    const first = await openHome(home);
+    await expect(first.openLog()).rejects.toMatchObject({ code: 'log-corrupt' });
+    expect(first.isLogLost).toBe(false);
+    const log = await first.openLog({ setAside });
+    expect(first.isLogLost).toBe(true);
+    expect(told).toMatchObject([{ error: { code: 'log-corrupt' }, keptAt: join(home, 'log-damaged-1') }]);
+    expect(await readFile(segment('log-damaged-1'))).toEqual(bytes);
+    expect(await log.append([Buffer.from('two')])).toHaveLength(1);
+    await log.close();
+    await first.close();
+    // That of an observer holds no promise, and is removed.
+    await damage();
+    const second = await opened(home);
+    const anew = await second.openLog({ asObserver: second.isLogLost, setAside });
+    expect([anew.end, second.isLogLost]).toEqual([0, true]);
+    expect(told[1]).toMatchObject({ keptAt: undefined });
+    expect(await readFile(segment('log-damaged-1'))).toEqual(bytes);
+    await anew.close();
+  });
+});
+
+describe('the service key in a home', () => {
+  const path = (): string => join(home, 'service-key');
+  const text = Buffer.from(mclCurve.g2.encode(mclCurve.g2.generator)).toString('hex');
+  const other = Buffer.from(mclCurve.g2.encode(mclCurve.g2.multiply(mclCurve.g2.generator, 2n))).toString('hex');
+
+  it('is taken for none when it rots, whichever bit, and is written again', async () => {
+    for (let at = 0; at < text.length; at += 17) {
+      const rotten = Buffer.from(`${text}\n`);
+      rotten[at] = (rotten[at] as number) ^ (1 << (at % 8));
+      await writeFile(path(), rotten, { mode: 0o600 });
+      const held = await openHome(home);
+      expect(held.serviceKey, `bit ${at % 8} of byte ${at}`).toBeUndefined();
+      await held.keepServiceKey(text);
+      await held.close();
+      expect(await readFile(path(), 'utf8')).toBe(`${text}\n`);
+    }
+  });
+
+  it('is not replaced by another one', async () => {
+    const held = await opened(home);
+    await held.keepServiceKey(text);
+    await refusal(held.keepServiceKey(other), 'service-key-mismatch');
+    expect(await readFile(path(), 'utf8')).toBe(`${text}\n`);
   });
 });
 

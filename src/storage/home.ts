@@ -13,6 +13,7 @@
  *   log/                     the block log
  *   log-began                there when the log was ever opened
  *   log-lost                 there when the log was found lost: the replica is an observer until a new epoch
+ *   log-damaged-1/ …         a damaged log that was set aside (`home-log.ts`)
  *   state/                   the state, as of a checkpoint (`state-directory.ts`)
  *   restored.json            there when it goes on from a snapshot (`restored-home.ts`)
  *
@@ -20,7 +21,7 @@
  * of these could make a correct replica sign two blocks of one round.
  * Trust: whoever reads the keys is the replica. No error holds any part of them.
  */
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { createPrivateKey, type KeyObject, sign, verify, X509Certificate } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import type { PairingCurve } from '../crypto/curve.ts';
@@ -38,8 +39,7 @@ import {
   serviceIdOf,
   versionOfGenesis,
 } from '../wire/genesis.ts';
-import { limits } from '../wire/limits.ts';
-import { DiskLog, hasSegments } from './disk-log.ts';
+import type { DiskLog } from './disk-log.ts';
 import {
   decryptionKeyFrom,
   encryptionKeyFor,
@@ -48,6 +48,7 @@ import {
   loadCurve,
 } from './encryption-key.ts';
 import { HomeError, homeErrorOf } from './home-error.ts';
+import { findLogLost, type HomeLogOptions, logPaths, openHomeLog } from './home-log.ts';
 import type { OpenState } from './state-directory.ts';
 import { malformed, parseJson, readSecretText, readText, writeNewText } from './whole-file.ts';
 
@@ -63,10 +64,10 @@ export const homePaths = {
   dealingSeed: join('keys', 'dealing.seed'),
   sealingKey: join('keys', 'sealing.key'),
   sealedShare: join('keys', 'share.sealed'),
-  log: 'log',
+  log: logPaths.log,
   serviceKey: 'service-key',
-  logBegan: 'log-began',
-  logLost: 'log-lost',
+  logBegan: logPaths.logBegan,
+  logLost: logPaths.logLost,
   state: 'state',
   restored: 'restored.json',
 } as const;
@@ -104,12 +105,12 @@ export interface Home {
   readonly sealedSharePath: string;
   /** The service key, 192 hex characters, once this replica has seen it, or its operator has written it here. */
   readonly serviceKey: string | undefined;
-  /** Writes it down, unless there is one already. */
+  /** Writes it down, unless it is there already. Rejects with `service-key-mismatch` when another one is. */
   keepServiceKey(serviceKey: string): Promise<void>;
   /** The log this replica had is gone, so it may only observe (docs/protocol/ordering.md §3.3). */
   readonly isLogLost: boolean;
-  /** Opens the log; at most once at a time. A lost one is begun anew for an observer only; otherwise `log-lost`. */
-  openLog(options?: { readonly asObserver?: boolean; readonly retainedSizeBytes?: number }): Promise<DiskLog>;
+  /** Opens the log; at most once at a time. `isLogLost` is true afterwards also when it was damaged and set aside. */
+  openLog(options?: HomeLogOptions): Promise<DiskLog>;
   /** Opens the state; at most once at a time. `wipe` says why what is there is to be removed first, as damaged. */
   openState(options?: { readonly wipe?: string | undefined }): Promise<OpenState>;
   /** Lets other processes have the home. Close the log and the state first. */
@@ -248,7 +249,7 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
   const dealingSeed = await readHexSecret(files, at(homePaths.dealingSeed));
   const sealingKey = await readHexSecret(files, at(homePaths.sealingKey));
   const logKey = hmacSha256(seed, [domains.logKey]);
-  const isLogLost = await findLogLost(files, directory);
+  let isLogLost = await findLogLost(files, directory);
   return {
     directory,
     genesis,
@@ -263,11 +264,16 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
     dealingSeed,
     sealingKey,
     sealedSharePath: at(homePaths.sealedShare),
-    serviceKey: await readServiceKey(files, at(homePaths.serviceKey)),
-    keepServiceKey: (serviceKey) => keepServiceKey(files, at(homePaths.serviceKey), serviceKey),
-    isLogLost,
-    openLog: ({ asObserver = false, retainedSizeBytes = limits.logRetainedSizeBytes } = {}) =>
-      openLog({ files, home: directory, logKey, isLogLost, asObserver, retainedSizeBytes }),
+    serviceKey: await readServiceKey(files, at(homePaths.serviceKey), curve),
+    keepServiceKey: (serviceKey) => keepServiceKey(files, at(homePaths.serviceKey), serviceKey, curve),
+    get isLogLost() {
+      return isLogLost;
+    },
+    async openLog(options = {}) {
+      const open = await openHomeLog({ files, directory, logKey, isLogLost }, options);
+      isLogLost = open.isLogLost;
+      return open.log;
+    },
     openState: ({ wipe } = {}) => openState(files, directory, wipe),
     close: () => lock.release(),
   };
@@ -284,7 +290,7 @@ export async function readGenesis(files: FileSystem, path: string): Promise<Gene
     'genesis-version',
     `${path} is a genesis of version ${version}; this Coterie runs clusters of version ${genesisVersion}.`,
     version < genesisVersion
-      ? 'Clusters of that version have no service key, and their replicas no keys to make one. Make a new cluster with "coterie init" and copy the data over.'
+      ? 'Use the version of Coterie that made it. Or make a new cluster with "coterie init" and copy the data over.'
       : 'Use the version of Coterie that made it.',
   );
 }
@@ -344,8 +350,18 @@ async function readLinkKey(
   if (sha256(publicKeyDer) !== entry.linkKeyDigest) {
     throw keyMismatch(at(homePaths.linkCertificate), entry);
   }
-  if (!certificate.checkPrivateKey(key)) throw keyMismatch(at(homePaths.linkKey), entry);
+  if (!certificate.checkPrivateKey(key) || !canSign(key, certificate)) throw keyMismatch(at(homePaths.linkKey), entry);
   return { linkKeyPem, linkCertificatePem };
+}
+
+/** A damaged private key may still hold the right public one. */
+function canSign(key: KeyObject, { publicKey }: X509Certificate): boolean {
+  const probe = Buffer.from('coterie');
+  try {
+    return verify(null, probe, publicKey, sign(null, probe, key));
+  } catch {
+    return false;
+  }
 }
 
 function keyMismatch(path: string, { replicaId }: GenesisReplica): HomeError {
@@ -356,81 +372,28 @@ function keyMismatch(path: string, { replicaId }: GenesisReplica): HomeError {
   );
 }
 
-/** What is no service key is none: it is public, and whoever needs it asks the others. */
-async function readServiceKey(files: FileSystem, path: string): Promise<string | undefined> {
+/** What is no point of the group is no service key, but damage: the key is public, and whoever needs it asks the others. */
+async function readServiceKey(files: FileSystem, path: string, curve: PairingCurve): Promise<string | undefined> {
   if ((await files.describe(path)) === undefined) return undefined;
   const text = (await readText(files, path)).trim();
-  return /^[0-9a-f]{192}$/.test(text) ? text : undefined;
+  const isKey = /^[0-9a-f]{192}$/.test(text) && curve.g2.decode(Buffer.from(text, 'hex')) !== undefined;
+  return isKey ? text : undefined;
 }
 
-async function keepServiceKey(files: FileSystem, path: string, serviceKey: string): Promise<void> {
-  if ((await readServiceKey(files, path)) !== undefined) return;
+async function keepServiceKey(files: FileSystem, path: string, serviceKey: string, curve: PairingCurve): Promise<void> {
+  const kept = await readServiceKey(files, path, curve);
+  if (kept === serviceKey) return;
+  if (kept !== undefined) {
+    throw new HomeError(
+      'service-key-mismatch',
+      `${path} holds another service key than this replica has worked out.`,
+      'Find out which is right, from another replica or a client. Remove the file if it is the wrong one.',
+    );
+  }
   const unfinished = `${path}.new`;
   await files.remove(unfinished);
   await writeNewText(files, unfinished, `${serviceKey}\n`);
   await files.rename(unfinished, path);
-}
-
-/** Has this replica had a log that is not there now? */
-async function findLogLost(files: FileSystem, home: string): Promise<boolean> {
-  try {
-    const names = await files.list(home);
-    if (names.includes(homePaths.logLost)) return true;
-    if (!names.includes(homePaths.log)) return true;
-    return names.includes(homePaths.logBegan) && !(await hasSegments(files, join(home, homePaths.log)));
-  } catch (error) {
-    throw homeErrorOf(error, home, 'reading');
-  }
-}
-
-async function openLog(options: {
-  readonly files: FileSystem;
-  readonly home: string;
-  readonly logKey: Uint8Array;
-  readonly isLogLost: boolean;
-  readonly asObserver: boolean;
-  readonly retainedSizeBytes: number;
-}): Promise<DiskLog> {
-  const { files, home, logKey, isLogLost } = options;
-  const directory = join(home, homePaths.log);
-  if (isLogLost) {
-    if (!options.asObserver) {
-      throw new HomeError(
-        'log-lost',
-        `The log in ${directory} is gone, and this replica may have signed blocks that were in it.`,
-        'Put back an exact copy of it. Without it this replica may only observe: it could contradict itself.',
-      );
-    }
-    // The mark first: a log begun anew must never pass for the one that was lost.
-    await leaveMark(files, home, homePaths.logLost);
-    if ((await files.describe(directory)) === undefined) await files.mkdir(directory);
-  }
-  const log = await DiskLog.open({ directory, logKey, files, segmentSizeBytesMax: segmentSizeOf(options) });
-  try {
-    // Only now, and before the first append: a crash in between leaves a log and no mark, which is set next time.
-    await leaveMark(files, home, homePaths.logBegan);
-  } catch (error) {
-    await log.close();
-    throw error;
-  }
-  return log;
-}
-
-/** The log is dropped by segments: small ones where little of it is to stay. */
-function segmentSizeOf({ retainedSizeBytes }: { readonly retainedSizeBytes: number }): number {
-  const { logSegmentSizeBytesMin, logSegmentSizeBytesMax } = limits;
-  return Math.min(logSegmentSizeBytesMax, Math.max(logSegmentSizeBytesMin, Math.floor(retainedSizeBytes / 4)));
-}
-
-/** Makes an empty file, durably, unless it is there. */
-async function leaveMark(files: FileSystem, home: string, name: string): Promise<void> {
-  const mark = join(home, name);
-  try {
-    if ((await files.describe(mark)) === undefined) await writeNewText(files, mark, '');
-    await files.fsyncDirectory(home);
-  } catch (error) {
-    throw homeErrorOf(error, mark, 'writing');
-  }
 }
 
 async function openState(files: FileSystem, home: string, wipe: string | undefined): Promise<OpenState> {
