@@ -327,6 +327,7 @@ export class SimulatedReplica {
       log,
       roundIndex,
       retainedSizeBytes: this.#options.retainedSizeBytes,
+      restored: stored,
       stored: (digest) => {
         if (isOver()) return;
         if (isReplaying) machine.checkpointStored(digest);

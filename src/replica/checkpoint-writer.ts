@@ -11,7 +11,7 @@ import type { TakenCheckpoint } from '../execution/checkpoints.ts';
 import type { Change, StateEngine } from '../state/engine.ts';
 import type { BlockLog, LogPosition } from '../storage/block-log.ts';
 import type { StableCheckpoint } from './checkpoint-progress.ts';
-import { checkpointNotes, headNote } from './engine-notes.ts';
+import { checkpointNotes, headNote, type StoredCheckpoint } from './engine-notes.ts';
 import type { RoundIndex } from './round-index.ts';
 
 export interface CheckpointToWrite extends TakenCheckpoint {
@@ -37,6 +37,8 @@ export class CheckpointWriter {
     readonly roundIndex: RoundIndex;
     /** Bytes of the log that are kept for replicas which are a little behind. */
     readonly retainedSizeBytes: number;
+    /** What the engine holds to begin with. */
+    readonly restored: StoredCheckpoint | undefined;
     readonly stored: (digest: Digest) => void;
     /** A write failed: nothing may be built on the engine any more. */
     readonly failed: (error: unknown) => void;
@@ -45,6 +47,11 @@ export class CheckpointWriter {
     this.#log = options.log;
     this.#roundIndex = options.roundIndex;
     this.#retainedSizeBytes = options.retainedSizeBytes;
+    const { restored } = options;
+    if (restored !== undefined) {
+      const { digest, logPosition, checkpoint } = restored;
+      this.#positions.push({ digest, position: logPosition, horizon: checkpoint.ordering.horizon });
+    }
     this.#stored = options.stored;
     this.#failed = options.failed;
   }

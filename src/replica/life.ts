@@ -67,6 +67,7 @@ export class Life {
       log,
       roundIndex,
       retainedSizeBytes: options.retainedSizeBytes,
+      restored: stored,
       stored: (digest) => this.#stored(digest),
       failed: options.failed,
     });
