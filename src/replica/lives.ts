@@ -182,20 +182,21 @@ export class Lives {
     try {
       const stored = readStored(engine);
       if (stored === undefined) {
-        if (isTransferring(engine)) return 'fetching it was not finished';
-        return hasAllBlocks ? undefined : (wiped ?? 'there is none, and the log does not go back to the beginning');
+        if (isTransferring(engine)) return 'it was being fetched when the replica ended';
+        return hasAllBlocks ? undefined : (wiped ?? 'there is no state, and the log does not go back to the beginning');
       }
-      const { service, system } = stored.checkpoint;
+      const { service, system, ordering } = stored.checkpoint;
       const beganAtMs = monotonicMs();
       await this.#inSlices(verifyTree(engine, 'system', system));
       await this.#inSlices(verifyTree(engine, 'service', service));
       await this.#inSlices(verifyLeaves(engine, stored.checkpoint));
       const verifiedMs = Math.round(monotonicMs() - beganAtMs);
-      this.#logger.info({ entries: service.entries, verifiedMs }, 'the state is that of its checkpoint');
+      const { commitIndex } = ordering;
+      this.#logger.info({ commitIndex, entries: service.entries, verifiedMs }, 'the state is that of its checkpoint');
       return undefined;
     } catch (error) {
       if (!(error instanceof StateDamage)) throw error;
-      this.#logger.error({ err: error }, 'the state is damaged');
+      this.#logger.error({ reason: error.message }, 'the state is damaged');
       return error.message;
     }
   }
@@ -229,10 +230,18 @@ export class Lives {
     this.#serveStored(began);
     this.#behind = undefined;
     this.#beganAtMs = monotonicMs();
+    const isFirst = this.#phase === 'starting';
     this.#phase = 'running';
     this.#life = next;
     const { round, commitIndex } = next.machine.status;
     this.#logger.info({ round, commitIndex }, 'the replica runs');
+    if (!isFirst) this.#askForRounds(round);
+  }
+
+  /** What others said between two lives is lost, and where all is quiet they say nothing more. */
+  #askForRounds(ownRound: number): void {
+    const horizon = readStored(this.#engine)?.checkpoint.ordering.horizon ?? 0;
+    this.#send('all', { kind: 'catch-up', afterRound: Math.max(horizon, ownRound - 1) });
   }
 
   #observe(effects: ReplicaEffects): void {
