@@ -162,6 +162,14 @@ describe('a snapshot of a running cluster', () => {
     cluster.restart(2);
     await cluster.ready(2);
     expect((await converge(cluster)).map(({ epoch }) => epoch)).toEqual([2, 2, 2, 2]);
+    // And one that lost its state gets it from the others, not from the log, which does not go back to the beginning.
+    await cluster.kill(3);
+    await rm(join(cluster.homeOf(3), 'state'), { recursive: true });
+    cluster.restart(3);
+    await cluster.ready(3);
+    const caughtUp = await converge(cluster);
+    expect(new Set(caughtUp.map(({ commitIndex }) => commitIndex)).size).toBe(1);
+    expect(caughtUp.map(({ stateRoot }) => stateRoot)).toEqual(indexes().map(() => caughtUp[0]?.stateRoot));
   }, 180_000);
 
   it('is refused when a bit of it was flipped', async () => {
