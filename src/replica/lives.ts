@@ -263,7 +263,8 @@ export class Lives {
     const { serviceId, epoch, rule } = this.#options.membership;
     const verifyHead = (head: CertifiedHead): boolean => this.#offered.verifyHead(head);
     this.#behind ??= new BehindWatch({ serviceId, epoch, rule, verifyHead });
-    const broken = this.#behind.take(from, message);
+    const commitIndex = this.#machine?.commitIndex ?? 0;
+    const broken = this.#behind.take(from, message, commitIndex);
     if (broken !== undefined) this.#reject(from, broken);
     else if (this.#machine !== undefined && this.#behind.isBehind(this.#machine.commitIndex)) {
       this.#leave('the others have dropped the blocks that it needs', { isSudden: false, isWrong: false });
