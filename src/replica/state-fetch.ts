@@ -12,12 +12,13 @@ import { StateTransfer } from '../recovery/state-transfer.ts';
 import type { StateEngine } from '../state/engine.ts';
 import type { BlockLog } from '../storage/block-log.ts';
 import type { CertifiedHead } from '../wire/client-message.ts';
+import { limits } from '../wire/limits.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
 import { checkpointNotes, headNote, isTransferring, readOwnBlock, transferringNote } from './engine-notes.ts';
 import { scanLog } from './log-scan.ts';
 
-/** Inputs that wait for a step. More: messages are dropped, and asked for again. */
-const inputsMax = 1_024;
+/** Messages of one replica that wait for a step: more than it is asked for at once. More: dropped, and asked for again. */
+const messagesPerPeerMax = 4 * limits.stateAsksPerPeerMax;
 
 export interface StateFetchOptions {
   readonly membership: Membership;
@@ -36,6 +37,8 @@ export interface StateFetchOptions {
 export class StateFetch {
   readonly #options: StateFetchOptions;
   #inputs: TransferInput[] = [];
+  /** How many of them are messages of each. */
+  readonly #messages = new Map<number, number>();
   #timer: Timer | undefined;
   /** By the transfers before this one. */
   #bytesReceivedBefore = 0;
@@ -48,8 +51,12 @@ export class StateFetch {
   }
 
   push(input: TransferInput): void {
-    // Asked again when it is dropped; that a write is done is said once.
-    if (input.kind === 'peer-message' && this.#inputs.length >= inputsMax) return;
+    if (input.kind === 'peer-message') {
+      // Asked again when it is dropped; that a write is done is said once. One who sends too much displaces nobody else.
+      const waiting = this.#messages.get(input.from) ?? 0;
+      if (waiting >= messagesPerPeerMax) return;
+      this.#messages.set(input.from, waiting + 1);
+    }
     this.#inputs.push(input);
     this.#wake();
   }
@@ -80,7 +87,7 @@ export class StateFetch {
     let writing: Promise<void> = Promise.resolve();
     let failure: { readonly error: unknown } | undefined;
     while (!this.#isStopped) {
-      const effects = transfer.step(this.#inputs.splice(0), monotonicMs());
+      const effects = transfer.step(this.#takeInputs(), monotonicMs());
       if (effects.changes.length > 0) {
         const { changes } = effects;
         writing = writing
@@ -101,6 +108,11 @@ export class StateFetch {
     }
     await writing;
     return undefined;
+  }
+
+  #takeInputs(): readonly TransferInput[] {
+    this.#messages.clear();
+    return this.#inputs.splice(0);
   }
 
   #tell(effects: TransferEffects): void {
