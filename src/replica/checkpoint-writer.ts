@@ -30,6 +30,8 @@ export class CheckpointWriter {
   #positions: { readonly digest: Digest; readonly position: LogPosition; readonly horizon: number }[] = [];
   /** The last write or removal; each begins when the one before has ended. Never rejects. */
   #last: Promise<void> = Promise.resolve();
+  /** The engine lacks what the next write takes for granted: nothing is written or dropped any more. */
+  #hasFailed = false;
 
   constructor(options: {
     readonly engine: StateEngine;
@@ -92,7 +94,13 @@ export class CheckpointWriter {
   }
 
   #then(work: () => Promise<void>): void {
-    this.#last = this.#last.then(work).catch((error: unknown) => this.#failed(error));
+    const turn = async (): Promise<void> => {
+      if (!this.#hasFailed) await work();
+    };
+    this.#last = this.#last.then(turn).catch((error: unknown) => {
+      this.#hasFailed = true;
+      this.#failed(error);
+    });
   }
 }
 
