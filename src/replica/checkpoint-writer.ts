@@ -82,7 +82,7 @@ export class CheckpointWriter {
       if (previous === undefined) return;
       this.#positions = this.#positions.slice(index);
       const position = Math.min(previous.position, this.#log.end - this.#retainedSizeBytes);
-      if (position <= 0) return;
+      if (position <= this.#log.begin) return;
       await this.#log.dropBefore(position, previous.horizon);
       this.#roundIndex.dropBefore(position, previous.horizon);
     });

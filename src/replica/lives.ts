@@ -178,7 +178,8 @@ export class Lives {
   /** Why the engine is not to begin a life from; undefined when it is: all it holds was verified then. */
   async #lack(wiped: string | undefined): Promise<string | undefined> {
     const engine = this.#engine;
-    const hasAllBlocks = this.#options.log.begin === 0;
+    const { begin, droppedRound } = this.#options.log;
+    const hasAllBlocks = begin === 0 && droppedRound === 0;
     try {
       const stored = readStored(engine);
       if (stored === undefined) {

@@ -84,4 +84,15 @@ describe('a round index', () => {
       { numRuns: 60 },
     );
   });
+
+  it('answers nothing below what the log never had, though the log begins where logs begin', () => {
+    const index = new RoundIndex();
+    index.lacks(300);
+    index.note(301, 0);
+    index.note(340, 50);
+    expect([299, 300, 339, 340].map((round) => index.positionAfter(round))).toEqual([undefined, 0, 0, 50]);
+    const whole = new RoundIndex();
+    whole.lacks(0);
+    expect(whole.positionAfter(0)).toBe(0);
+  });
 });

@@ -31,15 +31,12 @@ export class RoundIndex {
    * position; such as the horizon of the checkpoint that let blocks be dropped.
    */
   dropBefore(position: LogPosition, round: number): void {
-    if (position === 0) return;
-    this.#isWhole = false;
-    const kept = this.#positions.findIndex((each) => each >= position);
-    const dropped = kept === -1 ? this.#positions.length : kept;
-    this.#rounds = this.#rounds.slice(dropped);
-    this.#positions = this.#positions.slice(dropped);
-    if (this.#rounds[0] !== undefined && this.#rounds[0] <= round) return;
-    this.#rounds.unshift(round);
-    this.#positions.unshift(position);
+    if (position > 0) this.#cut(position, round);
+  }
+
+  /** Blocks up to this round may never have been in the log, wherever it begins. */
+  lacks(round: number): void {
+    if (round > 0) this.#cut(0, round);
   }
 
   /** A position at or before the first block above `round`; undefined when the log may have dropped blocks above it. */
@@ -52,5 +49,16 @@ export class RoundIndex {
       else high = middle;
     }
     return this.#positions[low - 1] ?? (this.#isWhole ? 0 : undefined);
+  }
+
+  #cut(position: LogPosition, round: number): void {
+    this.#isWhole = false;
+    const kept = this.#positions.findIndex((each) => each >= position);
+    const dropped = kept === -1 ? this.#positions.length : kept;
+    this.#rounds = this.#rounds.slice(dropped);
+    this.#positions = this.#positions.slice(dropped);
+    if (this.#rounds[0] !== undefined && this.#rounds[0] <= round) return;
+    this.#rounds.unshift(round);
+    this.#positions.unshift(position);
   }
 }

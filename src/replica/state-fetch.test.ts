@@ -54,12 +54,13 @@ describe('fetching state', () => {
   it.each([
     ['is empty', []],
     ['has blocks above the horizon', [horizon - 1, horizon, horizon + 1].map(blockOfRound)],
-  ] as const)('ends with the checkpoint in the engine, also when the log %s', async (_, blocks) => {
+  ] as const)('says in the log what that need not hold any more, also when it %s', async (_, blocks) => {
     const engine = new MemoryEngine();
     const log = new MemoryLog();
     await log.append(blocks);
     expect((await fetchInto(engine, log).run())?.digest).toBe(moment.digest);
     expect(readStored(engine)?.digest).toBe(moment.digest);
+    expect(log.droppedRound).toBe(horizon);
   });
 
   it('is not held up by a replica that sends more than it is asked for', async () => {

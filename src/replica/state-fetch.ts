@@ -146,6 +146,8 @@ export class StateFetch {
     const { horizon } = checkpoint.ordering;
     const { position, ownBlock, isWhole } = await scanLog(log, { horizon, self });
     if (!isWhole) return false;
+    // From now on the log need not hold what this checkpoint stands for: nobody is to replay it from its beginning.
+    await log.dropBefore(log.begin, horizon);
     // One that the log dropped is noted here still; where the log has a newer one, above the horizon, that is taken anyway.
     const noted = { encoded, logPosition: position, ownBlock: ownBlock ?? readOwnBlock(engine) };
     await engine.write([...checkpointNotes(noted), headNote(head)]);

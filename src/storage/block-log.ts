@@ -26,11 +26,11 @@ export interface BlockLog {
   /**
    * Forgets records before `position`, which is not above `end`; some that stand shortly before it may stay. At `end` all
    * are forgotten, but for those of appends that are under way. Durable when the promise resolves, and done or not done
-   * after a crash. `round`: no block above it stands before the position; the log remembers the highest there was, also when it
-   * drops less. Rejects with a `StorageError` as an append does.
+   * after a crash. `round`: no block above it stands before the position; the log remembers the highest there was. At `begin`
+   * nothing is forgotten but that: blocks up to this round need not be here. Rejects with a `StorageError` as an append does.
    */
   dropBefore(position: LogPosition, round?: number): Promise<void>;
-  /** No block above this round was ever dropped; 0 when none was. */
+  /** No block above this round was ever dropped, or never there to be dropped; 0 when there was none such. */
   readonly droppedRound: number;
   /** Everything before it is forgotten, and nothing from there on. */
   readonly begin: LogPosition;

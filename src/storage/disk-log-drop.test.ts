@@ -269,4 +269,23 @@ describe('damage', () => {
     });
     expect(outcome).toEqual([]);
   });
+
+  it('remembers what it need not hold, though it drops nothing and is empty', async () => {
+    for (const records of [[], [record(0)]]) {
+      const files = await emptyDisk();
+      const log = await open(files);
+      await log.append(records);
+      await log.dropBefore(log.begin, 300);
+      await log.dropBefore(log.begin, 200);
+      await log.close();
+      const again = await open(files.restart({ kind: 'drop' }, { kind: 'none' }));
+      expect(again.droppedRound).toBe(300);
+      expect(again.begin).toBe(0);
+      await again.append([record(1)]);
+      expect((await again.read(0, 10_000)).map(({ bytes }) => hexOf(bytes))).toEqual(
+        [...records, record(1)].map(hexOf),
+      );
+      await again.close();
+    }
+  });
 });

@@ -288,10 +288,11 @@ export class DiskLog implements BlockLog {
     const directory = this.#directory;
     try {
       if (position === this.#end && this.#index.segmentOf(position) < position) await this.#inTurn('segment', []);
-      const segment = this.#index.segmentOf(position);
-      if (segment <= this.begin) return;
-      const previous = await this.#checksumBefore(segment);
+      const segment = position <= this.begin ? this.begin : this.#index.segmentOf(position);
       const round = Math.max(upTo, this.#droppedRound);
+      const isNews = segment > this.begin || (position <= this.begin && round > this.#droppedRound);
+      if (!isNews) return;
+      const previous = await this.#checksumBefore(segment);
       await writeBeginning({ files, directory, key: this.#key, beginning: { segment, round, previous } });
       this.#droppedRound = round;
       for (const start of this.#index.dropBefore(segment)) await files.remove(join(directory, segmentName(start)));

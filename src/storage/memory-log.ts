@@ -77,10 +77,10 @@ export class MemoryLog implements BlockLog {
   dropBefore(position: LogPosition, round = 0): Promise<void> {
     if (position > this.#end) throw new RangeError(`position ${position} is beyond the end of the log`);
     if (this.#refusal !== undefined) return Promise.reject(this.#refusal);
-    if (position <= this.#begin) return Promise.resolve();
-    this.#dropping = Math.max(this.#dropping, position);
     // Said too early for what is not dropped after a crash, and never too low.
     this.#droppedRound = Math.max(this.#droppedRound, round);
+    if (position <= this.#begin) return Promise.resolve();
+    this.#dropping = Math.max(this.#dropping, position);
     return this.#afterThat(async () => {
       await this.#becomeDurable();
       this.#durable.splice(0, this.#firstFrom(position));
