@@ -14,7 +14,7 @@ import { CatchUp } from './catch-up.ts';
 import type { StableCheckpoint } from './checkpoint-progress.ts';
 import { CheckpointWriter } from './checkpoint-writer.ts';
 import type { ReplicaEffects, ReplicaInput } from './effects.ts';
-import { readStored } from './engine-notes.ts';
+import { readStored, type StoredCheckpoint } from './engine-notes.ts';
 import { EventLoop, type InputSource } from './event-loop.ts';
 import { ReplicaMachine } from './machine.ts';
 import type { MachineOptions } from './machine-options.ts';
@@ -49,7 +49,11 @@ export class Life {
   readonly #roundIndex = new RoundIndex();
   readonly #writer: CheckpointWriter;
   readonly #loop: EventLoop;
+  readonly #observer: boolean;
+  readonly #failed: (error: unknown) => void;
   #isReplaying = true;
+  /** What ended it before it had begun. */
+  #failure: { readonly error: unknown } | undefined;
 
   private constructor(options: LifeOptions) {
     const { engine, log, ports } = options;
@@ -61,6 +65,8 @@ export class Life {
       retainedLeaves: options.retainedLeaves,
     });
     this.#log = log;
+    this.#observer = options.machine.observer === true;
+    this.#failed = options.failed;
     const roundIndex = this.#roundIndex;
     this.#writer = new CheckpointWriter({
       engine,
@@ -69,7 +75,7 @@ export class Life {
       retainedSizeBytes: options.retainedSizeBytes,
       restored: stored,
       stored: (digest) => this.#stored(digest),
-      failed: options.failed,
+      failed: (error) => this.#writeFailed(error),
     });
     const catchUp = new CatchUp({
       log,
@@ -101,10 +107,15 @@ export class Life {
   static async begin(options: LifeOptions): Promise<Life> {
     const life = new Life(options);
     const stored = readStored(options.engine);
-    // A log that was lost and begun anew is shorter than the checkpoint remembers.
-    const position = Math.min(stored?.logPosition ?? 0, options.log.end);
-    if (stored !== undefined) life.#roundIndex.dropBefore(position, stored.checkpoint.ordering.horizon);
-    await life.#replay(position, options.onReplay);
+    try {
+      await life.#replay(stored, options.onReplay);
+      if (life.#failure !== undefined) throw life.#failure.error;
+    } catch (error) {
+      // What comes now is not to meet a write of ours in the engine.
+      await life.#writer.idle();
+      throw error;
+    }
+    life.#isReplaying = false;
     return life;
   }
 
@@ -118,10 +129,17 @@ export class Life {
     await this.#writer.idle();
   }
 
-  async #replay(from: number, onReplay: LifeOptions['onReplay']): Promise<void> {
+  async #replay(stored: StoredCheckpoint | undefined, onReplay: LifeOptions['onReplay']): Promise<void> {
     let blocks = 0;
-    for (let position = from; ; ) {
-      const records = await this.#log.read(position, replaySizeBytes);
+    const log = this.#log;
+    const horizon = stored?.checkpoint.ordering.horizon ?? 0;
+    // An observer's log was begun anew: where the checkpoint says it goes on was in another one.
+    if (this.#observer && log.droppedRound === 0) await log.dropBefore(log.begin, horizon);
+    const begin = stored === undefined || this.#observer ? log.begin : stored.logPosition;
+    if (begin === 0) this.#roundIndex.lacks(log.droppedRound);
+    else this.#roundIndex.dropBefore(begin, Math.max(horizon, log.droppedRound));
+    for (let position = begin; this.#failure === undefined; ) {
+      const records = await log.read(position, replaySizeBytes);
       if (records.length === 0) break;
       for (const record of records) {
         this.#roundIndex.note(roundOfEncodedBlock(record.bytes), record.position);
@@ -131,7 +149,12 @@ export class Life {
       onReplay?.({ blocks, commitIndex: this.machine.commitIndex });
       position = (records.at(-1)?.position ?? 0) + 1;
     }
-    this.#isReplaying = false;
+  }
+
+  #writeFailed(error: unknown): void {
+    if (this.#isReplaying) this.#failure ??= { error };
+    // Not before whoever begins this life has it.
+    else setImmediate(() => this.#failed(error));
   }
 
   #stored(digest: Digest): void {

@@ -124,8 +124,9 @@ export class Lives {
     if (wiped !== undefined)
       this.#logger.error({ reason: wiped }, 'the state was damaged and is fetched from the others');
     const lack = await this.#lack(wiped);
-    if (lack === undefined) await this.#liveOrFetch();
-    else this.#turnTo(() => this.#fetchState(lack));
+    const reason = lack ?? (await this.#liveOrLack());
+    // Not waited for here: nobody is connected yet who could give anything.
+    if (reason !== undefined) this.#turnTo(() => this.#fetchState(reason));
   }
 
   /** An input of a client; those of peers come as frames. */
@@ -179,7 +180,8 @@ export class Lives {
   async #lack(wiped: string | undefined): Promise<string | undefined> {
     const engine = this.#engine;
     const { begin, droppedRound } = this.#options.log;
-    const hasAllBlocks = begin === 0 && droppedRound === 0;
+    // Later epochs go on from a checkpoint: replayed from nothing, their blocks would make another state.
+    const hasAllBlocks = begin === 0 && droppedRound === 0 && this.#options.membership.epoch === 0;
     try {
       const stored = readStored(engine);
       if (stored === undefined) {
@@ -213,6 +215,7 @@ export class Lives {
   async #live(): Promise<void> {
     const { life, log } = this.#options;
     const began = { stored: readStored(this.#engine), snapshot: this.#engine.snapshot() };
+    this.#beganAtMs = monotonicMs();
     const next = await Life.begin({
       ...life,
       engine: this.#engine,
@@ -230,7 +233,6 @@ export class Lives {
     this.#machine = next.machine;
     this.#serveStored(began);
     this.#behind = undefined;
-    this.#beganAtMs = monotonicMs();
     const isFirst = this.#phase === 'starting';
     this.#phase = 'running';
     this.#life = next;
@@ -267,7 +269,7 @@ export class Lives {
     const commitIndex = this.#machine?.commitIndex ?? 0;
     const broken = this.#behind.take(from, message, commitIndex);
     if (broken !== undefined) this.#reject(from, broken);
-    else if (this.#machine !== undefined && this.#behind.isBehind(this.#machine.commitIndex)) {
+    else if (this.#behind.isBehind(commitIndex)) {
       this.#leave('the others have dropped the blocks that it needs', { isSudden: false, isWrong: false });
     }
   }
@@ -347,17 +349,25 @@ export class Lives {
     if (!this.#isEnded) await this.#liveOrFetch();
   }
 
-  /** What was verified and is no checkpoint all the same is of no use. */
   async #liveOrFetch(): Promise<void> {
+    const lack = await this.#liveOrLack();
+    if (lack === undefined) return;
+    await this.#rest();
+    await this.#fetchState(lack);
+  }
+
+  /**
+   * Begins the next life, or says what the state lacks for it. What is whole and is no checkpoint all the same is so on every
+   * replica, and is our bug: nothing is thrown away for that.
+   */
+  async #liveOrLack(): Promise<string | undefined> {
     try {
       await this.#live();
+      return undefined;
     } catch (error) {
-      if (!(error instanceof StateDamage)) throw error;
-      await this.#rest();
-      if (this.#isEnded) return;
-      await this.#wipe(error.message);
-      this.#phase = 'fetching-state';
-      await this.#fetchState(error.message);
+      const lack = error instanceof StateDamage ? await this.#lack(undefined) : undefined;
+      if (lack === undefined) throw error;
+      return lack;
     }
   }
 
@@ -377,7 +387,7 @@ export class Lives {
 
   #noteStable(checkpoint: StableCheckpoint): void {
     this.#stable = checkpoint;
-    this.#stateService.stable({ ...checkpoint, snapshot: this.#engine.snapshot() });
+    if (this.#isOfNow(checkpoint)) this.#stateService.stable({ ...checkpoint, snapshot: this.#engine.snapshot() });
   }
 
   /**
@@ -392,9 +402,16 @@ export class Lives {
     readonly snapshot: StateSnapshot;
   }): void {
     const serviceKey = this.#machine?.serviceKey ?? this.#options.serviceKey;
-    if (stored?.head !== undefined && serviceKey !== undefined && this.#offered.verifyHead(stored.head)) {
+    const isOffered = stored?.head !== undefined && this.#isOfNow(stored) && serviceKey !== undefined;
+    if (isOffered && this.#offered.verifyHead(stored.head)) {
       this.#stateService.stable({ ...stored, head: stored.head, snapshot });
     } else snapshot.close();
+  }
+
+  /** The others take whoever offers a checkpoint of another epoch for a liar; a cluster that was restored begins with one. */
+  #isOfNow({ checkpoint, head }: Pick<StoredCheckpoint, 'checkpoint' | 'head'>): boolean {
+    const { epoch } = this.#options.membership;
+    return checkpoint.epoch === epoch && head?.head.epoch === epoch;
   }
 
   #refuse(input: Extract<ReplicaInput, { readonly link: number }>): void {

@@ -76,7 +76,10 @@ export async function startReplica(options: {
     const log = await home.openLog({
       asObserver: home.isLogLost,
       setAside: ({ error, keptAt }) =>
-        options.logger.error({ err: error, keptAt }, 'the log is damaged and was set aside: it is begun anew'),
+        options.logger.error(
+          { reason: error.message, keptAt },
+          'the log is damaged and was set aside: it is begun anew',
+        ),
       retainedSizeBytes: options.retainedSizeBytes ?? limits.logRetainedSizeBytes,
     });
     try {

@@ -52,6 +52,8 @@ export class Machines {
         names: { name: 'machines', service: 'nothing' },
       }),
   );
+  /** Blocks that each made durable, in order. */
+  readonly logs: Uint8Array[][] = this.all.map(() => []);
   readonly #inboxes: ReplicaInput[][] = this.all.map(() => []);
   readonly #watched: ((send: Send) => void)[] = [];
   nowMs = 0;
@@ -75,7 +77,8 @@ export class Machines {
   turn(ms = 10): void {
     this.nowMs += ms;
     for (const [from, machine] of this.all.entries()) {
-      const { send } = machine.step(this.#inboxes[from]?.splice(0) ?? [], this.nowMs);
+      const { persist, send } = machine.step(this.#inboxes[from]?.splice(0) ?? [], this.nowMs);
+      this.logs[from]?.push(...persist);
       for (const each of send) {
         this.#watched[from]?.(each);
         const { to, message } = each;

@@ -1,0 +1,139 @@
+/** A replica's lives: what it begins with, and what it does instead when it cannot. */
+import pino from 'pino';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type Range, StateDamage } from '../state/engine.ts';
+import { MemoryEngine } from '../state/memory-engine.ts';
+import { tables } from '../state/tables.ts';
+import { MemoryLog } from '../storage/memory-log.ts';
+import type { OpenState } from '../storage/state-directory.ts';
+import { Lives, type LivesOptions } from './lives.ts';
+import { membership } from './testing/machines.ts';
+import { machineOptions, pastBlocks, silentPorts } from './testing/past.ts';
+
+let blocks: readonly Uint8Array[];
+beforeAll(() => {
+  blocks = pastBlocks();
+});
+
+interface World {
+  readonly lives: Lives;
+  readonly failures: unknown[];
+  readonly wiped: string[];
+}
+
+function livesOn(engine: MemoryEngine, log: MemoryLog, info: (what: string) => void = () => {}, epoch = 0): World {
+  const failures: unknown[] = [];
+  const wiped: string[] = [];
+  const logger = pino({
+    level: 'info',
+    hooks: { logMethod: (args) => info(String(args.at(-1))) },
+  });
+  const openState: LivesOptions['openState'] = ({ wipe } = {}) => {
+    if (wipe !== undefined) wiped.push(wipe);
+    return Promise.resolve({ engine, wiped: undefined } as unknown as OpenState);
+  };
+  const lives = new Lives({
+    membership: { ...membership, epoch },
+    self: 0,
+    openState,
+    log,
+    life: {
+      machine: machineOptions(),
+      retainedSizeBytes: 0,
+      ports: silentPorts,
+      pressure: () => {},
+      onReplay: undefined,
+    },
+    retainedLeaves: 1_024,
+    serviceKey: undefined,
+    logger,
+    observe: () => {},
+    evidence: () => {},
+    count: () => {},
+    failed: (error) => failures.push(error),
+  });
+  return { lives, failures, wiped };
+}
+
+/** As a disk of which a record goes bad, or that cannot be read for once. */
+class FailingEngine extends MemoryEngine {
+  failuresLeft = 0;
+  override *entries(range: Range): Generator<{ readonly key: Uint8Array; readonly value: Uint8Array }> {
+    this.#read(range.start);
+    yield* super.entries(range);
+  }
+  override get(key: Uint8Array): Uint8Array | undefined {
+    this.#read(key);
+    return super.get(key);
+  }
+  /** Of the system's entries. */
+  #read(key: Uint8Array | undefined): void {
+    if (key?.[0] !== tables.system || this.failuresLeft === 0) return;
+    this.failuresLeft -= 1;
+    throw new StateDamage('it cannot be read');
+  }
+}
+
+async function pastIn(engine: MemoryEngine): Promise<MemoryLog> {
+  const log = new MemoryLog();
+  await log.append(blocks);
+  const { lives } = livesOn(engine, log);
+  await lives.begin();
+  expect(lives.phase).toBe('running');
+  await lives.end({ isSudden: true });
+  return log;
+}
+
+const verified = 'the state is that of its checkpoint';
+
+describe('lives', () => {
+  it('begin with a log from the first block on, and not with one that lacks what a checkpoint stood for', async () => {
+    for (const [droppedRound, phase] of [
+      [0, 'running'],
+      [300, 'fetching-state'],
+    ] as const) {
+      const { lives, failures } = livesOn(new MemoryEngine(), new MemoryLog({ droppedRound }));
+      await lives.begin();
+      expect(lives.phase).toBe(phase);
+      await lives.end({ isSudden: true });
+      expect(failures).toEqual([]);
+    }
+  });
+
+  it('do not begin from nothing in an epoch that goes on from a checkpoint', async () => {
+    const { lives } = livesOn(new MemoryEngine(), new MemoryLog(), () => {}, 1);
+    await lives.begin();
+    expect(lives.phase).toBe('fetching-state');
+    await lives.end({ isSudden: true });
+  });
+
+  it('wait for nobody before others are connected, though the state was damaged after it was verified', async () => {
+    const past = new MemoryEngine();
+    const log = await pastIn(past);
+    const engine = new FailingEngine({ after: past });
+    const { lives, failures, wiped } = livesOn(engine, log, (what) => {
+      if (what === verified) engine.failuresLeft = Number.POSITIVE_INFINITY;
+    });
+    await lives.begin();
+    expect(lives.phase).toBe('fetching-state');
+    await lives.end({ isSudden: true });
+    expect(failures).toEqual([]);
+    expect(wiped).toEqual([]);
+  });
+
+  it('throw no state away that is whole, though it cannot be begun with', async () => {
+    const past = new MemoryEngine();
+    const log = await pastIn(past);
+    const engine = new FailingEngine({ after: past });
+    let verifications = 0;
+    const { lives, wiped } = livesOn(engine, log, (what) => {
+      if (what !== verified) return;
+      verifications += 1;
+      if (verifications === 1) engine.failuresLeft = 1;
+    });
+    await expect(lives.begin()).rejects.toThrow(StateDamage);
+    expect(verifications).toBe(2);
+    expect(wiped).toEqual([]);
+    await lives.end({ isSudden: true });
+  });
+});

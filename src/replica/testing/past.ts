@@ -1,0 +1,51 @@
+/**
+ * Past: the blocks that a replica of a small cluster made durable until checkpoints were taken, and what it takes to begin a life on them.
+ */
+import { plainCurve } from '../../../simulator/plain-curve.ts';
+import { sign } from '../../crypto/ed25519.ts';
+import { blockPreimage } from '../../ordering/validity.ts';
+import { encodeRequest } from '../../wire/request.ts';
+import type { LifeOptions } from '../life.ts';
+import { keyOf, Machines, membership } from './machines.ts';
+
+export function machineOptions({ observer = false } = {}): LifeOptions['machine'] {
+  return {
+    membership,
+    self: 0,
+    sign: (digest) => sign(keyOf(0), blockPreimage(digest)),
+    check: () => true,
+    service: { name: 'nothing', version: '1', operations: {} },
+    curve: plainCurve,
+    keySecrets: { decryptionKey: 1n, seed: new Uint8Array(32).fill(1) },
+    names: { name: 'machines', service: 'nothing' },
+    observer,
+  };
+}
+
+export const silentPorts: LifeOptions['ports'] = {
+  send: () => {},
+  broadcast: () => {},
+  refuse: () => {},
+  reply: () => {},
+  certified: () => {},
+  seal: () => {},
+};
+
+/** Blocks of replica 0, with which a replay takes several checkpoints. */
+export function pastBlocks(): readonly Uint8Array[] {
+  const machines = new Machines();
+  machines.generateKey();
+  for (let number = 1; number <= 30; number++) {
+    const content = {
+      client: Buffer.from(keyOf(98).publicKey.text, 'hex'),
+      session: { birth: 0, nonce: new Uint8Array(16) },
+      number,
+      acknowledged: number - 1,
+      operations: [{ name: 'noop', input: new Uint8Array(1) }],
+    };
+    const request = encodeRequest(content, () => new Uint8Array(64)).bytes;
+    machines.give(1, { kind: 'client-request', link: 7, request, certifyFrom: 0 });
+    for (let i = 0; i < 30; i++) machines.turn();
+  }
+  return machines.logs[0] ?? [];
+}
