@@ -10,19 +10,24 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'coterie/client';
 import { kv } from 'coterie/services/kv';
-import {
-  type ReplyVerdict,
-  verifyCertifiedHead,
-  verifyCertifiedReply,
-  verifyCertifiedState,
-  verifyConsistency,
-} from 'coterie/verify';
+import { type ReplyVerdict, verifyCertifiedHead, verifyCertifiedReply, verifyConsistency } from 'coterie/verify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ProcessCluster } from '../../bench/process-cluster.ts';
 import type { TransferProgress } from '../../src/recovery/effects.ts';
 import type { ReplicaStatus } from '../../src/replica/replica-status.ts';
 import { KvLoad } from './kv-load.ts';
-import { converge, counted, isMarkedLost, serviceKeyOf, statusOf, until } from './watching.ts';
+import {
+  askProven,
+  caughtUp,
+  converge,
+  counted,
+  isMarkedLost,
+  type Line,
+  restarted,
+  serviceKeyOf,
+  statusOf,
+  until,
+} from './watching.ts';
 
 const valueSizeBytes = 64 * 1024;
 const valuesMin = 240;
@@ -65,25 +70,6 @@ async function logBegins(index: number): Promise<number> {
   return Math.min(...names.filter((name) => name.endsWith('.log')).map((name) => Number.parseInt(name, 10)));
 }
 
-interface Line {
-  readonly msg: string;
-  readonly [field: string]: unknown;
-}
-
-/** The log of a replica, of all its processes. */
-async function linesOf(index: number): Promise<readonly Line[]> {
-  const said = await cluster.saidBy(index);
-  const lines = said.split('\n').filter((line) => line.startsWith('{') && line.endsWith('}'));
-  return lines.map((line) => JSON.parse(line) as Line);
-}
-
-/** Starts a replica; what it logs from now on. */
-async function restarted(index: number): Promise<() => Promise<readonly Line[]>> {
-  const { length } = await linesOf(index);
-  cluster.restart(index);
-  return async () => (await linesOf(index)).slice(length);
-}
-
 /** Bytes of parts of the state that it was sent, over all fetching in these lines. */
 function bytesReceived(lines: readonly Line[]): number {
   const done = lines.filter(({ msg }) => msg === 'the state is fetched');
@@ -93,14 +79,9 @@ function bytesReceived(lines: readonly Line[]): number {
 
 /** Resolves when a replica runs, has its state from the others, and knows all that they knew when this was called. */
 async function fetched(index: number): Promise<ReplicaStatus> {
-  const others = await Promise.all([0, 1, 2, 3].filter((i) => i !== index).map((i) => statusOf(cluster, i)));
-  const target = Math.max(...others.map((status) => status?.commitIndex ?? 0));
-  return until(`r${index} gets to commit ${target}`, async () => {
-    const status = await statusOf(cluster, index);
-    if (status?.phase !== 'running' || status.commitIndex < target) return undefined;
-    expect(counted(status, /^state-fetch$/)).toBeGreaterThan(0);
-    return status;
-  });
+  const status = await caughtUp(cluster, index);
+  expect(counted(status, /^state-fetch$/)).toBeGreaterThan(0);
+  return status;
 }
 
 /** Resolves when a replica makes blocks again and has its share of the service key. */
@@ -112,16 +93,8 @@ async function takesPart(index: number): Promise<void> {
   });
 }
 
-/** A key's value as one replica proves it: so it holds, whatever that replica is. */
-async function provenBy(index: number, key: string): Promise<unknown> {
-  const url = `${await cluster.urlOf(index)}/v1/state?key=${encodeURIComponent(key)}`;
-  const verdict = await until(`r${index} proves ${key}`, async () => {
-    const response = await fetch(url);
-    return response.status === 200 ? verifyCertifiedState(await response.json(), serviceKey) : undefined;
-  });
-  expect(verdict).toMatchObject({ ok: true, state: { key } });
-  return verdict.ok ? verdict.state.value : undefined;
-}
+const provenBy = (index: number, key: string): Promise<unknown> =>
+  until(`r${index} proves ${key}`, () => askProven(cluster, { index, key, serviceKey }));
 
 const bulkValue = (number: number): string =>
   String(number)
@@ -164,7 +137,7 @@ describe('replicas that keep few blocks, under load', () => {
       const after = await Promise.all([0, 1, 2].map(logBegins));
       return after.every((position, i) => position > before[i]! + 2 * 1024 * 1024) ? true : undefined;
     });
-    const lines = await restarted(3);
+    const lines = await restarted(cluster, 3);
     await fetched(3);
     await takesPart(3);
     const said = await lines();
@@ -179,7 +152,7 @@ describe('replicas that keep few blocks, under load', () => {
   it('bring back one whose state was removed', async () => {
     await cluster.terminate(2);
     await rm(join(cluster.homeOf(2), 'state'), { recursive: true });
-    const lines = await restarted(2);
+    const lines = await restarted(cluster, 2);
     await fetched(2);
     await takesPart(2);
     expect(bytesReceived(await lines())).toBeGreaterThan(values * valueSizeBytes);
@@ -207,12 +180,12 @@ describe('replicas that keep few blocks, under load', () => {
     }
     await cluster.kill(3);
     cluster.thaw(2);
-    const lines = await restarted(3);
+    const lines = await restarted(cluster, 3);
     const said = await until('r3 has the rest', async () => {
       const seen = await lines();
       return seen.some(({ msg }) => msg === 'the state is fetched') ? seen : undefined;
     });
-    const reason = 'fetching it was not finished';
+    const reason = 'it was being fetched when the replica ended';
     expect(said.find(({ msg }) => msg === 'fetching the state from the others')).toMatchObject({ reason });
     expect(bytesReceived(said)).toBeLessThan(before.sizeBytesTotal - before.sizeBytes / 2);
     for (const index of [0, 1]) cluster.thaw(index);
@@ -226,7 +199,7 @@ describe('replicas that keep few blocks, under load', () => {
     for (const name of ['log', 'state', join('keys', 'share.sealed')]) {
       await rm(join(cluster.homeOf(1), name), { recursive: true });
     }
-    await restarted(1);
+    await restarted(cluster, 1);
     expect(await fetched(1)).toMatchObject({ observer: true });
     expect(await isMarkedLost(cluster.homeOf(1))).toBe(true);
     expect(await provenBy(1, 'bulk/3')).toBe(bulkValue(3));
@@ -238,7 +211,7 @@ describe('replicas that keep few blocks, under load', () => {
   it('go on from their checkpoints when all of them were stopped, and answer with proofs', async () => {
     const headBefore = await headOf(0);
     await Promise.all([cluster.terminate(0), cluster.terminate(1), cluster.kill(2), cluster.terminate(3)]);
-    const lines = await Promise.all([0, 1, 2, 3].map(restarted));
+    const lines = await Promise.all([0, 1, 2, 3].map((index) => restarted(cluster, index)));
     for (const index of [0, 1, 2, 3]) await cluster.ready(index);
     await load.goesOn(50);
     const reply = await certifiedGet(0, 'bulk/4');

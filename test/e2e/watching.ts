@@ -7,6 +7,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askStatus, connect } from 'coterie/client';
 import { kv } from 'coterie/services/kv';
+import { verifyCertifiedState } from 'coterie/verify';
 import type { ProcessCluster } from '../../bench/process-cluster.ts';
 import type { ReplicaStatus } from '../../src/replica/replica-status.ts';
 
@@ -93,4 +94,50 @@ export async function peakResidentBytes(pid: number): Promise<number> {
 /** Whether a home is marked as one whose log was lost. */
 export async function isMarkedLost(home: string): Promise<boolean> {
   return (await readdir(home)).includes('log-lost');
+}
+
+/** A line of a replica's log. */
+export interface Line {
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
+/** Starts a replica whose stderr is kept; what it logs from now on. */
+export async function restarted(cluster: ProcessCluster, index: number): Promise<() => Promise<readonly Line[]>> {
+  const { length } = await cluster.saidBy(index);
+  cluster.restart(index);
+  return async () => {
+    const said = (await cluster.saidBy(index)).slice(length).split('\n');
+    const lines = said.filter((line) => line.startsWith('{') && line.endsWith('}'));
+    return lines.map((line) => JSON.parse(line) as Line);
+  };
+}
+
+/** Resolves when a replica runs and has executed all that the others had when this was called. */
+export async function caughtUp(cluster: ProcessCluster, index: number): Promise<ReplicaStatus> {
+  const others = [...Array(cluster.size).keys()].filter((each) => each !== index);
+  const statuses = await Promise.all(others.map((each) => statusOf(cluster, each)));
+  const target = Math.max(...statuses.map((status) => status?.commitIndex ?? 0));
+  return until(`r${index} gets to commit ${target}`, async () => {
+    const status = await statusOf(cluster, index);
+    return status?.phase === 'running' && status.commitIndex >= target ? status : undefined;
+  });
+}
+
+/** A key's value as one replica proves it: so it holds, whatever that replica is. Undefined when it gives no answer. */
+export async function askProven(
+  cluster: ProcessCluster,
+  { index, key, serviceKey }: { readonly index: number; readonly key: string; readonly serviceKey: string },
+): Promise<unknown> {
+  let document: unknown;
+  try {
+    const response = await fetch(`${await cluster.urlOf(index)}/v1/state?key=${encodeURIComponent(key)}`);
+    if (response.status !== 200) return undefined;
+    document = await response.json();
+  } catch {
+    return undefined;
+  }
+  const verdict = verifyCertifiedState(document, serviceKey);
+  if (!verdict.ok || verdict.state.key !== key) throw new Error(`r${index} lies about ${key}`);
+  return verdict.state.value ?? null;
 }
