@@ -125,12 +125,12 @@ export class Sessions {
     return this.#expiredFloor;
   }
 
-  /** What a checkpoint says of all sessions together. */
   /** Sessions with requests since the last `changes`, forgotten ones included. The same wherever the same was ordered. */
   get changedSessions(): number {
     return this.#changed;
   }
 
+  /** What a checkpoint says of all sessions together. */
   get counters(): Checkpoint['sessions'] {
     return { expiredBirths: this.#expiredFloor + 1, admissions: this.#admissions };
   }

@@ -50,6 +50,7 @@ export class Life {
   readonly #writer: CheckpointWriter;
   readonly #loop: EventLoop;
   readonly #observer: boolean;
+  readonly #epoch: number;
   readonly #failed: (error: unknown) => void;
   #isReplaying = true;
   /** What ended it before it had begun. */
@@ -66,6 +67,7 @@ export class Life {
     });
     this.#log = log;
     this.#observer = options.machine.observer === true;
+    this.#epoch = options.machine.membership.epoch;
     this.#failed = options.failed;
     const roundIndex = this.#roundIndex;
     this.#writer = new CheckpointWriter({
@@ -73,7 +75,8 @@ export class Life {
       log,
       roundIndex,
       retainedSizeBytes: options.retainedSizeBytes,
-      restored: stored,
+      // Where it says that the log goes on, an observer's log may be in the middle: that was begun anew.
+      restored: stored === undefined || !this.#observer ? stored : { ...stored, logPosition: log.begin },
       stored: (digest) => this.#stored(digest),
       failed: (error) => this.#writeFailed(error),
     });
@@ -132,7 +135,9 @@ export class Life {
   async #replay(stored: StoredCheckpoint | undefined, onReplay: LifeOptions['onReplay']): Promise<void> {
     let blocks = 0;
     const log = this.#log;
-    const horizon = stored?.checkpoint.ordering.horizon ?? 0;
+    const { checkpoint } = stored ?? {};
+    // That of another epoch is of another DAG.
+    const horizon = checkpoint?.epoch === this.#epoch ? checkpoint.ordering.horizon : 0;
     // An observer's log was begun anew: where the checkpoint says it goes on was in another one.
     if (this.#observer && log.droppedRound === 0) await log.dropBefore(log.begin, horizon);
     const begin = stored === undefined || this.#observer ? log.begin : stored.logPosition;

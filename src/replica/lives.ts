@@ -339,6 +339,9 @@ export class Lives {
       this.#logger.info({ commitIndex, entries, bytesReceived, tookMs }, 'the state is fetched');
     } catch (error) {
       if (!(error instanceof StateDamage)) throw error;
+      // A disk that is no good must not make this go round without a rest.
+      await this.#rest();
+      if (this.#isEnded) return;
       await this.#wipe(error.message);
       await this.#fetchState(error.message);
       return;
