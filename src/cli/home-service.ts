@@ -4,9 +4,10 @@
  * The home is opened and closed for it: so it is checked whole before a module that it names is loaded, and whatever is
  * wrong with it is said in the words of storage/.
  */
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { AnyService } from '../execution/service-definition.ts';
-import { openHome } from '../storage/home.ts';
+import { homePaths, openHome } from '../storage/home.ts';
+import { CliError } from './cli-error.ts';
 import { loadService } from './load-service.ts';
 
 export async function serviceOfHome(path: string): Promise<AnyService> {
@@ -15,5 +16,12 @@ export async function serviceOfHome(path: string): Promise<AnyService> {
   await home.close();
   // <cluster>/replicas/<replicaId>; on a server that has the home alone, the service lies beside it.
   const clusterDirectory = dirname(dirname(directory));
-  return loadService({ specifier, clusterDirectory, workingDirectory: process.cwd() });
+  try {
+    return await loadService({ specifier, clusterDirectory, workingDirectory: process.cwd() });
+  } catch (error) {
+    if (!(error instanceof CliError) || error.code !== 'service-missing') throw error;
+    const { code, message, hint, exitCode } = error;
+    const named = `${message}, which ${join(directory, homePaths.replica)} names`;
+    throw new CliError(named, { code, exitCode, ...(hint === undefined ? {} : { hint }), cause: error });
+  }
 }

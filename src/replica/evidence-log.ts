@@ -11,6 +11,9 @@ import { digestOfEncodedBlock } from '../wire/block.ts';
 import { limits } from '../wire/limits.ts';
 import type { Counters } from './counters.ts';
 
+/** Of a block so far above ours that one author alone cannot show it to be right. */
+const farAhead = 'too far in the future';
+
 export class EvidenceLog {
   readonly #membership: Membership;
   readonly #logger: Logger;
@@ -51,10 +54,10 @@ export class EvidenceLog {
     if (this.#seen.has(name) || this.#seen.size >= limits.evidenceMax) return;
     this.#seen.add(name);
     const author = evidence.author === undefined ? undefined : this.#idOf(evidence.author);
-    this.#logger.warn(
-      { from, author, digest: evidence.digest, rule: evidence.rule },
-      'rejected; later ones are counted',
-    );
+    const what = { from, author, digest: evidence.digest, rule: evidence.rule };
+    // Most often nobody is at fault: we have only begun, or were away.
+    if (rule === farAhead) this.#logger.info(what, 'not taken: this replica is far behind, or told so');
+    else this.#logger.warn(what, 'rejected; later ones are counted');
   }
 
   #idOf(index: number): string {

@@ -154,6 +154,13 @@ describe('bits that flip in who a replica is', () => {
     await rm(copy, { recursive: true });
   });
 
+  it('keep it from starting: the name of its service in replica.json', async () => {
+    const at = (await readFile(join(home, 'replica.json'))).indexOf('"kv"') + 1;
+    await flip(join(home, 'replica.json'), [at]);
+    expect(await refusal()).toContain('replica.json');
+    await flip(join(home, 'replica.json'), [at]);
+  });
+
   it.each([
     ['genesis.json', 300],
     ['keys/signing.seed', 9],
