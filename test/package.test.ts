@@ -30,6 +30,8 @@ beforeAll(async () => {
   project = join(directory, 'project');
   installed = join(project, 'node_modules', 'coterie');
   await mkdir(project);
+  // Without one of its own npm takes the nearest above, and installs there.
+  await writeFile(join(project, 'package.json'), '{ "private": true }\n');
   // Without scripts: what is packed was built before the tests, and other tests are using it now.
   await succeed('npm', ['pack', '--ignore-scripts', '--pack-destination', directory], root);
   const install = ['install', tarball(), 'zod', '--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts'];
@@ -161,11 +163,12 @@ describe('the exports', () => {
     expect(await importAll(specifiers)).toMatchObject({
       'coterie/service': ['TestCallError', 'defineService', 'query', 'testService', 'update'],
       'coterie/client': expect.arrayContaining(['CoterieError', 'askStatus', 'connect']),
-      'coterie/services/kv': ['kv'],
+      'coterie/services/kv': ['getCertified', 'kv', 'kvValueOf'],
       'coterie/verify': [
         'verifyCertifiedHead',
         'verifyCertifiedMembership',
         'verifyCertifiedReply',
+        'verifyCertifiedState',
         'verifyConsistency',
         'verifyDocument',
       ],
