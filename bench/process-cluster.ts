@@ -13,6 +13,8 @@ import { createCluster } from '../src/replica/create-cluster.ts';
 
 /** What was built, whether this file runs from `dist/` or from its source. */
 const distPath = join(import.meta.dirname.replace(/\/dist\/bench$/, '/bench'), '..', 'dist');
+/** Compiled benchmarks, the services among them. */
+export const benchPath = join(distPath, 'bench');
 /** The program of this build. */
 const cliPath = join(distPath, 'src', 'cli', 'main.js');
 
@@ -37,6 +39,8 @@ export interface ProcessClusterOptions {
   readonly ranks?: number;
   readonly service?: string;
   readonly checkpointIntervalMs?: number;
+  /** Of its ports (`createCluster`); by default one that is free. */
+  readonly basePort?: number | undefined;
   /** Given to each replica, such as `['--retain-blocks', '0']`. */
   readonly replicaOptions?: readonly string[];
   /** False: make it and start nothing. */
@@ -65,7 +69,7 @@ export class ProcessCluster {
 
   /** Makes a cluster in a temporary directory and starts all its replicas. */
   static async start(options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
-    const { replicas = 4, f, k, ranks, service = 'kv', checkpointIntervalMs, started = true } = options;
+    const { replicas = 4, f, k, ranks, service = 'kv', checkpointIntervalMs, basePort, started = true } = options;
     const cluster = new ProcessCluster(await mkdtemp(join(tmpdir(), 'coterie-')), options);
     await createCluster({
       directory: cluster.clusterDirectory,
@@ -73,7 +77,7 @@ export class ProcessCluster {
       ...(f === undefined ? {} : { f }),
       ...(k === undefined ? {} : { k }),
       service,
-      basePort: await freePort(),
+      basePort: basePort ?? (await freePort()),
       checkpointIntervalMs,
       parameters: ranks === undefined ? {} : { ranks },
     });

@@ -20,6 +20,12 @@ export function residentBytesOf(pid: number): number {
   return Number(line?.[1] ?? 0) * 1_024;
 }
 
+/** The most resident bytes that a process ever had; 0 when it is gone. */
+export function peakResidentBytesOf(pid: number): number {
+  const line = read(`/proc/${pid}/status`).match(/^VmHWM:\s+(\d+) kB$/m);
+  return Number(line?.[1] ?? 0) * 1_024;
+}
+
 function read(path: string): string {
   try {
     return readFileSync(path, 'utf8');
