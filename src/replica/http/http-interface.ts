@@ -135,7 +135,8 @@ export class HttpInterface {
         const { commitIndex } = divergence.own;
         return reply.code(503).send({ status: 'diverged', commitIndex });
       }
-      const { commitIndex, observer } = backend.status();
+      const { commitIndex, observer, phase } = backend.status();
+      if (phase === 'fetching-state') return reply.code(503).send({ status: phase, commitIndex });
       return { status: observer === true ? 'observer' : 'ok', replica: backend.replicaId, commitIndex };
     });
     server.get('/metrics', async (_request, reply) => {

@@ -97,7 +97,7 @@ const schemas = {
     type: 'object',
     required: ['status', 'commitIndex'],
     properties: {
-      status: { enum: ['ok', 'observer', 'diverged'] },
+      status: { enum: ['ok', 'observer', 'diverged', 'fetching-state'] },
       replica: { type: 'string' },
       commitIndex: count('Of the last commit, or of the one at which it diverged.'),
     },
@@ -218,7 +218,7 @@ export const openApi = {
     '/healthz': {
       get: {
         summary: 'Whether this replica is well.',
-        responses: { 200: answer('It is.', 'Health'), 503: answer('It has diverged.', 'Health') },
+        responses: { 200: answer('It is.', 'Health'), 503: answer('It has diverged, or fetches its state.', 'Health') },
       },
     },
     '/metrics': {
