@@ -100,6 +100,9 @@ async function mended(): Promise<readonly Line[]> {
     await cluster.ready(rotting);
     await write(1);
     await caughtUp(cluster, rotting);
+  } catch (error) {
+    await cluster.kill(rotting);
+    throw error;
   } finally {
     isMended = true;
     await asking;
