@@ -43,4 +43,15 @@ describe('a behind watch', () => {
     for (const peer of [2, 3]) behind.take(peer, second.offer, 150);
     expect(behind.isBehind(150)).toBe(true);
   });
+
+  it('checks each checkpoint once for a replica, however often that offers old ones again', () => {
+    const { behind, checked } = watch();
+    const third = new GrowingState('another').grow({ leaves: 1 });
+    expect(third.checkpoint.ordering.commitIndex).toBe(first.checkpoint.ordering.commitIndex);
+    const later = Array.from({ length: 4 }, () => state.grow({ leaves: 1 }));
+    for (let turn = 0; turn < 10; turn++) {
+      for (const { offer } of [first, third, second, ...later]) expect(behind.take(1, offer)).toBeUndefined();
+    }
+    expect(checked.count).toBe(2 + later.length);
+  });
 });

@@ -3,7 +3,8 @@
  *
  * In: offers. Out: the checkpoints among them that are certified, and who has each. Owns at most two for each replica.
  * Safety: a checkpoint is taken only if a head with the service's signature carries its digest (docs/protocol/state-transfer.md S1).
- * Abuse: a signature is checked only for a checkpoint that would be news, and whoever sends a wrong one is not listened to again.
+ * Abuse: a signature is checked only for a checkpoint that would be news, later than those that the same replica has; whoever sends a
+ * wrong one is not to be listened to again.
  */
 import type { Digest } from '../crypto/hash.ts';
 import { checkpointDigest, decodeCheckpoint } from '../wire/checkpoint.ts';
@@ -69,6 +70,8 @@ export class Offers {
         return 'offer: the checkpoint is of something else than its head';
       }
       if (commitIndex < notBelow || (target !== undefined && commitIndex < indexOf(target))) return undefined;
+      // Nobody goes back: who says old ones again and again would have each of them looked at anew.
+      if (this.#heldBy.get(from)?.some((each) => commitIndex <= this.#indexOfKnown(each))) return undefined;
       const certified = { head, signature: Uint8Array.from(message.signature) };
       if (!verifyHead(certified)) return 'offer: not signed by the service';
       this.#known.set(digest, { checkpoint, encoded: Uint8Array.from(message.checkpoint), digest, head: certified });
@@ -89,6 +92,11 @@ export class Offers {
   drop(peer: number, target: Offer | undefined): void {
     this.#heldBy.delete(peer);
     this.#forgetUnheld(target);
+  }
+
+  #indexOfKnown(digest: Digest): number {
+    const offer = this.#known.get(digest);
+    return offer === undefined ? 0 : indexOf(offer);
   }
 
   #forgetUnheld(target: Offer | undefined): void {

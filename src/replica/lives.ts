@@ -189,6 +189,8 @@ export class Lives {
         return hasAllBlocks ? undefined : (wiped ?? 'there is no state, and the log does not go back to the beginning');
       }
       const { service, system, ordering } = stored.checkpoint;
+      // An older copy of the state was put back. A replica that began with it would lack what came between, and wait for it for ever.
+      if (droppedRound > ordering.horizon) return 'it is older than the log, which has dropped the blocks after it';
       const beganAtMs = monotonicMs();
       await this.#inSlices(verifyTree(engine, 'system', system));
       await this.#inSlices(verifyTree(engine, 'service', service));

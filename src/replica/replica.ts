@@ -277,7 +277,13 @@ class Replica implements RunningReplica {
 
   /** Begins its life from what its home holds, then listens and dials; or fetches state first, with all ears open. */
   async start(): Promise<void> {
-    await this.#lives.begin();
+    try {
+      await this.#lives.begin();
+    } catch (error) {
+      if (this.#stopping === undefined) throw error;
+      // It failed while it began: the first failure says why, not what came of closing everything.
+      throw (await this.ended) ?? error;
+    }
     try {
       await this.#listener.listen();
       await this.#peers.listen();
@@ -408,7 +414,7 @@ class Replica implements RunningReplica {
     try {
       await this.#lives.end({ isSudden: reason !== undefined });
     } catch (error) {
-      ending = error;
+      ending ??= error;
     }
     await Promise.all([this.#peers.close(), this.#listener.close(), this.#http.close()]);
     try {

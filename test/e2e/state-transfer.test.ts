@@ -1,11 +1,11 @@
 /**
- * Shows that real replicas that miss what the others have dropped, or have lost their state or all but their keys, get it from
+ * Shows that real replicas that miss what the others have dropped, or have an old state, none, or nothing but their keys, get it from
  * the others while clients write; that a transfer which is killed goes on where it was; and that a cluster that
  * was stopped as a whole goes on from its checkpoints.
  *
  * One cluster for all of it, whose replicas keep as few blocks as they may. Each test leaves it as it found it, but for r1.
  */
-import { readdir, rm } from 'node:fs/promises';
+import { cp, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from 'coterie/client';
@@ -157,6 +157,28 @@ describe('replicas that keep few blocks, under load', () => {
     await takesPart(2);
     expect(bytesReceived(await lines())).toBeGreaterThan(values * valueSizeBytes);
     expect(await provenBy(2, 'bulk/1')).toBe(bulkValue(1));
+  }, 120_000);
+
+  it('bring back one whose state was put back to an older copy, after which its own log has dropped blocks', async () => {
+    const state = join(cluster.homeOf(2), 'state');
+    const copy = `${state}-copy`;
+    await cluster.terminate(2);
+    await cp(state, copy, { recursive: true });
+    cluster.restart(2);
+    const before = await logBegins(2);
+    await until('r2 drops blocks that came after the copy', async () => {
+      await fill(20);
+      return (await logBegins(2)) > before + 2 * 1024 * 1024 ? true : undefined;
+    });
+    await cluster.terminate(2);
+    await rm(state, { recursive: true });
+    await rename(copy, state);
+    const lines = await restarted(cluster, 2);
+    await fetched(2);
+    await takesPart(2);
+    const began = (await lines()).find(({ msg }) => msg === 'fetching the state from the others');
+    expect(began).toMatchObject({ reason: expect.stringContaining('older than the log') });
+    expect(await provenBy(2, `bulk/${values}`)).toBe(bulkValue(values));
   }, 120_000);
 
   it('let one that was killed in the middle of a transfer go on where it was', async () => {
