@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askStatus, type Client, connect } from 'coterie/client';
 import type { ReplicaStatus } from '../src/replica/replica-status.ts';
-import { fillableKv } from './fillable-kv.ts';
+import { service as fillableKv } from './fillable-kv.ts';
 import type { ProcessCluster } from './process-cluster.ts';
 
 export interface Filling {

@@ -6,7 +6,7 @@ import { defineService, update } from 'coterie/service';
 import { kv } from 'coterie/services/kv';
 import * as z from 'zod';
 
-export const fillableKv = defineService({
+export const service = defineService({
   ...kv,
   name: 'fillable-kv',
   operations: {
@@ -23,8 +23,6 @@ export const fillableKv = defineService({
     }),
   },
 });
-
-export default fillableKv;
 
 function filledKey(number: number): string {
   return `filled/${number.toString().padStart(10, '0')}`;
