@@ -4,12 +4,15 @@
  * Out: for each measurement operations/s, latency, CPU and memory by process; for faults a time line of throughput. All
  * of a run is one after another on one cluster per fault, so that numbers of one run compare.
  */
+import { measureCheckpointPause, type PauseMeasurement } from './checkpoint-pause.ts';
 import { describeHeadCost, type HeadCost, measureHeadCosts } from './head-cost.ts';
 import { type KeyGenerationTime, measureKeyGeneration } from './key-generation.ts';
 import { type LoadOptions, runLoad } from './load.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { ProcessCluster } from './process-cluster.ts';
 import { cpuSecondsOf, residentBytesOf } from './process-usage.ts';
+import { measureStateCosts, type StateCosts } from './state.ts';
+import { describeTransfer, measureTransfer, type TransferMeasurement } from './transfer.ts';
 
 export interface BenchOptions {
   readonly quick?: boolean;
@@ -21,6 +24,8 @@ export interface BenchOptions {
   readonly only?: readonly string[];
   /** Ranks of steady leaders, protocol parameter L. */
   readonly ranks?: number;
+  /** Where the ports of its clusters begin; by default at one that is free. */
+  readonly basePort?: number;
 }
 
 /** One measurement of throughput and latency. */
@@ -64,6 +69,9 @@ export interface BenchResults {
   readonly faults: readonly FaultMeasurement[];
   readonly headCosts: readonly HeadCost[];
   readonly keyGenerations: readonly KeyGenerationTime[];
+  readonly stateCosts?: StateCosts;
+  readonly transfers: readonly TransferMeasurement[];
+  readonly checkpointPause?: PauseMeasurement;
 }
 
 /** Runs all measurements; `report` is told each result as a line for people. */
@@ -115,8 +123,43 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
       `key generation, n = ${replicas}, f = ${time.f}: every replica has the key ${time.ms.toFixed(0)} ms after all were up`,
     );
   }
-  return { at: machine.at, machine, measurements, faults, headCosts, keyGenerations };
+  const state = await measureState(options, wanted, report);
+  return { at: machine.at, machine, measurements, faults, headCosts, keyGenerations, ...state };
 }
+
+/** What the state costs, alone and in a cluster. */
+async function measureState(
+  { quick, basePort }: BenchOptions,
+  wanted: (name: string) => boolean,
+  report: (line: string) => void,
+): Promise<Pick<BenchResults, 'stateCosts' | 'transfers' | 'checkpointPause'>> {
+  const stateCosts = wanted('state')
+    ? await measureStateCosts(quick ? [10_000] : [10_000, 1_000_000], report)
+    : undefined;
+  const transfers: TransferMeasurement[] = [];
+  for (const filling of quick ? quickFillings : fillings) {
+    const name = `transfer of ${filling.entries} x ${filling.valueSizeBytes} B`;
+    if (!wanted(name)) continue;
+    const measured = await measureTransfer(name, filling, { basePort });
+    transfers.push(measured);
+    report(describeTransfer(measured));
+  }
+  const pause = quick ? { keys: 20_000, seconds: 3, turns: 1 } : { keys: 1_000_000, seconds: 20, turns: 4 };
+  const checkpointPause = wanted('checkpoint pause')
+    ? await measureCheckpointPause({ ...pause, basePort }, report)
+    : undefined;
+  return {
+    ...(stateCosts === undefined ? {} : { stateCosts }),
+    transfers,
+    ...(checkpointPause === undefined ? {} : { checkpointPause }),
+  };
+}
+
+const quickFillings = [{ entries: 5_000, valueSizeBytes: 1_024 }];
+const fillings = [
+  { entries: 1_000_000, valueSizeBytes: 100 },
+  { entries: 100_000, valueSizeBytes: 4_096 },
+];
 
 function loadsOf(
   options: BenchOptions,
@@ -206,8 +249,12 @@ async function measureFault(
  * A cluster whose processes have compiled what they run often: a runtime takes tens of thousands of operations to get
  * there, which a server that runs for months does not notice and a benchmark of seconds measures.
  */
-async function startWarmCluster({ ranks, quick }: BenchOptions): Promise<ProcessCluster> {
-  const cluster = await ProcessCluster.start({ stderr: 'inherit', ...(ranks === undefined ? {} : { ranks }) });
+async function startWarmCluster({ ranks, quick, basePort }: BenchOptions): Promise<ProcessCluster> {
+  const cluster = await ProcessCluster.start({
+    basePort,
+    stderr: 'inherit',
+    ...(ranks === undefined ? {} : { ranks }),
+  });
   const seconds = quick ? 1 : 5;
   for (const identities of ['separate', 'shared'] as const) {
     for (const reply of ['quick', 'certified'] as const) {

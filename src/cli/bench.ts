@@ -12,6 +12,7 @@ export interface BenchOptions {
   readonly valueSizes?: readonly number[];
   readonly only?: readonly string[];
   readonly ranks?: number;
+  readonly basePort?: number;
   readonly json?: string | true;
 }
 
@@ -25,6 +26,7 @@ export function defineBench(program: Command, context: CommandContext): void {
     .option('--value-sizes <list>', 'sizes of the values in bytes, for example 16,1024', wholeNumbers(1, 524_288))
     .option('--only <list>', 'only the measurements whose names contain one of these words', words)
     .option('--ranks <n>', 'steady leaders in a round, a parameter of the protocol', wholeNumber(1, 4))
+    .option('--base-port <port>', 'where the ports of its clusters begin', wholeNumber(1_024, 65_000))
     .option('--json [file]', 'write the results as JSON to a file, or to stdout')
     .action(async (options: BenchOptions) => {
       const { runBenchCommand } = await import('./run-bench.ts');
