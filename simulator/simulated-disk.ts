@@ -63,11 +63,14 @@ export class SimulatedDisk {
   /** Why a life is not to begin from the state here; undefined when it is, all of it verified; as in `replica/lives.ts`. */
   lack(): string | undefined {
     const { engine } = this;
+    const { begin, droppedRound } = this.#log;
     try {
       const stored = readStored(engine);
       if (stored === undefined) {
-        return isTransferring(engine) || this.#log.begin > 0 ? 'it was not whole' : undefined;
+        return isTransferring(engine) || begin > 0 || droppedRound > 0 ? 'it was not whole' : undefined;
       }
+      // An older copy of the state was put back: what came between is not to be had from the log.
+      if (droppedRound > stored.checkpoint.ordering.horizon) return 'it is older than the log';
       verifyState(engine, stored.checkpoint);
       return undefined;
     } catch (error) {

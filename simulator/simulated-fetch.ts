@@ -5,7 +5,7 @@
 import type { Membership } from '../src/membership/membership.ts';
 import type { Offer, TransferEvidence, TransferInput } from '../src/recovery/effects.ts';
 import { StateTransfer } from '../src/recovery/state-transfer.ts';
-import { checkpointNotes, headNote, transferringNote } from '../src/replica/engine-notes.ts';
+import { checkpointNotes, headNote, isTransferring, readOwnBlock, transferringNote } from '../src/replica/engine-notes.ts';
 import { scanLog } from '../src/replica/log-scan.ts';
 import type { StateEngine } from '../src/state/engine.ts';
 import type { BlockLog } from '../src/storage/block-log.ts';
@@ -41,7 +41,8 @@ export class SimulatedFetch {
   constructor(options: SimulatedFetchOptions) {
     this.#options = options;
     this.#transfer = this.#begin(options.notBelow);
-    this.#then(options.engine.write([transferringNote()]), () => this.#plan());
+    if (isTransferring(options.engine)) this.#plan();
+    else this.#then(options.engine.write([transferringNote()]), () => this.#plan());
   }
 
   push(input: TransferInput): void {
@@ -96,9 +97,12 @@ export class SimulatedFetch {
         this.#plan();
         return;
       }
-      const notes = [...checkpointNotes({ encoded, logPosition: position, ownBlock }), headNote(head)];
-      this.#then(engine.write(notes), () => {
-        this.#then(position > log.begin ? log.dropBefore(position, horizon) : Promise.resolve(), () => done(offer));
+      // From now on the log need not hold what this checkpoint stands for: nobody is to replay it from its beginning.
+      this.#then(log.dropBefore(log.begin, horizon), () => {
+        const noted = { encoded, logPosition: position, ownBlock: ownBlock ?? readOwnBlock(engine) };
+        this.#then(engine.write([...checkpointNotes(noted), headNote(head)]), () => {
+          this.#then(position > log.begin ? log.dropBefore(position, horizon) : Promise.resolve(), () => done(offer));
+        });
       });
     });
   }

@@ -113,7 +113,7 @@ export class StateTalk {
     if (machine === undefined) return;
     const { serviceId, epoch, rule } = this.#options.membership;
     this.#behind ??= new BehindWatch({ serviceId, epoch, rule, verifyHead: (head) => this.verifyHead(head) });
-    const broken = this.#behind.take(from, message);
+    const broken = this.#behind.take(from, message, machine.commitIndex);
     if (broken !== undefined) {
       this.#options.rejected({ kind: 'rejection', rule: broken, from, author: undefined, digest: undefined });
     } else if (this.#behind.isBehind(machine.commitIndex)) this.#options.behind();
