@@ -11,8 +11,9 @@ import {
   refusalCodes,
 } from '../src/wire/client-message.ts';
 import type { CoinShare } from '../src/wire/duty.ts';
+import { recoveryMethods } from '../src/wire/genesis.ts';
 import type { Head } from '../src/wire/head.ts';
-import type { MembershipStatement } from '../src/wire/membership-statement.ts';
+import type { JoiningReplica, MembershipBody, MembershipStatement } from '../src/wire/membership-statement.ts';
 import type { Outcome } from '../src/wire/outcome.ts';
 import { type PeerMessage, statementKinds } from '../src/wire/peer-message.ts';
 import type { RequestContent } from '../src/wire/request.ts';
@@ -110,8 +111,25 @@ const certifiedHead: fc.Arbitrary<CertifiedHead> = fc.record({ head, signature: 
 const path = fc.array(digest, { maxLength: 4 });
 const address = fc.record({ host: text(20), port: index16 });
 
+const freshness = fc.record({ epoch: index32, timestamp: natural });
+
+/** A replica as administrators add it: an identity key unless it recovers by awareness. */
+export const joiningReplica: fc.Arbitrary<JoiningReplica> = fc
+  .record({
+    replicaId: text(10),
+    signingKey: hexOf(32),
+    linkKeyDigest: digest,
+    encryptionKey: hexOf(48),
+    recovery: fc.constantFrom(...recoveryMethods),
+    identityKey: hexOf(32),
+    peerAddress: address,
+    clientAddress: address,
+    httpAddress: address,
+  })
+  .map((replica) => (replica.recovery === 'awareness' ? { ...replica, identityKey: undefined } : replica));
+
 /** Well-formed bytes; whether the addresses and numbers mean anything is not the encoding's affair. */
-export const membershipStatement: fc.Arbitrary<MembershipStatement> = fc.record({
+const bodyFields = {
   serviceId: digest,
   epoch: index32,
   f: index16,
@@ -119,17 +137,17 @@ export const membershipStatement: fc.Arbitrary<MembershipStatement> = fc.record(
   name: text(20),
   service: text(20),
   replicas: fc.array(
-    fc.record({
-      replicaId: text(10),
-      signingKey: hexOf(32),
-      linkKeyDigest: digest,
-      encryptionKey: hexOf(48),
-      peerAddress: address,
-      clientAddress: address,
-      httpAddress: address,
+    fc.tuple(joiningReplica, freshness, freshness).map(([replica, keysSince, cleanSince]) => {
+      return { ...replica, keysSince, cleanSince };
     }),
     { maxLength: 4 },
   ),
+};
+export const membershipBody: fc.Arbitrary<MembershipBody> = fc.record(bodyFields);
+export const membershipStatement: fc.Arbitrary<MembershipStatement> = fc.record({
+  ...bodyFields,
+  epochGenesis: digest,
+  sharingEpoch: index32,
 });
 
 export const coinShare: fc.Arbitrary<CoinShare> = fc.record({ period: natural, share: g1Bytes });

@@ -2,6 +2,7 @@
  * Statement: what the service signs, as bytes (docs/protocol/certification.md §3, normative).
  */
 import { type Digest, digestBytes } from '../crypto/hash.ts';
+import { bodyOf } from '../membership/epochs.ts';
 import type { Membership } from '../membership/membership.ts';
 import { domains } from '../wire/domain.ts';
 import type { MembershipStatement } from '../wire/membership-statement.ts';
@@ -17,14 +18,6 @@ export function stateMembership(
   membership: Membership,
   genesis: { readonly name: string; readonly service: string },
 ): MembershipStatement {
-  const { serviceId, epoch, rule, members } = membership;
-  return {
-    serviceId,
-    epoch,
-    f: rule.f,
-    k: rule.k,
-    name: genesis.name,
-    service: genesis.service,
-    replicas: members.map(({ signingKey, ...member }) => ({ ...member, signingKey: signingKey.text })),
-  };
+  const { epochGenesis, sharingEpoch } = membership;
+  return { ...bodyOf(membership, genesis), epochGenesis, sharingEpoch };
 }

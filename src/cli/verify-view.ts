@@ -247,9 +247,12 @@ function operationToJson({ name, input, outcome }: VerifiedOperation): Json {
 }
 
 function replicaToJson(replica: VerifiedMembership['replicas'][number]): Json {
-  const { peerAddress, clientAddress, httpAddress, ...names } = replica;
+  const { peerAddress, clientAddress, httpAddress, identityKey, keysSince, cleanSince, ...names } = replica;
   return {
     ...names,
+    ...(identityKey === undefined ? {} : { identityKey }),
+    keysSince: { ...keysSince },
+    cleanSince: { ...cleanSince },
     peerAddress: { ...peerAddress },
     clientAddress: { ...clientAddress },
     httpAddress: { ...httpAddress },

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { limits } from '../wire/limits.ts';
 import { type ConnectOptions, CoterieError, connect } from './client.ts';
-import { ScriptedCertifier } from './testing/scripted-certifier.ts';
+import { replicasAtFirst, ScriptedCertifier } from './testing/scripted-certifier.ts';
 import { ScriptedCluster } from './testing/scripted-cluster.ts';
 
 const ending: (() => Promise<void>)[] = [];
@@ -121,7 +121,7 @@ describe('a membership that is not believed', () => {
     [
       'with another address',
       ({ cluster, certifier, document }) => {
-        const replicas = cluster.genesis.replicas.map((replica) => {
+        const replicas = replicasAtFirst(cluster.genesis).map((replica) => {
           return { ...replica, clientAddress: { host: 'evil.example', port: 1 } };
         });
         return { ...document, statement: certifier.membership(cluster.genesis, { replicas }).statement };

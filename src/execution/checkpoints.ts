@@ -24,6 +24,8 @@ export interface CheckpointParts {
   /** After the commit in hand. */
   readonly ordering: OrderingFrontier;
   readonly membershipDigest: Digest;
+  /** Of the next membership, when this commit closes the epoch. */
+  readonly nextMembership?: Digest | undefined;
   /** System entries that are not of sessions, all of them: the duties of key generation. */
   readonly system: ReadonlyMap<string, Uint8Array>;
 }
@@ -118,7 +120,7 @@ export class Checkpoints {
     );
   }
 
-  #take({ ordering, membershipDigest, system }: CheckpointParts): TakenCheckpoint {
+  #take({ ordering, membershipDigest, nextMembership, system }: CheckpointParts): TakenCheckpoint {
     const { state, sessions, log } = this.#sources;
     const { serviceId, epoch } = this.#options;
     const writes = sessions.changes();
@@ -133,6 +135,7 @@ export class Checkpoints {
       logFrontier: log.frontier(),
       sessions: sessions.counters,
       membershipDigest,
+      nextMembership,
     };
     const encoded = encodeCheckpoint(checkpoint);
     const digest = checkpointDigest(encoded);

@@ -14,7 +14,7 @@ import {
 
 function genesisOf(n: number, changes: Partial<Genesis> = {}): Genesis {
   return {
-    version: 3,
+    version: 4,
     name: 'test',
     service: 'kv',
     created: 1_700_000_000_000,
@@ -23,11 +23,16 @@ function genesisOf(n: number, changes: Partial<Genesis> = {}): Genesis {
     parameters: defaultParameters,
     headIntervalMs: defaultHeadIntervalMs,
     checkpointIntervalMs: defaultCheckpointIntervalMs,
+    epochIntervalMs: 0,
+    successorWaitMs: 30_000,
+    administrators: { approvals: 0, keys: [] },
     replicas: Array.from({ length: n }, (_, i) => ({
       replicaId: `r${i}`,
       signingKey: signingKeyFromSeed(Buffer.alloc(32, i + 1)).publicKey.text,
       linkKeyDigest: sha256(Buffer.from([i])),
       encryptionKey: Buffer.alloc(48, i + 1).toString('hex'),
+      recovery: 'awareness' as const,
+      identityKey: undefined,
       peerAddress: { host: '127.0.0.1', port: 7400 + i },
       clientAddress: { host: '127.0.0.1', port: 7500 + i },
       httpAddress: { host: '127.0.0.1', port: 7600 + i },

@@ -4,9 +4,10 @@
  * In: a well-formed genesis. Out: the membership, or the rule its numbers break.
  * Safety: with numbers that pass here, any two quorums share a correct replica (docs/protocol/ordering.md §1).
  */
-import { importPublicKey } from '../crypto/ed25519.ts';
+import { parsePublicKey } from '../crypto/ed25519.ts';
 import { type Genesis, serviceIdOf } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
+import type { StatedReplica } from '../wire/membership-statement.ts';
 import type { Decoded } from '../wire/reader.ts';
 import { type Member, type Membership, type OrderingParameters, type QuorumRule, quorumRule } from './membership.ts';
 
@@ -32,6 +33,12 @@ export const defaultHeadIntervalMs = 10;
 /** Agreed time between two checkpoints of a new cluster. */
 export const defaultCheckpointIntervalMs = 10_000;
 
+/** A new cluster changes its epoch only when it is asked to. */
+export const defaultEpochIntervalMs = 0;
+
+/** How long an ending epoch of a new cluster waits for the next keys of its replicas. */
+export const defaultSuccessorWaitMs = 30_000;
+
 /** The largest f that n replicas allow with k in recovery; below 1 when they allow none. */
 export function largestF(n: number, k: number): number {
   return Math.floor((n - 2 * k - 1) / 3);
@@ -54,6 +61,29 @@ export function parameterFault(parameters: OrderingParameters, n: number): strin
   return undefined;
 }
 
+/** The members with their keys imported, or the first whose key is none. */
+export function membersOf(replicas: readonly StatedReplica[]): Decoded<readonly Member[]> {
+  const members: Member[] = [];
+  for (const replica of replicas) {
+    const signingKey = parsePublicKey(replica.signingKey);
+    const identityKey = replica.identityKey === undefined ? undefined : parsePublicKey(replica.identityKey);
+    const isUsable = identityKey !== undefined || replica.identityKey === undefined;
+    if (signingKey === undefined || !isUsable) {
+      const which = signingKey === undefined ? 'signing' : 'identity';
+      return { ok: false, reason: `${replica.replicaId}: its ${which} key is not a usable key` };
+    }
+    members.push({ ...replica, signingKey, identityKey });
+  }
+  return { ok: true, value: members };
+}
+
+/** The parameters of a genesis as far as n replicas allow them: fewer have no more leaders, more keep fewer rounds. */
+export function parametersFor(parameters: OrderingParameters, n: number): OrderingParameters {
+  const { period, ranks, pruneDepth } = parameters;
+  const most = Math.max(pruneDepthMax(n), prunePeriodsMin * period);
+  return { period, ranks: Math.min(ranks, n), pruneDepth: Math.min(pruneDepth, most) };
+}
+
 /** The membership of epoch 0. */
 export function firstMembership(genesis: Genesis): Decoded<Membership> {
   const { f, k, parameters } = genesis;
@@ -66,14 +96,9 @@ export function firstMembership(genesis: Genesis): Decoded<Membership> {
   }
   const fault = parameterFault(parameters, rule.n);
   if (fault !== undefined) return { ok: false, reason: fault };
-  const members: Member[] = [];
-  for (const replica of genesis.replicas) {
-    const signingKey = importPublicKey(Buffer.from(replica.signingKey, 'hex'));
-    if (signingKey === undefined) {
-      return { ok: false, reason: `${replica.replicaId}: its signing key is not a usable key` };
-    }
-    members.push({ ...replica, signingKey });
-  }
+  const since = { epoch: 0, timestamp: genesis.created };
+  const members = membersOf(genesis.replicas.map((replica) => ({ ...replica, keysSince: since, cleanSince: since })));
+  if (!members.ok) return members;
   const serviceId = serviceIdOf(genesis);
   return {
     ok: true,
@@ -81,7 +106,8 @@ export function firstMembership(genesis: Genesis): Decoded<Membership> {
       epoch: 0,
       serviceId,
       epochGenesis: serviceId,
-      members,
+      sharingEpoch: 0,
+      members: members.value,
       rule,
       parameters,
       headIntervalMs: genesis.headIntervalMs,

@@ -8,7 +8,9 @@ import type { PublicKey } from '../crypto/ed25519.ts';
 import { type Digest, digestBytes, sha256Of } from '../crypto/hash.ts';
 import type { Reference } from '../wire/block.ts';
 import { domains } from '../wire/domain.ts';
+import type { RecoveryMethod } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
+import type { Freshness } from '../wire/membership-statement.ts';
 import { Writer } from '../wire/writer.ts';
 
 /** A set of replica indexes as a bit mask. Built with `replicaSet`, `withReplica`. */
@@ -84,6 +86,13 @@ export interface Member {
   readonly linkKeyDigest: Digest;
   /** Dealings to it are encrypted to this: a compressed point of G1, 96 hex characters. */
   readonly encryptionKey: string;
+  /** How others know that its next session keys are its own. */
+  readonly recovery: RecoveryMethod;
+  /** Certifies its next session keys, unless it recovers by awareness. */
+  readonly identityKey: PublicKey | undefined;
+  /** Since when it has its session keys, and since when it is clean. */
+  readonly keysSince: Freshness;
+  readonly cleanSince: Freshness;
   readonly peerAddress: NetworkAddress;
   readonly clientAddress: NetworkAddress;
   /** Where its HTTP interface listens. */
@@ -107,6 +116,8 @@ export interface Membership {
   readonly serviceId: Digest;
   /** Digest that this epoch's DAG grows from; in epoch 0 the service id. */
   readonly epochGenesis: Digest;
+  /** The epoch whose sharing of the service key is in use: this one, unless it was restored from a snapshot. */
+  readonly sharingEpoch: number;
   readonly members: readonly Member[];
   readonly rule: QuorumRule;
   readonly parameters: OrderingParameters;

@@ -68,7 +68,7 @@ function recoded(ordering: OrderingFrontier): OrderingFrontier {
   const tree = { root: ordering.commitDigest, entries: 0, sizeBytes: 0 };
   const digest = ordering.commitDigest;
   const rest = { serviceId: digest, epoch: 0, service: tree, system: tree, logSize: 0, logFrontier: [] };
-  const more = { sessions: { expiredBirths: 0, admissions: 0 }, membershipDigest: digest };
+  const more = { sessions: { expiredBirths: 0, admissions: 0 }, membershipDigest: digest, nextMembership: undefined };
   const decoded = decodeCheckpoint(encodeCheckpoint({ ...rest, ...more, ordering }));
   if (!decoded.ok) throw new Error(decoded.reason);
   return decoded.value.ordering;

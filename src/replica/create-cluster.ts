@@ -9,8 +9,10 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { seedSizeBytes, signingKeyFromSeed } from '../crypto/ed25519.ts';
 import {
   defaultCheckpointIntervalMs,
+  defaultEpochIntervalMs,
   defaultHeadIntervalMs,
   defaultParameters,
+  defaultSuccessorWaitMs,
   firstMembership,
   largestF,
 } from '../membership/genesis.ts';
@@ -143,11 +145,16 @@ function makeGenesis(options: NewCluster, directory: string, secrets: readonly R
     parameters: { ...defaultParameters, ...options.parameters },
     headIntervalMs: options.headIntervalMs ?? defaultHeadIntervalMs,
     checkpointIntervalMs: options.checkpointIntervalMs ?? defaultCheckpointIntervalMs,
+    epochIntervalMs: defaultEpochIntervalMs,
+    successorWaitMs: defaultSuccessorWaitMs,
+    administrators: { approvals: 0, keys: [] },
     replicas: secrets.map(({ replicaId, seed, link, encryption }, i) => ({
       replicaId,
       signingKey: signingKeyFromSeed(seed).publicKey.text,
       linkKeyDigest: link.keyDigest,
       encryptionKey: encryption.encryptionKey,
+      recovery: 'awareness',
+      identityKey: undefined,
       peerAddress: { host, port: basePort + i },
       clientAddress: { host, port: basePort + clientPortOffset + i },
       httpAddress: { host, port: basePort + httpPortOffset + i },

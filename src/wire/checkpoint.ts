@@ -9,7 +9,7 @@ import { limits } from './limits.ts';
 import { type Decoded, decode, WireError } from './reader.ts';
 import { Writer } from './writer.ts';
 
-export const checkpointVersion = 1;
+export const checkpointVersion = 2;
 
 /** What a tree covers. */
 export interface TreeSummary {
@@ -53,6 +53,8 @@ export interface Checkpoint {
   };
   /** SHA-256 of the encoded membership statement. */
   readonly membershipDigest: Digest;
+  /** Of the body of the next epoch's membership (`membershipBodyDigest`): only in the checkpoint that closes an epoch. */
+  readonly nextMembership: Digest | undefined;
 }
 
 export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
@@ -72,6 +74,9 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
   writer.u64(checkpoint.logSize).u8(logFrontier.length);
   for (const digest of logFrontier) writer.digest(digest);
   writer.u64(sessions.expiredBirths).u64(sessions.admissions).digest(checkpoint.membershipDigest);
+  const { nextMembership } = checkpoint;
+  writer.u8(nextMembership === undefined ? 0 : 1);
+  if (nextMembership !== undefined) writer.digest(nextMembership);
   return writer.finish();
 }
 
@@ -117,7 +122,10 @@ export function decodeCheckpoint(bytes: Uint8Array): Decoded<Checkpoint> {
     for (let i = 0; i < frontierCount; i++) logFrontier.push(reader.digest('log frontier'));
     const sessions = { expiredBirths: reader.u64('expired births'), admissions: reader.u64('admissions') };
     const membershipDigest = reader.digest('membership');
-    return { serviceId, epoch, ordering, service, system, logSize, logFrontier, sessions, membershipDigest };
+    const isClosing = readFlag(reader.u8('closing'), 'closing');
+    const nextMembership = isClosing ? reader.digest('next membership') : undefined;
+    const log = { logSize, logFrontier };
+    return { serviceId, epoch, ordering, service, system, ...log, sessions, membershipDigest, nextMembership };
   });
 }
 

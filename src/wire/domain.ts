@@ -25,6 +25,8 @@ export const domains = {
   stateInner: tag('state-inner'),
   /** The genesis of an epoch whose DAG begins at a checkpoint. */
   restoredEpoch: tag('restored-epoch'),
+  /** The genesis of an epoch that follows one that was closed. */
+  epoch: tag('epoch'),
   /** The coin before the epoch has a service key. */
   genesisCoin: tag('genesis-coin'),
   /** The service signs an epoch and a period: the coin. */
@@ -33,6 +35,14 @@ export const domains = {
   head: tag('head'),
   /** The service signs the digest of a membership statement. */
   membership: tag('membership'),
+  /** The digest of the membership body that a closing checkpoint names. */
+  membershipBody: tag('membership-body'),
+  /** A replica's identity key, or its present signing key, signs its next session keys. */
+  successor: tag('successor'),
+  /** The next signing key signs the same: who names it has it. */
+  possession: tag('possession'),
+  /** An administrator signs a proposal. */
+  adminAction: tag('admin-action'),
   /** What a dealing, its proofs and its ciphertexts are bound to. */
   dealing: tag('dealing'),
   /** A replica's secrets of key generation, derived from its seed for them. */

@@ -20,6 +20,11 @@ export const dutyKinds = {
   coinShare: 5,
   /** Somebody waits for a certified reply at the author: a head is due sooner. The payload is a number, so that no two are alike. */
   headWish: 6,
+  /** Resharing: as the first four, of the next epoch's sharing. */
+  nextDealing: 7,
+  nextResponse: 8,
+  nextComplaint: 9,
+  nextOpening: 10,
 } as const;
 
 /** Bytes of a signature of the service, and of a share of one: a compressed point of G1. */

@@ -16,7 +16,7 @@ import {
 import { limits } from './limits.ts';
 
 const genesis: Genesis = {
-  version: 3,
+  version: 4,
   name: 'A ledger',
   service: './ledger.js',
   created: 1_700_000_000_000,
@@ -25,11 +25,16 @@ const genesis: Genesis = {
   parameters: { period: 8, ranks: 1, pruneDepth: 64 },
   headIntervalMs: 10,
   checkpointIntervalMs: 10_000,
+  epochIntervalMs: 0,
+  successorWaitMs: 30_000,
+  administrators: { approvals: 0, keys: [] },
   replicas: [0, 1, 2, 3].map((i) => ({
     replicaId: `r${i}`,
     signingKey: signingKeyFromSeed(Buffer.alloc(32, i + 1)).publicKey.text,
     linkKeyDigest: sha256(Buffer.from([i])),
     encryptionKey: Buffer.alloc(48, 0x80 + i).toString('hex'),
+    recovery: 'awareness' as const,
+    identityKey: undefined,
     peerAddress: { host: i === 0 ? '::1' : 'ledger.example.org', port: 7400 + i },
     clientAddress: { host: '10.0.0.1', port: 7500 + i },
     httpAddress: { host: '10.0.0.1', port: 7600 + i },
@@ -52,7 +57,7 @@ describe('a genesis as JSON', () => {
 
   it('names addresses as host:port, and keys in hex', () => {
     expect(JSON.parse(formatGenesis(genesis))).toMatchObject({
-      version: 3,
+      version: 4,
       headIntervalMs: 10,
       checkpointIntervalMs: 10_000,
       replicas: [

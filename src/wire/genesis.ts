@@ -7,7 +7,7 @@
  * the numbers make a quorum is for `membership/genesis.ts`.
  */
 import { z } from 'zod';
-import { type PublicKeyText, parsePublicKey } from '../crypto/ed25519.ts';
+import { type PublicKeyText, parsePublicKey, publicKeySizeBytes } from '../crypto/ed25519.ts';
 import { type Digest, parseDigest, sha256Of } from '../crypto/hash.ts';
 import { domains } from './domain.ts';
 import { encryptionKeySizeBytes } from './duty.ts';
@@ -15,13 +15,26 @@ import { limits } from './limits.ts';
 import type { Decoded } from './reader.ts';
 import { Writer } from './writer.ts';
 
-export const genesisVersion = 3;
+export const genesisVersion = 4;
 
 /** Where something listens. */
 export interface GenesisAddress {
   /** A name, an IPv4 address, or an IPv6 address without its brackets. */
   readonly host: string;
   readonly port: number;
+}
+
+/** How others know that new session keys of a replica are really its own (docs/protocol/epochs.md §5). */
+export type RecoveryMethod = 'hardware' | 'offline' | 'awareness';
+/** Their numbers in encodings are their places here. */
+export const recoveryMethods = ['hardware', 'offline', 'awareness'] as const satisfies readonly RecoveryMethod[];
+
+/** Who may change the membership: so many of these keys together. None: nobody. */
+export interface Administrators {
+  /** From 1 to the number of keys; 0 when there are none. */
+  readonly approvals: number;
+  /** Ed25519, each once. */
+  readonly keys: readonly PublicKeyText[];
 }
 
 export interface GenesisReplica {
@@ -33,6 +46,9 @@ export interface GenesisReplica {
   readonly linkKeyDigest: Digest;
   /** Dealings to it are encrypted to this: a compressed point of G1, 96 hex characters. Checked by key generation. */
   readonly encryptionKey: string;
+  readonly recovery: RecoveryMethod;
+  /** Ed25519, signs its next session keys; there unless it recovers by awareness. */
+  readonly identityKey: PublicKeyText | undefined;
   /** Where other replicas reach it. */
   readonly peerAddress: GenesisAddress;
   /** Where clients reach it. */
@@ -56,6 +72,11 @@ export interface Genesis {
   readonly headIntervalMs: number;
   /** Agreed time between two checkpoints, at least. */
   readonly checkpointIntervalMs: number;
+  /** Agreed time from the beginning of an epoch to the end of it; 0: it ends only when that is asked for. */
+  readonly epochIntervalMs: number;
+  /** Agreed time for which an ending epoch waits for the next keys of replicas that have not named them. */
+  readonly successorWaitMs: number;
+  readonly administrators: Administrators;
   /** The replica with index i is `replicas[i]`. */
   readonly replicas: readonly GenesisReplica[];
 }
@@ -95,6 +116,52 @@ function parsed<T>(parse: (text: string) => T | undefined, rule: string) {
 const wholeNumber = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 const address = parsed(parseAddress, 'must be "host:port" with a port from 1 to 65535');
 
+const publicKey = parsed(
+  (text) => parsePublicKey(text)?.text,
+  'must be an Ed25519 public key of 64 lower-case hex characters',
+);
+
+/** The rules that ids, hosts and keys of a replica keep wherever they come from. */
+export const replicaIdPattern = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
+export const encryptionKeyPattern = /^[0-9a-f]{96}$/;
+
+const replicaForm = z
+  .strictObject({
+    replicaId: z.string().regex(replicaIdPattern, 'must be 1 to 32 of a-z, 0-9 and -, with no - at its ends'),
+    signingKey: publicKey,
+    linkKeyDigest: parsed(parseDigest, 'must be a SHA-256 digest of 64 lower-case hex characters'),
+    encryptionKey: z.string().regex(encryptionKeyPattern, 'must be a point of G1 of 96 lower-case hex characters'),
+    recovery: z.enum(recoveryMethods, { error: `must be one of ${recoveryMethods.join(', ')}` }),
+    identityKey: publicKey.optional(),
+    peerAddress: address,
+    clientAddress: address,
+    httpAddress: address,
+  })
+  .transform(({ identityKey, ...replica }, context) => {
+    const fault = faultOfIdentity(replica.recovery, identityKey);
+    if (fault === undefined) return { ...replica, identityKey };
+    context.issues.push({ code: 'custom', message: fault, input: replica.recovery, path: ['identityKey'] });
+    return z.NEVER;
+  });
+
+const administratorsForm = z
+  .strictObject({
+    approvals: z.number().int().min(0).max(limits.administratorsMax),
+    keys: z.array(publicKey).max(limits.administratorsMax),
+  })
+  .refine(({ approvals, keys }) => approvals <= keys.length && (approvals > 0 || keys.length === 0), {
+    error: 'must be from 1 to the number of keys, or 0 where there are none',
+    path: ['approvals'],
+  });
+
+/** What is wrong with a way to recover and an identity key together; undefined when nothing is. */
+export function faultOfIdentity(recovery: RecoveryMethod, identityKey: string | undefined): string | undefined {
+  if (recovery === 'awareness') {
+    return identityKey === undefined ? undefined : 'a replica that recovers by awareness has no identity key';
+  }
+  return identityKey === undefined ? `a replica that recovers by ${recovery} needs an identity key` : undefined;
+}
+
 const genesisForm = z.strictObject({
   version: z.literal(genesisVersion, {
     error: `must be ${genesisVersion}: clusters of another version need another Coterie`,
@@ -109,25 +176,10 @@ const genesisForm = z.strictObject({
   parameters: z.strictObject({ period: wholeNumber, ranks: wholeNumber, pruneDepth: wholeNumber }),
   headIntervalMs: z.number().int().min(1).max(60_000),
   checkpointIntervalMs: z.number().int().min(0).max(3_600_000),
-  replicas: z
-    .array(
-      z.strictObject({
-        replicaId: z
-          .string()
-          .regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, 'must be 1 to 32 of a-z, 0-9 and -, with no - at its ends'),
-        signingKey: parsed(
-          (text) => parsePublicKey(text)?.text,
-          'must be an Ed25519 public key of 64 lower-case hex characters',
-        ),
-        linkKeyDigest: parsed(parseDigest, 'must be a SHA-256 digest of 64 lower-case hex characters'),
-        encryptionKey: z.string().regex(/^[0-9a-f]{96}$/, 'must be a point of G1 of 96 lower-case hex characters'),
-        peerAddress: address,
-        clientAddress: address,
-        httpAddress: address,
-      }),
-    )
-    .min(1)
-    .max(limits.replicasMax),
+  epochIntervalMs: z.number().int().min(0).max(limits.epochIntervalMsMax),
+  successorWaitMs: z.number().int().min(limits.successorWaitMsMin).max(limits.successorWaitMsMax),
+  administrators: administratorsForm,
+  replicas: z.array(replicaForm).min(1).max(limits.replicasMax),
 });
 
 /** Reads a genesis from JSON. The reason names the field and what is wrong with it. */
@@ -168,27 +220,44 @@ export function reasonOf(error: z.ZodError): string {
   return path === '' ? issue.message : `${path}: ${issue.message}`;
 }
 
-function findRepetition({ replicas }: Genesis): string | undefined {
+function findRepetition({ replicas, administrators }: Genesis): string | undefined {
   const seen = new Map<string, string>();
   for (const [i, replica] of replicas.entries()) {
-    const unique = {
-      replicaId: replica.replicaId,
-      signingKey: replica.signingKey,
-      linkKeyDigest: replica.linkKeyDigest,
-      encryptionKey: replica.encryptionKey,
-      peerAddress: formatAddress(replica.peerAddress).toLowerCase(),
-      clientAddress: formatAddress(replica.clientAddress).toLowerCase(),
-      httpAddress: formatAddress(replica.httpAddress).toLowerCase(),
-    };
-    for (const [field, value] of Object.entries(unique)) {
-      const kind = field.endsWith('Address') ? 'address' : field;
+    for (const { field, unique } of uniquesOf(replica)) {
       const here = `replicas[${i}].${field}`;
-      const before = seen.get(`${kind} ${value}`);
+      const before = seen.get(unique);
       if (before !== undefined) return `${here}: the same as ${before}`;
-      seen.set(`${kind} ${value}`, here);
+      seen.set(unique, here);
     }
   }
+  for (const [i, key] of administrators.keys.entries()) {
+    const here = `administrators.keys[${i}]`;
+    const before = seen.get(`key ${key}`);
+    if (before !== undefined) return `${here}: the same as ${before}`;
+    seen.set(`key ${key}`, here);
+  }
   return undefined;
+}
+
+/** What no two replicas may share, and what a replica may not use twice: an id, keys, and addresses of whatever purpose. */
+export function uniquesOf(
+  replica: Omit<GenesisReplica, 'recovery' | 'signingKey' | 'identityKey'> & {
+    readonly signingKey: string;
+    readonly identityKey: string | undefined;
+  },
+): readonly { readonly field: string; readonly unique: string }[] {
+  const { replicaId, signingKey, linkKeyDigest, encryptionKey, identityKey } = replica;
+  const found = [
+    { field: 'replicaId', unique: `id ${replicaId}` },
+    { field: 'signingKey', unique: `key ${signingKey}` },
+    { field: 'linkKeyDigest', unique: `link ${linkKeyDigest}` },
+    { field: 'encryptionKey', unique: `encryption ${encryptionKey}` },
+  ];
+  if (identityKey !== undefined) found.push({ field: 'identityKey', unique: `key ${identityKey}` });
+  for (const field of ['peerAddress', 'clientAddress', 'httpAddress'] as const) {
+    found.push({ field, unique: `address ${formatAddress(replica[field]).toLowerCase()}` });
+  }
+  return found;
 }
 
 /** The genesis as JSON for people, ending in a newline. */
@@ -198,13 +267,18 @@ export function formatGenesis(genesis: Genesis): string {
     signingKey: replica.signingKey,
     linkKeyDigest: replica.linkKeyDigest,
     encryptionKey: replica.encryptionKey,
+    recovery: replica.recovery,
+    identityKey: replica.identityKey,
     peerAddress: formatAddress(replica.peerAddress),
     clientAddress: formatAddress(replica.clientAddress),
     httpAddress: formatAddress(replica.httpAddress),
   }));
-  const { version, name, service, created, f, k, parameters, headIntervalMs, checkpointIntervalMs } = genesis;
-  const intervals = { headIntervalMs, checkpointIntervalMs };
-  const document = { version, name, service, created, f, k, parameters, ...intervals, replicas };
+  const { version, name, service, created, f, k, parameters, administrators } = genesis;
+  const { headIntervalMs, checkpointIntervalMs, epochIntervalMs, successorWaitMs } = genesis;
+  const intervals = { headIntervalMs, checkpointIntervalMs, epochIntervalMs, successorWaitMs };
+  const { approvals, keys } = administrators;
+  const people = { administrators: { approvals, keys } };
+  const document = { version, name, service, created, f, k, parameters, ...intervals, ...people, replicas };
   return `${JSON.stringify(document, null, 2)}\n`;
 }
 
@@ -216,14 +290,30 @@ export function encodeGenesis(genesis: Genesis): Uint8Array {
   const { period, ranks, pruneDepth } = genesis.parameters;
   writer.u64(period).u64(ranks).u64(pruneDepth);
   writer.u64(genesis.headIntervalMs).u64(genesis.checkpointIntervalMs);
+  writer.u64(genesis.epochIntervalMs).u64(genesis.successorWaitMs);
+  const { approvals, keys } = genesis.administrators;
+  writer.u8(approvals).u8(keys.length);
+  for (const key of keys) writer.fixed(Buffer.from(key, 'hex'), publicKeySizeBytes);
   writer.u16(genesis.replicas.length);
   for (const replica of genesis.replicas) {
     writer.text(replica.replicaId).fixed(Buffer.from(replica.signingKey, 'hex')).digest(replica.linkKeyDigest);
     writer.fixed(Buffer.from(replica.encryptionKey, 'hex'), encryptionKeySizeBytes);
+    writeRecovery(writer, replica);
     const { peerAddress, clientAddress, httpAddress } = replica;
     for (const { host, port } of [peerAddress, clientAddress, httpAddress]) writer.text(host).u16(port);
   }
   return writer.finish();
+}
+
+/** A way to recover in one byte, and the identity key where that way has one. Throws a RangeError where the two do not fit. */
+export function writeRecovery(
+  writer: Writer,
+  { recovery, identityKey }: { readonly recovery: RecoveryMethod; readonly identityKey: string | undefined },
+): void {
+  const fault = faultOfIdentity(recovery, identityKey);
+  if (fault !== undefined) throw new RangeError(fault);
+  writer.u8(recoveryMethods.indexOf(recovery));
+  if (identityKey !== undefined) writer.fixed(Buffer.from(identityKey, 'hex'), publicKeySizeBytes);
 }
 
 /** The service id: what names the service for ever. */

@@ -133,6 +133,7 @@ const checkpoint: Checkpoint = {
   logFrontier: [digest(0x29), digest(0x2a), digest(0x2b)],
   sessions: { expiredBirths: 4, admissions: 2 ** 41 },
   membershipDigest: digest(0x2c),
+  nextMembership: undefined,
 };
 const encodedCheckpoint = encodeCheckpoint(checkpoint);
 const serviceSignature = filled(48, 0x90);
@@ -202,7 +203,7 @@ const replicaMessages: readonly ReplicaToClient[] = [
 ];
 
 const genesis: Genesis = {
-  version: 3,
+  version: 4,
   name: 'Golden',
   service: 'kv',
   created: 1_800_000_000_000,
@@ -211,11 +212,16 @@ const genesis: Genesis = {
   parameters: { period: 8, ranks: 1, pruneDepth: 64 },
   headIntervalMs: 10,
   checkpointIntervalMs: 10_000,
+  epochIntervalMs: 0,
+  successorWaitMs: 30_000,
+  administrators: { approvals: 0, keys: [] },
   replicas: [0, 1, 2, 3].map((i) => ({
     replicaId: `replica-${i}`,
     signingKey: signingKeyFromSeed(filled(32, 10 * i)).publicKey.text,
     linkKeyDigest: digest(0x60 + i),
     encryptionKey: Buffer.from(filled(48, 0x80 + i)).toString('hex'),
+    recovery: 'awareness' as const,
+    identityKey: undefined,
     peerAddress: { host: i === 3 ? '::1' : '127.0.0.1', port: 7_500 + i },
     clientAddress: { host: i === 3 ? '::1' : '127.0.0.1', port: 7_400 + i },
     httpAddress: { host: i === 3 ? '::1' : '127.0.0.1', port: 7_600 + i },
@@ -229,7 +235,13 @@ const statement: MembershipStatement = {
   k: genesis.k,
   name: genesis.name,
   service: genesis.service,
-  replicas: genesis.replicas,
+  replicas: genesis.replicas.map((replica, i) => ({
+    ...replica,
+    keysSince: { epoch: 1, timestamp: 1_800_000_000_200 + i },
+    cleanSince: { epoch: i % 2, timestamp: 1_800_000_000_100 + i },
+  })),
+  epochGenesis: digest(0x2d),
+  sharingEpoch: 1,
 };
 
 const clientMessages: readonly ClientToReplica[] = [

@@ -1,6 +1,6 @@
 /** The bounds of everything that is decoded: what is at the limit is taken, one more is refused. */
 import { describe, expect, test } from 'vitest';
-import type { PublicKeyText } from '../crypto/ed25519.ts';
+import { type PublicKeyText, signingKeyFromSeed } from '../crypto/ed25519.ts';
 import type { Digest } from '../crypto/hash.ts';
 import { type BlockContent, decodeBlock, encodeBlock } from './block.ts';
 import {
@@ -93,14 +93,27 @@ const replica = {
   signingKey: 'ab'.repeat(32),
   linkKeyDigest: digest,
   encryptionKey: 'ab'.repeat(48),
+  recovery: 'hardware',
+  identityKey: signingKeyFromSeed(new Uint8Array(32)).publicKey.text,
+  keysSince: { epoch: 1, timestamp: 2 },
+  cleanSince: { epoch: 3, timestamp: 4 },
   peerAddress: longestAddress,
   clientAddress: longestAddress,
   httpAddress: longestAddress,
-};
+} as const;
 
 function encodeStatement(replicas: readonly StatedReplica[]): Uint8Array {
   const texts = { name: 'n'.repeat(64), service: 's'.repeat(256) };
-  return encodeMembershipStatement({ serviceId: digest, epoch: 0, f: 1, k: 0, ...texts, replicas });
+  return encodeMembershipStatement({
+    serviceId: digest,
+    epoch: 0,
+    f: 1,
+    k: 0,
+    ...texts,
+    replicas,
+    epochGenesis: digest,
+    sharingEpoch: 0,
+  });
 }
 
 const statement = (replicas: readonly StatedReplica[]): Decoded<unknown> =>
@@ -198,10 +211,13 @@ describe('limits fit into each other', () => {
   test('the genesis of the largest cluster fits the file that holds it', () => {
     const texts = { version: genesisVersion, name: 'n'.repeat(64), service: 's'.repeat(256) } as const;
     const intervals = { headIntervalMs: 60_000, checkpointIntervalMs: 3_600_000 };
+    const waits = { epochIntervalMs: limits.epochIntervalMsMax, successorWaitMs: limits.successorWaitMsMax };
+    const administratorKeys = times(limits.administratorsMax, 'ab'.repeat(32) as PublicKeyText);
+    const administrators = { approvals: limits.administratorsMax, keys: administratorKeys };
     const numbers = { created: Number.MAX_SAFE_INTEGER, f: 10, k: 0, ...intervals };
     const parameters = { period: 1_024, ranks: 31, pruneDepth: 65_536 };
     const members = times(limits.replicasMax, { ...replica, signingKey: replica.signingKey as PublicKeyText });
-    const genesis = formatGenesis({ ...texts, ...numbers, parameters, replicas: members });
+    const genesis = formatGenesis({ ...texts, ...numbers, ...waits, administrators, parameters, replicas: members });
     expect(genesis.length).toBeLessThan(limits.homeFileSizeBytesMax);
   });
 

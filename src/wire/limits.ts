@@ -77,6 +77,20 @@ export const limits = {
   engineMapSizeBytes: 1024 * 1024 * MiB,
   /** Free space on a disk that took only a part of what was written. Less: it is full; more: it fails. */
   engineDiskFullSizeBytes: 1 * MiB,
+  /** Administrator keys of a genesis. More: it is refused. */
+  administratorsMax: 16,
+  /** Proposals that wait for administrators, and approved actions that wait for a change of epoch. More: refused. */
+  proposalsMax: 32,
+  approvedActionsMax: 32,
+  /** Agreed time between two changes of epoch, and until a change goes on without the keys that are missing. Longer: refused. */
+  epochIntervalMsMax: 31_536_000_000,
+  successorWaitMsMin: 100,
+  successorWaitMsMax: 3_600_000,
+  /** An encoded proposal or statement of successor keys. Larger: refused. */
+  proposalSizeBytesMax: 4 * KiB,
+  successorSizeBytesMax: 1 * KiB,
+  /** The encoded state of the epoch: two memberships, and all that waits. Larger: refused. */
+  epochStateSizeBytesMax: 512 * KiB,
   /** An encoded checkpoint: the blocks it names, and the rest of it. Larger: refused. */
   checkpointEncodedSizeBytesMax: 4 * MiB + 16 * KiB,
   /** An inner node as it is stored: sixteen hashes, counts and sizes. Larger: refused. */

@@ -11,12 +11,22 @@ import type { CertifiedHead, ReplicaToClient } from '../../wire/client-message.t
 import { domains } from '../../wire/domain.ts';
 import { type Genesis, serviceIdOf } from '../../wire/genesis.ts';
 import { encodeHead, type Head, noCheckpoint } from '../../wire/head.ts';
-import { encodeMembershipStatement, type MembershipStatement } from '../../wire/membership-statement.ts';
+import {
+  encodeMembershipStatement,
+  type MembershipStatement,
+  type StatedReplica,
+} from '../../wire/membership-statement.ts';
 
 export type Certified = Extract<ReplicaToClient, { readonly kind: 'certified' }>;
 type Executed = Pick<Certified, 'requestDigest' | 'result' | 'commitIndex'>;
 
 const bornAt = 1_700_000_000_000;
+
+/** The replicas as epoch 0 states them. */
+export function replicasAtFirst({ created, replicas }: Genesis): readonly StatedReplica[] {
+  const since = { epoch: 0, timestamp: created };
+  return replicas.map((replica) => ({ ...replica, keysSince: since, cleanSince: since }));
+}
 
 export class ScriptedCertifier {
   readonly #secret: bigint;
@@ -100,8 +110,10 @@ export class ScriptedCertifier {
 
   /** Who the replicas are, with what the test says instead. */
   membership(genesis: Genesis, change: Partial<MembershipStatement> = {}): CertifiedMembershipDocument {
-    const { f, k, name, service, replicas } = genesis;
-    const stated = { serviceId: serviceIdOf(genesis), epoch: 0, f, k, name, service, replicas };
+    const { f, k, name, service } = genesis;
+    const serviceId = serviceIdOf(genesis);
+    const first = { serviceId, epoch: 0, epochGenesis: serviceId, sharingEpoch: 0 };
+    const stated = { ...first, f, k, name, service, replicas: replicasAtFirst(genesis) };
     const statement = encodeMembershipStatement({ ...stated, ...change });
     const digest = digestBytes(sha256Of([statement]));
     return certifiedMembershipDocument({ statement, signature: this.#sign([domains.membership, digest]) });

@@ -134,6 +134,7 @@ export class GrowingState {
       logFrontier: this.#log.frontier(),
       sessions: { expiredBirths: 0, admissions: 0 },
       membershipDigest: serviceId,
+      nextMembership: undefined,
     };
     const encoded = encodeCheckpoint(checkpoint);
     const digest = checkpointDigest(encoded);

@@ -20,7 +20,7 @@ import { encodeHead, type Head } from '../../wire/head.ts';
 import type { SnapshotSource } from '../snapshot-writer.ts';
 
 export const snapshotGenesis: Genesis = {
-  version: 3,
+  version: 4,
   name: 'A ledger',
   service: './ledger.js',
   created: 1_700_000_000_000,
@@ -29,11 +29,16 @@ export const snapshotGenesis: Genesis = {
   parameters: { period: 8, ranks: 1, pruneDepth: 64 },
   headIntervalMs: 10,
   checkpointIntervalMs: 0,
+  epochIntervalMs: 0,
+  successorWaitMs: 30_000,
+  administrators: { approvals: 0, keys: [] },
   replicas: [0, 1, 2, 3].map((i) => ({
     replicaId: `r${i}`,
     signingKey: signingKeyFromSeed(Buffer.alloc(32, i + 1)).publicKey.text,
     linkKeyDigest: sha256(Buffer.from([i])),
     encryptionKey: Buffer.alloc(48, 0x80 + i).toString('hex'),
+    recovery: 'awareness' as const,
+    identityKey: undefined,
     peerAddress: { host: '10.0.0.1', port: 7400 + i },
     clientAddress: { host: '10.0.0.1', port: 7500 + i },
     httpAddress: { host: '10.0.0.1', port: 7600 + i },
