@@ -2,7 +2,9 @@
  * Arbitraries: random well-formed things of the wire for property tests, and the ways an attacker bends their bytes.
  */
 import fc from 'fast-check';
+import { signingKeyFromSeed } from '../src/crypto/ed25519.ts';
 import type { Digest } from '../src/crypto/hash.ts';
+import type { AdminAction, AdminProposal } from '../src/wire/admin-action.ts';
 import type { BlockContent, Reference } from '../src/wire/block.ts';
 import {
   type CertifiedHead,
@@ -11,12 +13,14 @@ import {
   refusalCodes,
 } from '../src/wire/client-message.ts';
 import type { CoinShare } from '../src/wire/duty.ts';
+import type { EpochState } from '../src/wire/epoch-state.ts';
 import { recoveryMethods } from '../src/wire/genesis.ts';
 import type { Head } from '../src/wire/head.ts';
 import type { JoiningReplica, MembershipBody, MembershipStatement } from '../src/wire/membership-statement.ts';
 import type { Outcome } from '../src/wire/outcome.ts';
 import { type PeerMessage, statementKinds } from '../src/wire/peer-message.ts';
 import type { RequestContent } from '../src/wire/request.ts';
+import type { CertifiedSuccessor } from '../src/wire/successor.ts';
 import type { Value } from '../src/wire/value.ts';
 
 export const text = (maxLength: number) => fc.string({ unit: 'binary', maxLength });
@@ -148,6 +152,62 @@ export const membershipStatement: fc.Arbitrary<MembershipStatement> = fc.record(
   ...bodyFields,
   epochGenesis: digest,
   sharingEpoch: index32,
+});
+
+/** At most 32 bytes in UTF-8. */
+const replicaId = text(8);
+const sessionKeys = fc.record({
+  signingKey: fc.nat(3).map((seed) => signingKeyFromSeed(new Uint8Array(32).fill(seed)).publicKey.text),
+  linkKeyDigest: digest,
+  encryptionKey: hexOf(48),
+});
+
+export const successor: fc.Arbitrary<CertifiedSuccessor> = fc.record({
+  statement: fc.record({
+    serviceId: digest,
+    replicaId,
+    epoch: index32,
+    serial: natural,
+    isClean: fc.boolean(),
+    keys: sessionKeys,
+  }),
+  certificate: bytesOf(64),
+  possession: bytesOf(64),
+});
+
+const adminAction: fc.Arbitrary<AdminAction> = fc.oneof(
+  fc.constant({ kind: 'advance' as const }),
+  fc.record({ kind: fc.constant('add' as const), replica: joiningReplica }),
+  fc.record({ kind: fc.constant('remove' as const), replicaId }),
+  fc.record({ kind: fc.constant('replace' as const), replicaId, replica: joiningReplica }),
+  fc.record({ kind: fc.constant('rule' as const), f: index16, k: index16 }),
+);
+export const adminProposal: fc.Arbitrary<AdminProposal> = fc.record({
+  serviceId: digest,
+  epoch: index32,
+  action: adminAction,
+});
+
+const moment = fc.record({ commitIndex: natural, timestamp: natural });
+const ids = fc.uniqueArray(replicaId, { maxLength: 3 });
+const byId = (a: string, b: string): number => (a < b ? -1 : 1);
+
+/** Well-formed bytes; whether its parts fit together is not the encoding's affair. */
+export const epochState: fc.Arbitrary<EpochState> = fc.record({
+  membership: membershipBody,
+  sharingEpoch: index32,
+  began: moment,
+  phase: fc.oneof(
+    fc.constant({ kind: 'steady' as const }),
+    fc.record({ kind: fc.constant('preparing' as const), since: moment, turn: ids }),
+    fc.record({ kind: fc.constant('resharing' as const), since: moment, turn: ids, next: membershipBody }),
+  ),
+  successors: fc
+    .uniqueArray(successor, { maxLength: 3, selector: ({ statement }) => statement.replicaId })
+    .map((all) => all.toSorted((a, b) => byId(a.statement.replicaId, b.statement.replicaId))),
+  disputed: ids.map((all) => all.toSorted(byId)),
+  proposals: fc.array(fc.record({ proposal: adminProposal, approvedBy: index16 }), { maxLength: 3 }),
+  approved: fc.array(adminAction, { maxLength: 3 }),
 });
 
 export const coinShare: fc.Arbitrary<CoinShare> = fc.record({ period: natural, share: g1Bytes });

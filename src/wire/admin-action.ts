@@ -29,7 +29,6 @@ export interface AdminProposal {
   readonly action: AdminAction;
 }
 
-const replicaIdSizeBytesMax = 32;
 /** Of the least action, which is its kind alone. */
 export const adminActionSizeBytesMin = 1;
 
@@ -96,9 +95,9 @@ export function readAdminAction(reader: Reader): AdminAction {
     case 1:
       return { kind: 'add', replica: readStatedParts(reader) };
     case 2:
-      return { kind: 'remove', replicaId: reader.text(replicaIdSizeBytesMax, 'replica id') };
+      return { kind: 'remove', replicaId: reader.text(limits.replicaIdSizeBytesMax, 'replica id') };
     case 3: {
-      const replicaId = reader.text(replicaIdSizeBytesMax, 'replica id');
+      const replicaId = reader.text(limits.replicaIdSizeBytesMax, 'replica id');
       return { kind: 'replace', replicaId, replica: readStatedParts(reader) };
     }
     case 4:

@@ -2,19 +2,24 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
+  adminProposal,
   bent,
   blockContent,
   bytesOf,
   clientToReplica,
   coinShare,
+  epochState,
   head,
+  membershipBody,
   membershipStatement,
   outcomes,
   peerMessage,
   replicaToClient,
   requestContent,
+  successor,
   value,
 } from '../../test/arbitraries.ts';
+import { decodeAdminProposal, encodeAdminProposal } from './admin-action.ts';
 import { decodeBlock, encodeBlock } from './block.ts';
 import {
   decodeClientToReplica,
@@ -24,13 +29,20 @@ import {
   type ReplicaToClient,
 } from './client-message.ts';
 import { decodeCoinShare, encodeCoinShare } from './duty.ts';
+import { decodeEpochState, encodeEpochState } from './epoch-state.ts';
 import { decodeHead, encodeHead, type Head } from './head.ts';
 import { limits } from './limits.ts';
-import { decodeMembershipStatement, encodeMembershipStatement } from './membership-statement.ts';
+import {
+  decodeMembershipBody,
+  decodeMembershipStatement,
+  encodeMembershipBody,
+  encodeMembershipStatement,
+} from './membership-statement.ts';
 import { decodeOutcomes, encodeOutcomes } from './outcome.ts';
 import { decodePeerMessage, encodePeerMessage } from './peer-message.ts';
 import type { Decoded } from './reader.ts';
 import { decodeRequest, encodeRequest, type RequestContent } from './request.ts';
+import { decodeSuccessor, encodeSuccessor } from './successor.ts';
 import { decodeValue, encodeValue } from './value.ts';
 
 interface Decoder {
@@ -77,6 +89,10 @@ const decoders: readonly Decoder[] = [
     decodeMembershipStatement,
     encodeMembershipStatement,
   ),
+  decoder('membership body', membershipBody.map(encodeMembershipBody), decodeMembershipBody, encodeMembershipBody),
+  decoder('successor', successor.map(encodeSuccessor), decodeSuccessor, encodeSuccessor),
+  decoder('proposal', adminProposal.map(encodeAdminProposal), decodeAdminProposal, encodeAdminProposal),
+  decoder('epoch state', epochState.map(encodeEpochState), decodeEpochState, encodeEpochState),
   decoder('coin share', coinShare.map(encodeCoinShare), decodeCoinShare, encodeCoinShare),
   decoder('from a client', clientToReplica.map(encodeClientToReplica), decodeClientToReplica, encodeClientToReplica),
 ];

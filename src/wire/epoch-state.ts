@@ -64,7 +64,6 @@ export interface EpochState {
   readonly approved: readonly AdminAction[];
 }
 
-const replicaIdSizeBytesMax = 32;
 /** A proposal with its version, service id, epoch, action and mask. */
 const proposalSizeBytesMin = 1 + 32 + 4 + adminActionSizeBytesMin + 2;
 
@@ -156,7 +155,7 @@ function writeIds(writer: Writer, ids: readonly string[]): void {
 
 function readIds(reader: Reader, what: string): readonly string[] {
   const count = reader.count(reader.u8(what), limits.replicasMax, 4, what);
-  return Array.from({ length: count }, () => reader.text(replicaIdSizeBytesMax, what));
+  return Array.from({ length: count }, () => reader.text(limits.replicaIdSizeBytesMax, what));
 }
 
 /** Ascending by their bytes in UTF-8, as for ids it is by their characters. */

@@ -6,6 +6,14 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { sign, signingKeyFromSeed } from '../crypto/ed25519.ts';
 import { type Digest, digestBytes, digestFrom } from '../crypto/hash.ts';
+import {
+  type AdminAction,
+  type AdminProposal,
+  adminPreimage,
+  decodeAdminProposal,
+  encodeAdminProposal,
+  proposalDigest,
+} from './admin-action.ts';
 import { type BlockContent, decodeBlock, encodeBlock } from './block.ts';
 import { type Checkpoint, checkpointDigest, decodeCheckpoint, encodeCheckpoint } from './checkpoint.ts';
 import {
@@ -20,18 +28,33 @@ import {
 } from './client-message.ts';
 import { domains } from './domain.ts';
 import { decodeCoinShare, encodeCoinShare } from './duty.ts';
+import { decodeEpochState, type EpochState, encodeEpochState } from './epoch-state.ts';
 import { encodeGenesis, formatGenesis, type Genesis, parseGenesis, serviceIdOf } from './genesis.ts';
 import { decodeHead, encodeHead, type Head } from './head.ts';
 import {
+  decodeMembershipBody,
   decodeMembershipStatement,
+  encodeMembershipBody,
   encodeMembershipStatement,
   type MembershipStatement,
+  membershipBodyDigest,
+  type StatedReplica,
 } from './membership-statement.ts';
 import { decodeOutcomes, encodeOutcomes } from './outcome.ts';
 import { decodePeerMessage, encodePeerMessage, type PeerMessage } from './peer-message.ts';
 import type { Decoded } from './reader.ts';
 import { decodeRequest, encodeRequest, type RequestContent, requestPreimage } from './request.ts';
 import { decodeStateProof, encodeStateProof } from './state-proof.ts';
+import {
+  type CertifiedSuccessor,
+  decodeSuccessor,
+  decodeSuccessorStatement,
+  encodeSuccessor,
+  encodeSuccessorStatement,
+  possessionPreimage,
+  type SuccessorStatement,
+  successorPreimage,
+} from './successor.ts';
 import { decodeValue, encodeValue, type Value } from './value.ts';
 
 interface Vector {
@@ -214,14 +237,15 @@ const genesis: Genesis = {
   checkpointIntervalMs: 10_000,
   epochIntervalMs: 0,
   successorWaitMs: 30_000,
-  administrators: { approvals: 0, keys: [] },
+  administrators: { approvals: 1, keys: [signingKeyFromSeed(filled(32, 6)).publicKey.text] },
   replicas: [0, 1, 2, 3].map((i) => ({
     replicaId: `replica-${i}`,
     signingKey: signingKeyFromSeed(filled(32, 10 * i)).publicKey.text,
     linkKeyDigest: digest(0x60 + i),
     encryptionKey: Buffer.from(filled(48, 0x80 + i)).toString('hex'),
-    recovery: 'awareness' as const,
-    identityKey: undefined,
+    ...(i === 2
+      ? { recovery: 'offline' as const, identityKey: signingKeyFromSeed(filled(32, 5)).publicKey.text }
+      : { recovery: 'awareness' as const, identityKey: undefined }),
     peerAddress: { host: i === 3 ? '::1' : '127.0.0.1', port: 7_500 + i },
     clientAddress: { host: i === 3 ? '::1' : '127.0.0.1', port: 7_400 + i },
     httpAddress: { host: i === 3 ? '::1' : '127.0.0.1', port: 7_600 + i },
@@ -243,6 +267,61 @@ const statement: MembershipStatement = {
   epochGenesis: digest(0x2d),
   sharingEpoch: 1,
 };
+
+const closingCheckpoint: Checkpoint = { ...checkpoint, nextMembership: digest(0x2e) };
+
+const successorStatement: SuccessorStatement = {
+  serviceId,
+  replicaId: 'replica-2',
+  epoch: 2,
+  serial: 2 ** 33,
+  isClean: true,
+  keys: {
+    signingKey: signingKeyFromSeed(filled(32, 7)).publicKey.text,
+    linkKeyDigest: digest(0x70),
+    encryptionKey: Buffer.from(filled(48, 0x88)).toString('hex'),
+  },
+};
+const successor: CertifiedSuccessor = {
+  statement: successorStatement,
+  certificate: filled(64, 0xb0),
+  possession: filled(64, 0xc0),
+};
+
+const { keysSince: _keys, cleanSince: _clean, ...joining } = statement.replicas[2] as StatedReplica;
+const actions: readonly AdminAction[] = [
+  { kind: 'advance' },
+  { kind: 'add', replica: { ...joining, replicaId: 'replica-5' } },
+  { kind: 'remove', replicaId: 'replica-1' },
+  { kind: 'replace', replicaId: 'replica-0', replica: { ...joining, recovery: 'awareness', identityKey: undefined } },
+  { kind: 'rule', f: 2, k: 1 },
+];
+const proposalOf = (action: AdminAction): AdminProposal => ({ serviceId, epoch: 1, action });
+
+const steady: EpochState = {
+  membership: statement,
+  sharingEpoch: 1,
+  began: { commitIndex: 2 ** 33, timestamp: 1_800_000_000_200 },
+  phase: { kind: 'steady' },
+  successors: [],
+  disputed: [],
+  proposals: [],
+  approved: [],
+};
+const since = { commitIndex: 2 ** 33 + 9, timestamp: 1_800_000_060_200 };
+const turn = ['replica-1'];
+const epochStates: readonly EpochState[] = [
+  steady,
+  {
+    ...steady,
+    phase: { kind: 'preparing', since, turn },
+    successors: [successor],
+    disputed: ['replica-0', 'replica-3'],
+    proposals: actions.map((action, i) => ({ proposal: proposalOf(action), approvedBy: 1 << i })),
+    approved: actions,
+  },
+  { ...steady, phase: { kind: 'resharing', since, turn, next: { ...statement, epoch: 2 } } },
+];
 
 const clientMessages: readonly ClientToReplica[] = [
   {
@@ -299,11 +378,36 @@ const subjects: readonly Subject[] = [
   ['head', encodeHead(head), again(decodedHead, encodeHead)],
   ['checkpoint', encodedCheckpoint, again(decodeCheckpoint, encodeCheckpoint)],
   ['checkpoint digest', digestBytes(checkpointDigest(encodedCheckpoint))],
+  ['checkpoint: closing', encodeCheckpoint(closingCheckpoint), again(decodeCheckpoint, encodeCheckpoint)],
   [
     'membership statement',
     encodeMembershipStatement(statement),
     again(decodeMembershipStatement, encodeMembershipStatement),
   ],
+  ['membership body', encodeMembershipBody(statement), again(decodeMembershipBody, encodeMembershipBody)],
+  ['membership body digest', digestBytes(membershipBodyDigest(statement))],
+  ['successor', encodeSuccessor(successor), again(decodeSuccessor, encodeSuccessor)],
+  [
+    'successor statement',
+    encodeSuccessorStatement(successorStatement),
+    again(decodeSuccessorStatement, encodeSuccessorStatement),
+  ],
+  ['successor preimage', successorPreimage(successorStatement)],
+  ['possession preimage', possessionPreimage(successorStatement)],
+  ...actions.map(
+    (action) =>
+      [
+        `proposal: ${action.kind}`,
+        encodeAdminProposal(proposalOf(action)),
+        again(decodeAdminProposal, encodeAdminProposal),
+      ] as const,
+  ),
+  ['proposal preimage', adminPreimage(proposalOf({ kind: 'advance' }))],
+  ['proposal digest', digestBytes(proposalDigest(proposalOf({ kind: 'advance' })))],
+  ...epochStates.map(
+    (state) =>
+      [`epoch state: ${state.phase.kind}`, encodeEpochState(state), again(decodeEpochState, encodeEpochState)] as const,
+  ),
   ['coin share', encodeCoinShare({ period: 9, share: serviceSignature }), again(decodeCoinShare, encodeCoinShare)],
   ['genesis', encodeGenesis(genesis)],
   ['service id', digestBytes(serviceIdOf(genesis))],

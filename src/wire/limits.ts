@@ -77,6 +77,8 @@ export const limits = {
   engineMapSizeBytes: 1024 * 1024 * MiB,
   /** Free space on a disk that took only a part of what was written. Less: it is full; more: it fails. */
   engineDiskFullSizeBytes: 1 * MiB,
+  /** The id of a replica, where it stands for one: they are ASCII of so many characters. Longer: refused. */
+  replicaIdSizeBytesMax: 32,
   /** Administrator keys of a genesis. More: it is refused. */
   administratorsMax: 16,
   /** Proposals that wait for administrators, and approved actions that wait for a change of epoch. More: refused. */

@@ -44,7 +44,6 @@ export interface CertifiedSuccessor {
   readonly possession: Uint8Array;
 }
 
-const replicaIdSizeBytesMax = 32;
 const successorSizeBytesMin = 1 + 32 + 4 + 4 + 8 + 1 + 32 + 32 + encryptionKeySizeBytes + 2 * signatureSizeBytes;
 
 /** What the certificate signs. */
@@ -120,7 +119,7 @@ function readStatement(reader: Reader): SuccessorStatement {
   const version = reader.u8('version');
   if (version !== successorVersion) throw new WireError(`version: ${version} is unknown`);
   const serviceId = reader.digest('service id');
-  const replicaId = reader.text(replicaIdSizeBytesMax, 'replica id');
+  const replicaId = reader.text(limits.replicaIdSizeBytesMax, 'replica id');
   const epoch = reader.u32('epoch');
   const serial = reader.u64('serial');
   const clean = reader.u8('clean');
