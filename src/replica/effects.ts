@@ -4,10 +4,14 @@
  */
 import type { Digest } from '../crypto/hash.ts';
 import type { Diagnostic, Reply } from '../execution/execution.ts';
+import type { KeySecrets } from '../keys/key-generation.ts';
+import type { Membership } from '../membership/membership.ts';
 import type { Commit } from '../ordering/commit.ts';
 import type { Evidence } from '../ordering/effects.ts';
 import type { RefusalCode } from '../wire/client-message.ts';
+import type { MembershipBody } from '../wire/membership-statement.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
+import type { SessionKeys } from '../wire/successor.ts';
 import type { CertifiedAnswer } from './certified-replies.ts';
 import type { StableCheckpoint } from './checkpoint-progress.ts';
 import type { CheckpointToWrite } from './checkpoint-writer.ts';
@@ -40,7 +44,30 @@ export type ReplicaInput =
   /** A link to a client has ended: nothing more is to be sent there. */
   | { readonly kind: 'client-gone'; readonly link: number }
   /** A checkpoint of ours is durable in the engine. */
-  | { readonly kind: 'checkpoint-stored'; readonly digest: Digest };
+  | { readonly kind: 'checkpoint-stored'; readonly digest: Digest }
+  /** Session keys of ours for the next epoch are durable; they count when the next membership names them. */
+  | { readonly kind: 'next-session-keys'; readonly secrets: KeySecrets };
+
+/** The cluster waits for our next session keys. */
+export interface SuccessorWish {
+  /** In which they will be used. */
+  readonly epoch: number;
+  /** We are to be made clean first. */
+  readonly isMyTurn: boolean;
+  /** Those that are agreed to be ours so far; undefined when none are. */
+  readonly named: SessionKeys | undefined;
+}
+
+/** The epoch is over, and what comes of it is certified and durable. */
+export interface ClosedEpoch {
+  /** The next epoch begins from this. */
+  readonly closing: StableCheckpoint;
+  readonly body: MembershipBody;
+  /** Of the next epoch; we may not be in it. */
+  readonly membership: Membership;
+  /** Our share of the next sharing; undefined when it cannot be had yet, or we are no holder. */
+  readonly keyShare: bigint | undefined;
+}
 
 export interface ReplicaEffects {
   /** Encoded blocks to append to the log, durable before anything below. */
@@ -72,6 +99,10 @@ export interface ReplicaEffects {
   readonly commits: readonly Commit[];
   /** There is more to do at once: step again as soon as these are carried out. */
   readonly isUnfinished: boolean;
+  /** Make session keys for the next epoch, and submit them: said when it becomes so, and after a restart. */
+  readonly wantsSuccessor: SuccessorWish | undefined;
+  /** Said once: go on in the next epoch. Nothing is decided here any more. */
+  readonly closed: ClosedEpoch | undefined;
   /** Step again at this time at the latest, with or without input; undefined when nothing is waited for. */
   readonly wakeAtMs: number | undefined;
 }

@@ -13,6 +13,8 @@ import type { OrderingStatus } from '../ordering/ordering.ts';
 import type { SignatureCheck } from '../ordering/validity.ts';
 import type { StateEngine } from '../state/engine.ts';
 import type { OrderingFrontier } from '../wire/checkpoint.ts';
+import type { EpochState } from '../wire/epoch-state.ts';
+import type { Genesis } from '../wire/genesis.ts';
 import type { StoredCheckpoint } from './engine-notes.ts';
 
 export interface MachineStatus extends OrderingStatus {
@@ -57,6 +59,20 @@ export interface MachineOptions {
   readonly from?: StoredCheckpoint | undefined;
   /** Leaves of the log for which there are proofs, at least. */
   readonly retainedLeaves?: number;
+  /** Says when epochs end and who may change the membership. Undefined: this one never ends. */
+  readonly genesis?: Genesis;
+  /** Session keys of ours for the next epoch that were made before this start, the newest last. */
+  readonly nextSecrets?: readonly KeySecrets[];
+}
+
+/** Where the epoch stands, for people and for whoever starts replicas. */
+export interface EpochStatus {
+  /** As all agree. */
+  readonly state: EpochState;
+  /** Nothing is decided here any more. */
+  readonly isClosed: boolean;
+  /** How far the next sharing of the service key is; undefined while none is under way. */
+  readonly resharing: KeyProgress | undefined;
 }
 
 /** Where the ordering goes on: after the checkpoint, or in a DAG of its own when that is of an earlier epoch. */

@@ -249,6 +249,8 @@ export class ReplicaMachine {
         this.#certifiedReplies.forget(input.link);
         this.#stateReads.forget(input.link);
         return;
+      case 'next-session-keys':
+        return;
       case 'peer-frame':
         this.#takeFrame(input.from, input.frame, taken);
     }
@@ -440,6 +442,8 @@ export class ReplicaMachine {
       ],
       diagnostics: this.#diagnostics,
       commits: this.#commits,
+      wantsSuccessor: undefined,
+      closed: undefined,
       isUnfinished: this.#toCertify.length > 0 || this.#stateReads.isUnfinished,
       wakeAtMs: [
         ordering.wakeAtMs,
