@@ -1,7 +1,8 @@
 /**
  * Certified membership: finds the replicas for a client that knows the service key only.
  *
- * In: a membership document, or addresses where one may be had. Out: the cluster that the service itself has stated.
+ * In: a membership document, or addresses where one may be had. Out: the cluster that the service itself has stated, in the
+ * epoch of the document.
  * Trust: whoever answers can withhold the statement, or give an older one of the service; it cannot make one, nor put
  * another f, address or link key in it.
  */
@@ -11,8 +12,9 @@ import { type FileSystem, systemFiles } from '../platform/files.ts';
 import { httpGet } from '../transport/http-get.ts';
 import type { CertifiedMembershipDocument } from '../verify/document.ts';
 import type { VerifiedMembership } from '../verify/read-membership.ts';
-import { parseAddress } from '../wire/genesis.ts';
+import { type GenesisAddress, parseAddress } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
+import { decodeMembershipStatement } from '../wire/membership-statement.ts';
 import { CoterieError } from './client-error.ts';
 import { type Cluster, readFileText } from './cluster.ts';
 import type { ServiceKey } from './service-key.ts';
@@ -24,14 +26,20 @@ export interface MembershipSource {
   readonly membership?: CertifiedMembershipDocument | string | undefined;
 }
 
+/** What the service has stated, and how it may be handed on. */
+export interface Stated {
+  readonly cluster: Cluster;
+  readonly document: CertifiedMembershipDocument;
+}
+
 /** Rejects with `invalid-membership`, or `invalid-input` when there is no way to it. */
 export async function readCertifiedCluster(
   serviceKey: ServiceKey,
   { at = [], membership }: MembershipSource,
   deadline: AbortSignal,
   files: FileSystem = systemFiles,
-): Promise<Cluster> {
-  if (membership !== undefined) return clusterOf(serviceKey, await given(membership, files));
+): Promise<Stated> {
+  if (membership !== undefined) return statedBy(serviceKey, await given(membership, files));
   if (at.length === 0 || at.length > limits.replicasMax) {
     const sentence = `give 1 to ${limits.replicasMax} addresses of replicas, or a certified membership`;
     throw new CoterieError('invalid-input', sentence, { outcome: 'not-sent' });
@@ -45,7 +53,7 @@ async function given(membership: CertifiedMembershipDocument | string, files: Fi
 }
 
 /** Asks all at once; the first that the service signed is taken. */
-async function askAny(serviceKey: ServiceKey, at: readonly string[], deadline: AbortSignal): Promise<Cluster> {
+async function askAny(serviceKey: ServiceKey, at: readonly string[], deadline: AbortSignal): Promise<Stated> {
   const enough = new AbortController();
   const giveUp = (): void => enough.abort(deadline.reason);
   if (deadline.aborted) giveUp();
@@ -62,32 +70,52 @@ async function askAny(serviceKey: ServiceKey, at: readonly string[], deadline: A
   }
 }
 
-async function askOne(serviceKey: ServiceKey, address: string, signal: AbortSignal): Promise<Cluster> {
+async function askOne(serviceKey: ServiceKey, address: string, signal: AbortSignal): Promise<Stated> {
   const parsed = parseAddress(address);
   if (parsed === undefined) throw new Error('it is not host:port');
-  const { host, port } = parsed;
-  const sizeBytesMax = limits.clientMembershipSizeBytesMax;
-  return clusterOf(serviceKey, await httpGet({ host, port, path: '/v1/membership', sizeBytesMax, signal }));
+  return statedBy(serviceKey, await askAddress(parsed, signal));
 }
 
-function clusterOf(serviceKey: ServiceKey, document: unknown): Cluster {
+/** The text of what one address says that the membership is. Rejects with an Error that says what was in the way. */
+export function askAddress({ host, port }: GenesisAddress, signal: AbortSignal): Promise<string> {
+  const sizeBytesMax = limits.clientMembershipSizeBytesMax;
+  return httpGet({ host, port, path: '/v1/membership', sizeBytesMax, signal });
+}
+
+/** The epoch that a document speaks of, if it is one at all; nothing is checked. */
+export function claimedEpoch(text: string): number | undefined {
+  try {
+    const { statement } = JSON.parse(text) as { readonly statement?: unknown };
+    if (typeof statement !== 'string') return undefined;
+    const decoded = decodeMembershipStatement(Buffer.from(statement, 'hex'));
+    return decoded.ok ? decoded.value.epoch : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Throws `invalid-membership`. `document` is a value or its JSON. */
+export function statedBy(serviceKey: ServiceKey, document: unknown): Stated {
   const verdict = serviceKey.checkMembership(document);
   if (!verdict.ok) throw invalid(`the membership is not proven: ${verdict.reason.sentence}`);
   try {
-    return stated(verdict.membership);
+    // It was found to be one, whole.
+    const value = typeof document === 'string' ? JSON.parse(document) : document;
+    return { cluster: stated(verdict.membership), document: value as CertifiedMembershipDocument };
   } catch (cause) {
     throw invalid('the membership is of a version that this one does not understand', cause);
   }
 }
 
-function stated({ serviceId, name, service, f, k, replicas }: VerifiedMembership): Cluster {
+function stated({ serviceId, epoch, name, service, f, k, replicas }: VerifiedMembership): Cluster {
   return {
     serviceId: digestOf(serviceId),
+    epoch,
     name,
     service,
     rule: quorumRule({ n: replicas.length, f, k }),
-    replicas: replicas.map(({ clientAddress: { host, port }, linkKeyDigest }) => {
-      return { host, port, keyDigest: digestOf(linkKeyDigest) };
+    replicas: replicas.map(({ replicaId, clientAddress: { host, port }, linkKeyDigest, httpAddress }) => {
+      return { replicaId, host, port, keyDigest: digestOf(linkKeyDigest), http: httpAddress };
     }),
   };
 }

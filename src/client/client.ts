@@ -14,14 +14,16 @@ import { monotonicMs } from '../platform/clock.ts';
 import { deadlineAfter } from '../platform/deadline.ts';
 import { randomBytes } from '../platform/random.ts';
 import { dialReplica } from '../transport/client-dial.ts';
+import type { CertifiedMembershipDocument } from '../verify/document.ts';
 import { isOperationName } from '../wire/request.ts';
 import { encodeValue, type Value } from '../wire/value.ts';
 import { CertifiedHeads, type GapPolicy, type HistoryGap, type InconsistentHeads } from './certified-heads.ts';
-import { type MembershipSource, readCertifiedCluster } from './certified-membership.ts';
+import { type MembershipSource, readCertifiedCluster, type Stated } from './certified-membership.ts';
 import { type CertifiedRead, certifiedReadOf, type ReadOptions, readQuestion } from './certified-read.ts';
 import { CoterieError } from './client-error.ts';
 import { type Cluster, type GenesisSource, readCluster } from './cluster.ts';
-import { Dispatch } from './dispatch.ts';
+import { Dispatch, type Following } from './dispatch.ts';
+import { isAfter } from './epoch-following.ts';
 import { HeadSaving, type HeadStore, MemoryHeadStore } from './head-store.ts';
 import { loadServiceKey, type ServiceKey } from './service-key.ts';
 import type { ReplicaObservation } from './standing.ts';
@@ -65,6 +67,13 @@ export interface ConnectOptions extends CallOptions, MembershipSource {
    * or without, certified calls need it.
    */
   readonly serviceKey?: string | undefined;
+  /**
+   * The service key again, for a client that makes quick calls only: it is loaded when the replicas have gone on to another
+   * epoch and it takes the key to know them by. `serviceKey` does this too.
+   */
+  readonly followKey?: string | undefined;
+  /** Told of the membership of each later epoch, to begin with it the next time. */
+  readonly onMembership?: ((document: CertifiedMembershipDocument) => void) | undefined;
   /** Seed of the client's Ed25519 key, 32 secret bytes; by default a fresh one, used this time only. */
   readonly identity?: Uint8Array | undefined;
   /** Keeps the last certified head; by default as long as the client lives. */
@@ -82,8 +91,10 @@ export interface ConnectOptions extends CallOptions, MembershipSource {
 }
 
 export interface Client {
+  /** As it is now: replicas may change with the epoch. */
   readonly cluster: {
     readonly serviceId: string;
+    readonly epoch: number;
     /** What people call it. */
     readonly name: string;
     /** Which service it runs. */
@@ -118,10 +129,18 @@ export async function connect(options: ConnectOptions): Promise<Client> {
   const deadlineMs = deadlineOf(options, deadlineMsStandard);
   const endMs = monotonicMs() + deadlineMs;
   const serviceKey = options.serviceKey === undefined ? undefined : await loadServiceKey(options.serviceKey);
-  const cluster = await findCluster(options, serviceKey, deadlineMs);
+  const following = followingOf(options, serviceKey);
+  const cluster = await findCluster(options, following, deadlineMs);
   const saving = new HeadSaving(options.headStore ?? new MemoryHeadStore());
   const heads = serviceKey === undefined ? undefined : await headsOf(serviceKey, cluster, saving, options);
-  return connectTo(cluster, { ...options, heads, saving, deadlineMs, readyMs: Math.max(1, endMs - monotonicMs()) });
+  return connectTo(cluster, {
+    ...options,
+    heads,
+    saving,
+    following,
+    deadlineMs,
+    readyMs: Math.max(1, endMs - monotonicMs()),
+  });
 }
 
 /** Asks one replica how it does, without a client; its own word. Rejects with a `CoterieError`. */
@@ -134,18 +153,40 @@ export async function askStatus(
   return askReplicaStatus({ cluster, replicaIndex, dial: dialReplica, deadlineMs, signal });
 }
 
+/** How epochs are followed: by the service key, loaded before it is needed or then. */
+function followingOf(
+  { serviceKey: text, followKey = text, at = [], onMembership }: ConnectOptions,
+  loaded: ServiceKey | undefined,
+): Following | undefined {
+  if (followKey === undefined) return undefined;
+  let key: Promise<ServiceKey> | undefined;
+  return {
+    serviceKey: async () => {
+      key ??= loaded === undefined ? loadServiceKey(followKey) : Promise.resolve(loaded);
+      return key;
+    },
+    at,
+    // Whatever the caller does then, the links go on.
+    onMembership: ({ document }) => queueMicrotask(() => onMembership?.(document)),
+  };
+}
+
+/** The replicas that the genesis says, or those of a later epoch that a membership does. */
 async function findCluster(
   options: ConnectOptions,
-  serviceKey: ServiceKey | undefined,
+  following: Following | undefined,
   deadlineMs: number,
 ): Promise<Cluster> {
-  if (options.genesis !== undefined) return readCluster(options.genesis);
-  if (serviceKey === undefined) {
+  const { genesis, membership } = options;
+  const first = genesis === undefined ? undefined : await readCluster(genesis);
+  if (first !== undefined && (membership === undefined || following === undefined)) return first;
+  if (following === undefined) {
     throw new CoterieError('invalid-input', 'a genesis or a service key is needed', { outcome: 'not-sent' });
   }
   const deadline = deadlineAfter(deadlineMs, [options.signal]);
   try {
-    return await readCertifiedCluster(serviceKey, options, deadline.signal);
+    const stated: Stated = await readCertifiedCluster(await following.serviceKey(), options, deadline.signal);
+    return first === undefined || isAfter(stated.cluster, first) ? stated.cluster : first;
   } finally {
     deadline.end();
   }
@@ -181,17 +222,18 @@ async function connectTo(
   options: Pick<ConnectOptions, 'identity' | 'signal'> & {
     readonly heads: CertifiedHeads | undefined;
     readonly saving: HeadSaving;
+    readonly following: Following | undefined;
     readonly deadlineMs: number;
     /** Time left to connect. */
     readonly readyMs: number;
   },
 ): Promise<Client> {
-  const { heads, saving, deadlineMs } = options;
+  const { heads, saving, following, deadlineMs } = options;
   const seed = options.identity ?? randomBytes(seedSizeBytes);
   if (!(seed instanceof Uint8Array) || seed.length !== seedSizeBytes) {
     throw new CoterieError('invalid-input', `an identity has ${seedSizeBytes} bytes`, { outcome: 'not-sent' });
   }
-  const dispatch = new Dispatch({ cluster, seed, dial: dialReplica, randomBytes, heads });
+  const dispatch = new Dispatch({ cluster, seed, dial: dialReplica, randomBytes, heads, following });
   try {
     await dispatch.ready({ deadlineMs: options.readyMs, signal: options.signal });
   } catch (error) {
@@ -218,16 +260,18 @@ async function connectTo(
     const question = readQuestion(stateKey, readOptions);
     return certifiedReadOf(await dispatch.read(question, waiting(readOptions)));
   };
-  const { serviceId, name, service, rule } = cluster;
   return {
-    cluster: { serviceId, name, service, replicaCount: rule.n, f: rule.f },
+    get cluster() {
+      const { serviceId, epoch, name, service, rule } = dispatch.cluster;
+      return { serviceId, epoch, name, service, replicaCount: rule.n, f: rule.f };
+    },
     call,
     callCertified,
     readCertified,
     of: (typed) => typedClient(typed, call),
     certified: (typed) => certifiedClient(typed, callCertified),
     status: async (replicaIndex, callOptions = {}) =>
-      askReplicaStatus({ cluster, replicaIndex, dial: dialReplica, ...waiting(callOptions) }),
+      askReplicaStatus({ cluster: dispatch.cluster, replicaIndex, dial: dialReplica, ...waiting(callOptions) }),
     replicas: () => dispatch.observe(),
     close: async () => {
       await dispatch.close();

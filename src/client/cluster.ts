@@ -9,19 +9,24 @@ import { firstMembership } from '../membership/genesis.ts';
 import type { QuorumRule } from '../membership/membership.ts';
 import { errorCode, type FileSystem, systemFiles } from '../platform/files.ts';
 import type { DialledLink, dialReplica } from '../transport/client-dial.ts';
-import { type Genesis, parseGenesis } from '../wire/genesis.ts';
+import { type Genesis, type GenesisAddress, parseGenesis } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
 import { CoterieError } from './client-error.ts';
 
 export interface ReplicaAddress {
+  readonly replicaId: string;
   readonly host: string;
   readonly port: number;
   /** SHA-256 of the DER SubjectPublicKeyInfo of the replica's link key. */
   readonly keyDigest: Digest;
+  /** Where it may be asked for the membership. */
+  readonly http: GenesisAddress;
 }
 
+/** The replicas of one epoch. */
 export interface Cluster {
   readonly serviceId: Digest;
+  readonly epoch: number;
   /** What people call it. */
   readonly name: string;
   /** Which service it runs. */
@@ -50,10 +55,12 @@ export async function readCluster(source: GenesisSource, files: FileSystem = sys
 function clusterOf(genesis: Genesis, what: string): Cluster {
   const membership = firstMembership(genesis);
   if (!membership.ok) throw invalidGenesis(`${what}: ${membership.reason}`);
-  const { serviceId, rule, members } = membership.value;
-  const replicas = members.map(({ clientAddress, linkKeyDigest }) => ({ ...clientAddress, keyDigest: linkKeyDigest }));
+  const { serviceId, epoch, rule, members } = membership.value;
+  const replicas = members.map(({ replicaId, clientAddress, linkKeyDigest, httpAddress }) => {
+    return { replicaId, ...clientAddress, keyDigest: linkKeyDigest, http: httpAddress };
+  });
   const { name, service } = genesis;
-  return { serviceId, name, service, rule, replicas };
+  return { serviceId, epoch, name, service, rule, replicas };
 }
 
 /** The text of a file of bounded size; `invalid` makes the error that says why there is none. */

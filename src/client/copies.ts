@@ -101,7 +101,7 @@ export class Copies {
    * proof that is missing it is always who was asked for it.
    */
   blame(open: OpenRequest, nowMs: number): void {
-    if (open.copies === 0) return;
+    if (open.copies === 0 || open.target < 0) return;
     const { replied } = open.tally;
     if (open.certified || !containsReplica(replied, open.target)) {
       this.#standings.suspect(open.target, nowMs);

@@ -1,5 +1,6 @@
 /**
- * Dispatch: gathers calls into requests, gives them to the session, and begins another session when one has expired.
+ * Dispatch: gathers calls into requests, gives them to the session, begins another session when one has expired, and moves
+ * all to the replicas of the next epoch when there is one.
  *
  * In: calls. Out: their promises. Owns the queue, the sessions and the only two timers of a client. A caller alone is
  * sent at once; while requests are open, calls gather until one of these is answered or a moment has passed, so that
@@ -14,10 +15,13 @@ import { sessionNonceSizeBytes } from '../wire/request.ts';
 import type { Value } from '../wire/value.ts';
 import { Call, CallQueue, type CallRequest, fitsRequest, type Proof } from './call.ts';
 import type { CertifiedHeads } from './certified-heads.ts';
+import type { Stated } from './certified-membership.ts';
 import { CoterieError } from './client-error.ts';
 import type { Cluster, Dial } from './cluster.ts';
+import { type AskMembership, EpochFollowing, isAfter } from './epoch-following.ts';
 import { Latency } from './latency.ts';
 import type { ReadRequest, StateAnswer } from './open-read.ts';
+import type { ServiceKey } from './service-key.ts';
 import { ClientSession } from './session.ts';
 import { type ReplicaObservation, Standings } from './standing.ts';
 
@@ -26,12 +30,25 @@ const gatherMs = 1;
 /** So many calls are company enough. */
 const gatheredOperationsMin = 256;
 const tickMs = 10;
+/** Calls wait, and too few replicas are connected, for so long: they may be elsewhere by now. */
+const lackingMsMax = 1_000;
 /** A tick this late means that this process was held up. */
 const heldUpAfterMs = 15;
 
 export interface DispatchOptions {
   readonly deadlineMs: number;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** How a client goes on from one epoch to the next. */
+export interface Following {
+  readonly serviceKey: () => Promise<ServiceKey>;
+  /** HTTP ports to ask besides those of the replicas, as `host:port`. */
+  readonly at: readonly string[];
+  /** Told of each later membership. */
+  readonly onMembership: (stated: Stated) => void;
+  /** Tests put another network in its place. */
+  readonly ask?: AskMembership;
 }
 
 type CallFields = 'operation' | 'input' | 'certified' | 'resolve' | 'reject';
@@ -42,15 +59,15 @@ interface Waiting {
 }
 
 export class Dispatch {
-  readonly #cluster: Cluster;
+  #cluster: Cluster;
   readonly #key: SigningKey;
   readonly #dial: Dial;
   readonly #randomBytes: RandomBytes;
-  readonly #standings: Standings;
+  #standings: Standings;
   readonly #heads: CertifiedHeads | undefined;
-  readonly #latency = new Latency();
-  readonly #certifiedLatency = new Latency();
-  readonly #readLatency = new Latency();
+  readonly #following: EpochFollowing | undefined;
+  readonly #onMembership: (stated: Stated) => void;
+  readonly #latencies = { quick: new Latency(), certified: new Latency(), read: new Latency() };
   readonly #quick = new CallQueue();
   /** Calls that want a proof: they share requests with one another only. */
   readonly #certified = new CallQueue();
@@ -64,6 +81,9 @@ export class Dispatch {
   #tickTimer: Timer | undefined;
   #tickAtMs = 0;
   #waitingForReady: Waiting | undefined;
+  #lackingSinceMs: number | undefined;
+  /** Somebody else than the replica that is known was at its address. */
+  #hasMetStrangers = false;
   #ending: Promise<void> | undefined;
 
   constructor(options: {
@@ -74,6 +94,8 @@ export class Dispatch {
     readonly randomBytes: RandomBytes;
     /** What is known of the log; undefined without a service key: no call can be certified then. */
     readonly heads: CertifiedHeads | undefined;
+    /** Undefined without a service key: the client stays with the replicas that it was given. */
+    readonly following?: Following | undefined;
   }) {
     this.#cluster = options.cluster;
     this.#heads = options.heads;
@@ -83,7 +105,20 @@ export class Dispatch {
     const { n } = options.cluster.rule;
     const random = (): number => Buffer.from(options.randomBytes(4)).readUInt32BE() / 0x1_0000_0000;
     this.#standings = new Standings(n, { firstChoice: Math.floor(random() * n), random });
+    const { following, cluster } = options;
+    const use = {
+      now: monotonicMs,
+      onLater: (stated: Stated) => this.#follow(stated),
+      onEnded: () => this.#look(),
+    };
+    this.#onMembership = following?.onMembership ?? (() => {});
+    this.#following = following === undefined ? undefined : new EpochFollowing({ ...following, cluster, use });
     this.#session = this.#begin(undefined);
+  }
+
+  /** The replicas as they are known now. */
+  get cluster(): Cluster {
+    return this.#cluster;
   }
 
   /** Resolves when enough replicas are connected; rejects when that is hopeless or takes too long. */
@@ -228,7 +263,8 @@ export class Dispatch {
     this.#waitingForReady?.reject(closed('connecting', 'not-sent'));
     const makeError = (call: Call): CoterieError => closed(call.operation, call.sent ? 'unknown' : 'not-sent');
     for (const call of [...this.#quick.clear(), ...this.#certified.clear()]) call.reject(makeError(call));
-    await Promise.all([this.#session, ...this.#retired].map((session) => session.close(makeError)));
+    const sessions = [this.#session, ...this.#retired].map((session) => session.close(makeError));
+    await Promise.all([...sessions, this.#following?.close()]);
   }
 
   #begin(birth: number | undefined): ClientSession {
@@ -238,9 +274,7 @@ export class Dispatch {
       nonce: this.#randomBytes(sessionNonceSizeBytes),
       birth,
       standings: this.#standings,
-      latency: this.#latency,
-      certifiedLatency: this.#certifiedLatency,
-      readLatency: this.#readLatency,
+      latencies: this.#latencies,
       heads: this.#heads,
       dial: this.#dial,
       use: {
@@ -252,10 +286,33 @@ export class Dispatch {
           const perOperationBytes = sizeBytes / operations;
           this.#resultSizePerOperationBytes = Math.max(perOperationBytes, this.#resultSizePerOperationBytes * 0.9);
         },
+        onStranger: () => this.#meetStranger(),
         onExpired: (commitIndex) => this.#replace(session, commitIndex),
       },
     });
     return session;
+  }
+
+  #meetStranger(): void {
+    this.#hasMetStrangers = true;
+    this.#following?.want();
+  }
+
+  /** The epoch went on: everything open goes to the replicas that it has now. */
+  #follow(stated: Stated): void {
+    const { cluster } = stated;
+    if (this.#ending !== undefined || !isAfter(cluster, this.#cluster)) return;
+    const before = this.#cluster.replicas;
+    this.#cluster = cluster;
+    this.#standings = this.#standings.moved(cluster.rule.n, (place) => {
+      const { replicaId, keyDigest } = cluster.replicas[place]!;
+      const replica = before.findIndex((each) => each.replicaId === replicaId);
+      return replica === -1 ? undefined : { replica, hasSameKey: before[replica]!.keyDigest === keyDigest };
+    });
+    this.#hasMetStrangers = false;
+    for (const session of [this.#session, ...this.#retired]) session.follow(cluster, this.#standings);
+    this.#onMembership(stated);
+    this.#look();
   }
 
   #replace(expired: ClientSession, commitIndex: number): void {
@@ -276,9 +333,12 @@ export class Dispatch {
   /** After whatever changed: who waits for what. */
   #look(): void {
     if (this.#ending !== undefined) return;
+    this.#lookForLater();
     if (this.#waitingForReady !== undefined) {
       if (this.#session.ready) this.#waitingForReady.resolve();
-      else if (this.#isHopeless()) this.#waitingForReady.reject(this.#unavailable());
+      else if (this.#isHopeless() && this.#following?.isInVain !== false) {
+        this.#waitingForReady.reject(this.#unavailable());
+      }
     }
     for (const session of this.#retired) {
       if (session.isBusy) continue;
@@ -287,6 +347,19 @@ export class Dispatch {
     }
     if (this.#waitingCalls > 0 || this.#session.openRequests === 0) this.#planPump();
     this.#armTick();
+  }
+
+  /** Are there signs that the replicas are others by now? */
+  #lookForLater(): void {
+    if (this.#following === undefined) return;
+    this.#following.saw(this.#heads?.newest?.head.epoch ?? 0);
+    const isLacking = !this.#cluster.rule.hasCorrect(this.#session.links.up);
+    if (!isLacking || !this.#isBusy) this.#lackingSinceMs = undefined;
+    else {
+      const nowMs = monotonicMs();
+      this.#lackingSinceMs ??= nowMs;
+      if (nowMs - this.#lackingSinceMs > lackingMsMax || this.#isHopeless()) this.#following.want();
+    }
   }
 
   /**
@@ -334,9 +407,9 @@ export class Dispatch {
     const nowMs = monotonicMs();
     let atMs = nowMs + tickMs;
     if (!this.#isBusy) {
-      const mendAtMs = this.#session.links.ensureAtMs;
-      if (mendAtMs === undefined) return;
-      atMs = Math.max(atMs, mendAtMs);
+      const wakes = [this.#session.links.ensureAtMs, this.#following?.nextAtMs].filter((at) => at !== undefined);
+      if (wakes.length === 0) return;
+      atMs = Math.max(atMs, Math.min(...wakes));
     }
     if (this.#tickTimer !== undefined) {
       if (this.#tickAtMs <= atMs) return;
@@ -356,6 +429,7 @@ export class Dispatch {
     this.#tickTimer = undefined;
     const nowMs = monotonicMs();
     const lateMs = nowMs - this.#tickAtMs;
+    this.#following?.tick();
     for (const session of [...this.#retired, this.#session]) {
       if (lateMs > heldUpAfterMs) session.postpone(lateMs);
       session.tick(nowMs);
@@ -376,7 +450,10 @@ export class Dispatch {
   }
 
   #unavailable(): CoterieError {
-    return new CoterieError('unavailable', this.#session.reachability(), { outcome: 'not-sent' });
+    const isLost = this.#hasMetStrangers && this.#following === undefined;
+    const hint = 'The replicas may have got new keys in a later epoch: connect with the service key to follow them.';
+    const sentence = this.#session.reachability();
+    return new CoterieError('unavailable', sentence, { outcome: 'not-sent', ...(isLost ? { hint } : {}) });
   }
 }
 

@@ -46,20 +46,30 @@ export interface OpenRead extends ReadRequest {
   disprovenBy: ReplicaSet;
 }
 
+/** What is known of replicas, by their places. */
+const nobodyAsked = {
+  askedOf: emptySet,
+  target: -1,
+  tooOldBy: emptySet,
+  uncertifiedBy: emptySet,
+  deniedBy: emptySet,
+  disprovenBy: emptySet,
+} as const;
+
 /** A read that nobody was asked for yet. */
 export function openRead(request: ReadRequest): OpenRead {
   return {
     ...request,
+    ...nobodyAsked,
     settled: false,
-    askedOf: emptySet,
-    target: -1,
     copies: 0,
     firstAskedAtMs: 0,
     nextCopyAtMs: 0,
-    tooOldBy: emptySet,
     youngestAgeMs: undefined,
-    uncertifiedBy: emptySet,
-    deniedBy: emptySet,
-    disprovenBy: emptySet,
   };
+}
+
+/** The replicas are others now: whatever was said by those before does not count. */
+export function forgetReplicas(read: OpenRead): void {
+  Object.assign(read, nobodyAsked);
 }

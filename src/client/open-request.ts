@@ -7,6 +7,7 @@ import type { Digest } from '../crypto/hash.ts';
 import { containsReplica, emptySet, type QuorumRule, type ReplicaSet, withReplica } from '../membership/membership.ts';
 import { contradict } from './accepted-results.ts';
 import type { Call } from './call.ts';
+import type { CoterieError } from './client-error.ts';
 import { type Claim, ReplyTally } from './reply-tally.ts';
 
 export interface OpenRequest {
@@ -17,7 +18,7 @@ export interface OpenRequest {
   readonly calls: readonly Call[];
   /** Its calls are settled by a certified reply. */
   readonly certified: boolean;
-  readonly tally: ReplyTally;
+  tally: ReplyTally;
   /** Enough replicas have reported its result; calls that want no more are settled. */
   reported: boolean;
   unsettled: number;
@@ -41,6 +42,17 @@ export interface OpenRequest {
   disprovenBy: ReplicaSet;
 }
 
+/** What is known of replicas, by their places. */
+const nobodyAsked = {
+  sentTo: emptySet,
+  target: -1,
+  listening: emptySet,
+  steady: emptySet,
+  deniedBy: emptySet,
+  uncertifiedBy: emptySet,
+  disprovenBy: emptySet,
+} as const;
+
 /** A request that was not sent to anybody yet. */
 export function openRequest(made: {
   readonly number: number;
@@ -60,26 +72,43 @@ export function openRequest(made: {
     reported: false,
     unsettled: calls.length,
     earliestDeadlineMs: earliestDeadline(calls),
-    sentTo: emptySet,
-    target: -1,
+    ...nobodyAsked,
     copies: 0,
     firstSentAtMs: 0,
     nextCopyAtMs: 0,
-    listening: emptySet,
-    steady: emptySet,
-    deniedBy: emptySet,
-    uncertifiedBy: emptySet,
-    disprovenBy: emptySet,
   };
 }
 
+/**
+ * The replicas are others now: what those before have said of it does not count together with what these say. It stays the
+ * same request under the same number, so that it is executed once, whoever has had a copy.
+ */
+export function forgetReplicas(open: OpenRequest, rule: QuorumRule): void {
+  Object.assign(open, nobodyAsked);
+  open.tally = new ReplyTally(rule);
+}
+
 /** The earliest deadline of the calls that are not settled. */
-export function earliestDeadline(calls: readonly Call[]): number {
+function earliestDeadline(calls: readonly Call[]): number {
   let earliestMs = Number.POSITIVE_INFINITY;
   for (const { settled, deadlineAtMs } of calls) {
     if (!settled && deadlineAtMs < earliestMs) earliestMs = deadlineAtMs;
   }
   return earliestMs;
+}
+
+/** Gives up the calls whose deadline has passed. */
+export function expire(open: OpenRequest, nowMs: number, overdue: (call: Call) => CoterieError): void {
+  for (const call of open.calls) {
+    if (!call.settled && call.deadlineAtMs <= nowMs) call.reject(overdue(call));
+  }
+  open.earliestDeadlineMs = earliestDeadline(open.calls);
+}
+
+/** Is there anybody, of so many replicas, who has had no copy? */
+export function hasUnasked({ sentTo }: OpenRequest, n: number): boolean {
+  for (let replica = 0; replica < n; replica++) if (!containsReplica(sentTo, replica)) return true;
+  return false;
 }
 
 /** Replicas that reported another execution than the accepted one. */

@@ -27,6 +27,8 @@ export interface LinksUse {
   /** A link that was attached has ended. */
   readonly onDown: (replica: number) => void;
   readonly onMessage: (replica: number, message: FromReplica) => void;
+  /** Who answers where the replica should be is another one, or has another key by now. */
+  readonly onStranger: () => void;
 }
 
 interface Link {
@@ -213,8 +215,10 @@ export class ReplicaLinks {
         onClose: gone,
       });
     } catch (error) {
-      const definite = error instanceof TransportError && definiteTroubles.has(error.code);
-      this.#lose(link, error instanceof Error ? error.message : 'dialling failed', definite);
+      const code = error instanceof TransportError ? error.code : undefined;
+      const isWaited = !link.ended;
+      this.#lose(link, error instanceof Error ? error.message : 'dialling failed', isDefinite(code));
+      if (isWaited && code === 'wrong-key') this.#use.onStranger();
       return;
     }
     if (link.ended) link.wire.close();
@@ -254,6 +258,7 @@ export class ReplicaLinks {
     }
     if (welcome.replicaIndex !== link.replica) {
       this.#reject(link, `it says that it is replica ${welcome.replicaIndex}`);
+      this.#use.onStranger();
       return;
     }
     link.wire?.send(this.#use.attach(welcome));
@@ -284,4 +289,8 @@ export class ReplicaLinks {
     link.wire?.close();
     if (link.attached && !this.#closed) this.#use.onDown(link.replica);
   }
+}
+
+function isDefinite(code: TransportErrorCode | undefined): boolean {
+  return code !== undefined && definiteTroubles.has(code);
 }

@@ -19,19 +19,20 @@ import type { Call } from './call.ts';
 import type { CertifiedHeads } from './certified-heads.ts';
 import { CoterieError } from './client-error.ts';
 import type { Cluster, Dial } from './cluster.ts';
-import { Copies } from './copies.ts';
-import { type ChainsUse, HeadChains } from './head-chains.ts';
-import type { Latency } from './latency.ts';
+import type { ChainsUse } from './head-chains.ts';
 import {
-  earliestDeadline,
+  expire,
+  forgetReplicas,
+  hasUnasked,
   isNeverExecuted,
   liarsAbout,
   type OpenRequest,
   openRequest,
   reachedIndex,
 } from './open-request.ts';
+import { type Latencies, type Reach, reachOf } from './reach.ts';
 import { describeReachability } from './reachability.ts';
-import { type FromReplica, ReplicaLinks, type Welcome } from './replica-links.ts';
+import type { FromReplica, ReplicaLinks, Welcome } from './replica-links.ts';
 import type { Claim } from './reply-tally.ts';
 import type { CertifiedMessage } from './service-key.ts';
 import { rejectAll, settleAll } from './settlement.ts';
@@ -48,6 +49,8 @@ export interface SessionUse {
   readonly onReturned: (calls: readonly Call[]) => void;
   /** A request had a result of this many bytes for so many operations. */
   readonly onResult: (sizeBytes: number, operations: number) => void;
+  /** Who answers at a replica's address is not the replica that is known. */
+  readonly onStranger: () => void;
   /** The replicas do not know this session any more; this commit index has been reached. */
   readonly onExpired: (commitIndex: number) => void;
 }
@@ -56,18 +59,17 @@ type Refused = Extract<FromReplica, { readonly kind: 'refused' }>;
 type Reply = Extract<FromReplica, { readonly kind: 'reply' }>;
 
 export class ClientSession {
-  readonly #cluster: Cluster;
   readonly #key: SigningKey;
   readonly #nonce: Uint8Array;
-  readonly #standings: Standings;
-  readonly #latency: Latency;
-  readonly #certifiedLatency: Latency;
+  readonly #latencies: Latencies;
+  readonly #dial: Dial;
   readonly #use: SessionUse;
-  readonly #links: ReplicaLinks;
   readonly #heads: CertifiedHeads | undefined;
-  readonly #chains: HeadChains | undefined;
+  /** The replicas of the epoch, and what is between them and us. */
+  #reach: Reach;
   readonly #reads: StateReads | undefined;
-  readonly #copies: Copies;
+  /** Links of earlier epochs, until nothing of them is left. */
+  readonly #endings = new Set<Promise<void>>();
   readonly #open = new Map<number, OpenRequest>();
   readonly #accepted = new AcceptedResults();
   /** Commit indexes of welcomes, until there is a birth. */
@@ -86,57 +88,61 @@ export class ClientSession {
     /** A commit index that was reached; undefined to learn one from the welcomes. */
     readonly birth: number | undefined;
     readonly standings: Standings;
-    readonly latency: Latency;
-    /** The same of certified replies, which take longer. */
-    readonly certifiedLatency: Latency;
-    readonly readLatency: Latency;
+    readonly latencies: Latencies;
     /** Undefined when there is no service key: no call is certified then. */
     readonly heads: CertifiedHeads | undefined;
     readonly dial: Dial;
     readonly use: SessionUse;
   }) {
-    const { cluster, dial, standings, use, nonce, birth, heads } = options;
-    this.#cluster = cluster;
+    const { cluster, standings, nonce, birth, heads } = options;
     this.#key = options.key;
     this.#nonce = nonce;
-    this.#standings = standings;
-    this.#latency = options.latency;
-    this.#certifiedLatency = options.certifiedLatency;
+    this.#latencies = options.latencies;
+    this.#dial = options.dial;
     this.#heads = heads;
-    this.#use = use;
+    this.#use = options.use;
     if (birth !== undefined) this.#session = { birth, nonce };
-    this.#links = new ReplicaLinks({
+    this.#reach = this.#reachTo(cluster, standings);
+    const { links, chains } = this.#reach;
+    if (heads !== undefined && chains !== undefined) {
+      const asked = { rule: cluster.rule, links, standings, chains };
+      this.#reads = new StateReads({ asked, heads, latency: this.#latencies.read, use: this.#proofUse() });
+    }
+  }
+
+  /** The replicas are others now: what is open goes to them, as the same requests under the same numbers. */
+  follow(cluster: Cluster, standings: Standings): void {
+    const ending = this.#reach.links.close().finally(() => this.#endings.delete(ending));
+    this.#endings.add(ending);
+    this.#reach = this.#reachTo(cluster, standings);
+    this.#welcomed.clear();
+    const { links, chains } = this.#reach;
+    for (const open of this.#open.values()) forgetReplicas(open, cluster.rule);
+    if (chains !== undefined) this.#reads?.move({ rule: cluster.rule, links, standings, chains });
+    links.ensure();
+  }
+
+  #reachTo(cluster: Cluster, standings: Standings): Reach {
+    return reachOf({
       cluster,
-      dial,
       standings,
-      use: {
-        now: use.now,
+      dial: this.#dial,
+      heads: this.#heads,
+      latencies: this.#latencies,
+      linksUse: {
+        now: this.#use.now,
         attach: (welcome) => this.#attachFrame(welcome),
         onUp: (replica, welcome) => this.#onUp(replica, welcome),
         onDown: (replica) => this.#onDown(replica),
         onMessage: (replica, message) => this.#onMessage(replica, message),
+        onStranger: this.#use.onStranger,
       },
-    });
-    if (heads !== undefined) {
-      const { rule } = cluster;
-      const [links, latency, proofUse] = [this.#links, options.readLatency, this.#proofUse()];
-      const chains = new HeadChains({ heads, rule, use: proofUse });
-      this.#chains = chains;
-      this.#reads = new StateReads({ rule, links, standings, heads, chains, latency, use: proofUse });
-    }
-    this.#copies = new Copies({
-      replicaCount: cluster.rule.n,
-      links: this.#links,
-      standings,
-      chains: this.#chains,
-      latency: this.#latency,
-      certifiedLatency: this.#certifiedLatency,
-      now: use.now,
+      chainsUse: this.#proofUse(),
     });
   }
 
   get links(): ReplicaLinks {
-    return this.#links;
+    return this.#reach.links;
   }
 
   /** Undefined without a service key. */
@@ -155,12 +161,12 @@ export class ClientSession {
 
   /** It has been born, and there are links enough to believe an answer. */
   get ready(): boolean {
-    return this.#session !== undefined && this.#cluster.rule.hasCorrect(this.#links.up);
+    return this.#session !== undefined && this.#reach.cluster.rule.hasCorrect(this.#reach.links.up);
   }
 
   /** It has been born, and there is somebody to send to. */
   get canSend(): boolean {
-    return this.#session !== undefined && this.#links.up !== emptySet;
+    return this.#session !== undefined && this.#reach.links.up !== emptySet;
   }
 
   /** Signs one request for these calls and sends it. */
@@ -168,7 +174,7 @@ export class ClientSession {
     const session = this.#session;
     if (session === undefined) throw new Error('invariant: a request before the session is born');
     this.#number += 1;
-    const { serviceId, rule } = this.#cluster;
+    const { serviceId, rule } = this.#reach.cluster;
     const request = encodeRequest(
       {
         client: this.#key.publicKey.bytes,
@@ -187,20 +193,20 @@ export class ClientSession {
     };
     for (const call of calls) call.onSettled = settledOne;
     this.#open.set(open.number, open);
-    this.#copies.sendFirst(open);
+    this.#reach.copies.sendFirst(open);
   }
 
   /** Sends further copies that are due and gives up calls that are overdue. */
   tick(nowMs: number): void {
-    this.#links.ensure();
-    this.#links.trim();
-    this.#chains?.tick(nowMs);
+    this.#reach.links.ensure();
+    this.#reach.links.trim();
+    this.#reach.chains?.tick(nowMs);
     this.#reads?.tick(nowMs);
     for (const open of this.#open.values()) {
-      if (nowMs >= open.earliestDeadlineMs) this.#expire(open, nowMs);
+      if (nowMs >= open.earliestDeadlineMs) expire(open, nowMs, (call) => this.overdue(call));
       if (open.unsettled > 0 && nowMs >= open.nextCopyAtMs) {
-        this.#copies.blame(open, nowMs);
-        this.#copies.sendNext(open, nowMs);
+        this.#reach.copies.blame(open, nowMs);
+        this.#reach.copies.sendNext(open, nowMs);
       }
     }
   }
@@ -213,9 +219,9 @@ export class ClientSession {
 
   /** What an unanswered call is told. */
   overdue(call: Call): CoterieError {
-    const { rule } = this.#cluster;
+    const { rule } = this.#reach.cluster;
     const outcome = call.sent ? 'unknown' : 'not-sent';
-    if (rule.hasCorrect(this.#links.up)) {
+    if (rule.hasCorrect(this.#reach.links.up)) {
       const what = call.certified ? 'certified reply' : 'result';
       return new CoterieError('timeout', `${call.operation} had no ${what} before its deadline`, { outcome });
     }
@@ -224,15 +230,15 @@ export class ClientSession {
 
   /** Who can be reached, in a sentence. */
   reachability(): string {
-    const { up } = this.#links;
-    return describeReachability(this.#cluster, { up, standings: this.#standings, nowMs: this.#use.now() });
+    const { cluster, links, standings } = this.#reach;
+    return describeReachability(cluster, { up: links.up, standings, nowMs: this.#use.now() });
   }
 
   /** Rejects what is open and ends the links; resolves when nothing is left. */
   async close(makeError: (call: Call) => CoterieError): Promise<void> {
     for (const open of this.#open.values()) for (const call of open.calls) call.reject(makeError(call));
     this.#reads?.close();
-    await this.#links.close();
+    await Promise.all([...this.#endings, this.#reach.links.close()]);
   }
 
   #attachFrame({ serviceId, replicaIndex, challenge }: Welcome): Uint8Array {
@@ -244,25 +250,25 @@ export class ClientSession {
   #onUp(replica: number, { commitIndex }: Welcome): void {
     if (this.#session === undefined) {
       this.#welcomed.set(replica, commitIndex);
-      const birth = reachedIndex(this.#welcomed, this.#cluster.rule);
+      const birth = reachedIndex(this.#welcomed, this.#reach.cluster.rule);
       if (birth !== undefined) this.#session = { birth, nonce: this.#nonce };
     }
-    this.#chains?.up();
+    this.#reach.chains?.up();
     this.#reads?.up(replica);
     // A replica answers what it executed before the link was attached only when it is asked.
-    for (const open of this.#open.values()) this.#copies.send(open, replica);
+    for (const open of this.#open.values()) this.#reach.copies.send(open, replica);
     this.#use.onChange();
   }
 
   #onDown(replica: number): void {
     const nowMs = this.#use.now();
-    this.#chains?.down(replica);
+    this.#reach.chains?.down(replica);
     this.#reads?.down(replica);
     for (const open of this.#open.values()) {
       open.sentTo = withoutReplica(open.sentTo, replica);
       open.listening = withoutReplica(open.listening, replica);
       open.steady = withoutReplica(open.steady, replica);
-      if (open.target === replica) this.#copies.sendNext(open, nowMs);
+      if (open.target === replica) this.#reach.copies.sendNext(open, nowMs);
     }
     this.#use.onChange();
   }
@@ -279,8 +285,8 @@ export class ClientSession {
         this.#onCertified(replica, message);
         return;
       case 'head':
-        if (this.#chains === undefined) this.#distrust(replica, 'it sent a head that nobody asked for');
-        else this.#chains.takeHead(replica, message);
+        if (this.#reach.chains === undefined) this.#distrust(replica, 'it sent a head that nobody asked for');
+        else this.#reach.chains.takeHead(replica, message);
         return;
       case 'state':
       case 'state-refused':
@@ -302,26 +308,26 @@ export class ClientSession {
     const claimsBefore = open.tally.claims.length;
     const claim = open.tally.add(replica, commitIndex, result);
     if (claim !== undefined) this.#accept(open, claim);
-    else if (claimsBefore === 0) this.#copies.remindUnproven(open);
+    else if (claimsBefore === 0) this.#reach.copies.remindUnproven(open);
     // They disagree, so one more has to be asked, and waiting does not help.
-    else if (claimsBefore > 0 && open.tally.claims.length > claimsBefore) this.#copies.sendNext(open, this.#use.now());
+    else if (claimsBefore > 0 && open.tally.claims.length > claimsBefore)
+      this.#reach.copies.sendNext(open, this.#use.now());
   }
 
   /** Nobody waits for it; but it can show that a replica lies. */
   #onLateReply(replica: number, reply: Omit<Reply, 'kind'>): void {
-    if (reply.number > this.#number)
-      this.#distrust(replica, `it replied to number ${reply.number}, which is not in use`);
+    if (reply.number > this.#number) this.#distrust(replica, `it replied to number ${reply.number}, not in use`);
     else if (this.#accepted.contradicts(reply)) this.#convict(replica);
   }
 
   #distrust(replica: number, what: string): void {
-    this.#standings.talkedNonsense(replica, this.#use.now(), what);
-    this.#links.drop(replica);
+    this.#reach.standings.talkedNonsense(replica, this.#use.now(), what);
+    this.#reach.links.drop(replica);
   }
 
   #convict(replica: number): void {
-    this.#standings.lied(replica, this.#use.now());
-    this.#links.drop(replica);
+    this.#reach.standings.lied(replica, this.#use.now());
+    this.#reach.links.drop(replica);
   }
 
   #accept(open: OpenRequest, claim: Claim): void {
@@ -329,7 +335,7 @@ export class ClientSession {
     const result = readResult(claim.result, open.calls.length);
     if (!open.reported) {
       open.reported = true;
-      this.#latency.observe(nowMs - open.firstSentAtMs);
+      this.#latencies.quick.observe(nowMs - open.firstSentAtMs);
       this.#judge(open, claim, nowMs);
       this.#accepted.add({ ...claim, number: open.number, requestDigest: open.digest });
     }
@@ -371,17 +377,17 @@ export class ClientSession {
       now: this.#use.now,
       clock: this.#use.clock,
       onChange: this.#use.onChange,
-      up: () => this.#links.up,
-      send: (replica, frame) => this.#links.send(replica, frame),
+      up: () => this.#reach.links.up,
+      send: (replica, frame) => this.#reach.links.send(replica, frame),
       convict: (replica) => this.#convict(replica),
       distrust: (replica, what) => this.#distrust(replica, what),
-      widen: () => this.#copies.widen(this.#use.now()),
+      widen: () => this.#reach.copies.widen(this.#use.now()),
     };
   }
 
   /** Believed when the service signed its head, the head has the result, and the head is of the log of all others. */
   #onCertified(replica: number, message: CertifiedMessage): void {
-    const chains = this.#chains;
+    const { chains } = this.#reach;
     if (chains === undefined || !chains.expects(replica)) {
       this.#distrust(replica, 'it sent a certified reply that nobody asked for');
       return;
@@ -413,7 +419,7 @@ export class ClientSession {
   /** One replica may lie. That a correct one is not proven right either says something about the key. */
   #noteDisproven(open: OpenRequest, replica: number): void {
     open.disprovenBy = withReplica(open.disprovenBy, replica);
-    if (!this.#cluster.rule.hasCorrect(open.disprovenBy)) return;
+    if (!this.#reach.cluster.rule.hasCorrect(open.disprovenBy)) return;
     rejectAll(open.calls, 'invalid-result', 'replicas certify it, but not under the service key that was given');
   }
 
@@ -422,8 +428,8 @@ export class ClientSession {
     if (open === undefined) return;
     const nowMs = this.#use.now();
     const { certifiedHead, ...reply } = message;
-    this.#certifiedLatency.observe(nowMs - open.firstSentAtMs);
-    if (open.copies === 1) this.#standings.praise(replica, nowMs);
+    this.#latencies.certified.observe(nowMs - open.firstSentAtMs);
+    if (open.copies === 1) this.#reach.standings.praise(replica, nowMs);
     for (const liar of liarsAbout(open, reply)) this.#convict(liar);
     this.#accepted.add(reply);
     this.#settleItself(open);
@@ -437,8 +443,9 @@ export class ClientSession {
 
   /** Praises those who were in time, and remembers those who lied. */
   #judge(open: OpenRequest, accepted: Claim, nowMs: number): void {
-    for (let replica = 0; replica < this.#cluster.replicas.length; replica++) {
-      if (open.copies === 1 && containsReplica(accepted.replicas, replica)) this.#standings.praise(replica, nowMs);
+    for (let replica = 0; replica < this.#reach.cluster.replicas.length; replica++) {
+      if (open.copies === 1 && containsReplica(accepted.replicas, replica))
+        this.#reach.standings.praise(replica, nowMs);
     }
     for (const replica of liarsAbout(open, accepted)) this.#convict(replica);
   }
@@ -448,7 +455,10 @@ export class ClientSession {
     if (code === 'window') {
       rejectAll(open.calls, 'refused', message, 'not-executed');
     } else if (code === 'session-expired') {
-      const isProven = isNeverExecuted(open, claim, { birth: this.#session?.birth ?? 0, rule: this.#cluster.rule });
+      const isProven = isNeverExecuted(open, claim, {
+        birth: this.#session?.birth ?? 0,
+        rule: this.#reach.cluster.rule,
+      });
       if (isProven) this.#use.onReturned(open.calls.filter((call) => !call.settled));
       else rejectAll(open.calls, 'session-expired', 'the replicas have forgotten the session of this client');
       if (this.#expired) return;
@@ -459,9 +469,11 @@ export class ClientSession {
 
   #onRefused(replica: number, { requestDigest, code, reason }: Refused): void {
     const nowMs = this.#use.now();
-    this.#standings.suspect(replica, nowMs);
+    const { cluster, standings, links, copies } = this.#reach;
+    const { rule } = cluster;
+    standings.suspect(replica, nowMs);
     if (code === 'not-attached') {
-      this.#links.drop(replica);
+      links.drop(replica);
       return;
     }
     for (const open of this.#open.values()) {
@@ -469,24 +481,13 @@ export class ClientSession {
       if (code === 'not-certifying' || code === 'not-retained')
         open.uncertifiedBy = withReplica(open.uncertifiedBy, replica);
       if (code === 'malformed' || code === 'bad-signature') open.deniedBy = withReplica(open.deniedBy, replica);
-      if (this.#cluster.rule.hasCorrect(open.deniedBy)) {
+      if (rule.hasCorrect(open.deniedBy)) {
         rejectAll(open.calls, 'refused', `the replicas refuse the request: ${code}: ${reason}`, 'not-executed');
-      } else if (this.#cluster.rule.hasCorrect(open.uncertifiedBy)) {
+      } else if (rule.hasCorrect(open.uncertifiedBy)) {
         rejectAll(open.calls, 'not-certifying', reason);
-      } else if (this.#hasUnaskedReplica(open)) this.#copies.sendNext(open, nowMs);
+      } else if (hasUnasked(open, rule.n)) copies.sendNext(open, nowMs);
       return;
     }
-  }
-
-  #hasUnaskedReplica({ sentTo }: OpenRequest): boolean {
-    return this.#cluster.replicas.some((_, replica) => !containsReplica(sentTo, replica));
-  }
-
-  #expire(open: OpenRequest, nowMs: number): void {
-    for (const call of open.calls) {
-      if (!call.settled && call.deadlineAtMs <= nowMs) call.reject(this.overdue(call));
-    }
-    open.earliestDeadlineMs = earliestDeadline(open.calls);
   }
 
   /** The request is done with, its number acknowledged from the next request on. False when it was before. */

@@ -40,6 +40,27 @@ interface Standing {
   definite: boolean;
 }
 
+/** Which replica this was in the membership before. */
+export interface Before {
+  readonly replica: number;
+  readonly hasSameKey: boolean;
+}
+
+const unknownStanding = (): Standing => ({
+  avoidUntilMs: Number.NEGATIVE_INFINITY,
+  misfortunes: 0,
+  suspectedAtMs: Number.NEGATIVE_INFINITY,
+  heardAtMs: Number.NEGATIVE_INFINITY,
+  redialAtMs: Number.NEGATIVE_INFINITY,
+  redials: 0,
+  wrongReplies: 0,
+  malformed: 0,
+  slow: 0,
+  disconnected: 0,
+  trouble: undefined,
+  definite: false,
+});
+
 const avoidSlowMsMin = 500;
 const avoidSlowMsMax = 30_000;
 const avoidFaultyMsMin = 60_000;
@@ -54,22 +75,23 @@ export class Standings {
   constructor(n: number, options: { readonly firstChoice: number; readonly random: () => number }) {
     this.#firstChoice = options.firstChoice;
     this.#random = options.random;
+    for (let i = 0; i < n; i++) this.#standings.push(unknownStanding());
+  }
+
+  /**
+   * The same client's view of the replicas of another membership: `before` says of each which it was, if any, and whether it
+   * has kept its keys. Who has new ones is asked like anybody; what it has done is not forgotten.
+   */
+  moved(n: number, before: (replica: number) => Before | undefined): Standings {
+    const moved = new Standings(n, { firstChoice: this.#firstChoice % n, random: this.#random });
     for (let i = 0; i < n; i++) {
-      this.#standings.push({
-        avoidUntilMs: Number.NEGATIVE_INFINITY,
-        misfortunes: 0,
-        suspectedAtMs: Number.NEGATIVE_INFINITY,
-        heardAtMs: Number.NEGATIVE_INFINITY,
-        redialAtMs: Number.NEGATIVE_INFINITY,
-        redials: 0,
-        wrongReplies: 0,
-        malformed: 0,
-        slow: 0,
-        disconnected: 0,
-        trouble: undefined,
-        definite: false,
-      });
+      const found = before(i);
+      if (found === undefined) continue;
+      const { wrongReplies, malformed, slow, disconnected, ...rest } = this.#standings[found.replica]!;
+      const done = { wrongReplies, malformed, slow, disconnected };
+      moved.#standings[i] = { ...unknownStanding(), ...done, ...(found.hasSameKey ? rest : {}) };
     }
+    return moved;
   }
 
   /** All replicas: those to ask first, then the avoided ones, soonest forgiven first. */

@@ -14,7 +14,7 @@ import type { CertifiedHeads } from './certified-heads.ts';
 import { CoterieError, type CoterieErrorCode } from './client-error.ts';
 import type { HeadChains } from './head-chains.ts';
 import type { Latency } from './latency.ts';
-import { type OpenRead, openRead, type ReadRequest } from './open-read.ts';
+import { forgetReplicas, type OpenRead, openRead, type ReadRequest } from './open-read.ts';
 import type { ReplicaLinks } from './replica-links.ts';
 import type { StateMessage } from './service-key.ts';
 import type { Standings } from './standing.ts';
@@ -33,6 +33,14 @@ export interface ReadsUse {
   readonly distrust: (replica: number, what: string) => void;
 }
 
+/** The replicas of one epoch, and what is between them and us. */
+export interface AskedReplicas {
+  readonly rule: QuorumRule;
+  readonly links: ReplicaLinks;
+  readonly standings: Standings;
+  readonly chains: HeadChains;
+}
+
 /** One question to one replica. */
 interface Asked {
   readonly read: OpenRead;
@@ -42,11 +50,11 @@ interface Asked {
 }
 
 export class StateReads {
-  readonly #rule: QuorumRule;
-  readonly #links: ReplicaLinks;
-  readonly #standings: Standings;
+  #rule: QuorumRule;
+  #links: ReplicaLinks;
+  #standings: Standings;
   readonly #heads: CertifiedHeads;
-  readonly #chains: HeadChains;
+  #chains: HeadChains;
   readonly #latency: Latency;
   readonly #use: ReadsUse;
   readonly #open = new Set<OpenRead>();
@@ -55,21 +63,32 @@ export class StateReads {
   #number = 0;
 
   constructor(options: {
-    readonly rule: QuorumRule;
-    readonly links: ReplicaLinks;
-    readonly standings: Standings;
+    readonly asked: AskedReplicas;
     readonly heads: CertifiedHeads;
-    readonly chains: HeadChains;
     readonly latency: Latency;
     readonly use: ReadsUse;
   }) {
-    this.#rule = options.rule;
-    this.#links = options.links;
-    this.#standings = options.standings;
+    const { rule, links, standings, chains } = options.asked;
+    this.#rule = rule;
+    this.#links = links;
+    this.#standings = standings;
+    this.#chains = chains;
     this.#heads = options.heads;
-    this.#chains = options.chains;
     this.#latency = options.latency;
     this.#use = options.use;
+  }
+
+  /** From here on these are asked, for what is open too. */
+  move({ rule, links, standings, chains }: AskedReplicas): void {
+    this.#rule = rule;
+    this.#links = links;
+    this.#standings = standings;
+    this.#chains = chains;
+    this.#asked.clear();
+    for (const read of this.#open) {
+      forgetReplicas(read);
+      this.#askNext(read, this.#use.now());
+    }
   }
 
   /** Reads without an answer. */

@@ -38,6 +38,8 @@ export class ScriptedCertifier {
   readonly values = new Map<string, Uint8Array>();
   readonly #states = new Map<number, PlainState>();
   newest: CertifiedHead | undefined;
+  /** Of the heads it makes. */
+  epoch = 0;
 
   constructor(serviceId: Digest, secret = 0x1234_5678_9abc_def0_1234_5678_9abcn) {
     this.#serviceId = serviceId;
@@ -65,7 +67,7 @@ export class ScriptedCertifier {
     this.#states.set(commitIndex, state);
     this.newest = this.sign({
       serviceId: this.#serviceId,
-      epoch: 0,
+      epoch: this.epoch,
       commitIndex,
       logSize: this.#log.size,
       logRoot: this.#log.root(),

@@ -16,7 +16,7 @@ import {
   type RefusalCode,
   type ReplicaToClient,
 } from '../../wire/client-message.ts';
-import { type Genesis, genesisVersion, serviceIdOf } from '../../wire/genesis.ts';
+import { type Genesis, type GenesisReplica, genesisVersion, serviceIdOf } from '../../wire/genesis.ts';
 import { encodeOutcomes, failure, type Outcome } from '../../wire/outcome.ts';
 import { decodeRequest, type Operation, type Request, requestPreimage } from '../../wire/request.ts';
 import { decodeOwnValue, type Value } from '../../wire/value.ts';
@@ -67,13 +67,15 @@ const correct = (): Script => ({
 
 export class ScriptedReplica {
   readonly script = correct();
-  readonly index: number;
+  /** In the membership of the epoch. */
+  index: number;
+  readonly replicaId: string;
   /** Requests it was sent, copies included. */
   readonly received: Request[] = [];
   /** Links attached to each session. */
   readonly attached = new Map<string, Set<ClientLink>>();
   readonly links = new Set<ClientLink>();
-  readonly certificate: LinkCertificate;
+  certificate: LinkCertificate;
   port = 0;
   /** Its own log, when it is not that of the others. */
   certifier: ScriptedCertifier | undefined;
@@ -91,6 +93,7 @@ export class ScriptedReplica {
   constructor(cluster: ScriptedCluster, index: number, certificate: LinkCertificate) {
     this.#cluster = cluster;
     this.index = index;
+    this.replicaId = `r${index}`;
     this.certificate = certificate;
   }
 
@@ -105,6 +108,29 @@ export class ScriptedReplica {
     await this.#listener?.close();
     this.attached.clear();
     this.links.clear();
+  }
+
+  /** As a genesis names it; it keeps its id whatever its place. */
+  get described(): GenesisReplica {
+    const number = Number(this.replicaId.slice(1));
+    return {
+      replicaId: this.replicaId,
+      signingKey: signingKeyFromSeed(Buffer.alloc(32, number + 1)).publicKey.text,
+      linkKeyDigest: this.certificate.keyDigest,
+      encryptionKey: Buffer.alloc(48, number + 1).toString('hex'),
+      recovery: 'awareness',
+      identityKey: undefined,
+      peerAddress: { host: '127.0.0.1', port: number + 1 },
+      clientAddress: { host: '127.0.0.1', port: this.port },
+      httpAddress: { host: '127.0.0.1', port: 100 + number },
+    };
+  }
+
+  /** Comes back at the same port with another link key. */
+  async renew(): Promise<void> {
+    await this.stop();
+    this.certificate = await makeLinkCertificate({ commonName: `replica ${this.index}` });
+    await this.start();
   }
 
   /** Reports what was executed to everyone who is attached to the session, or to one link. */
@@ -267,10 +293,7 @@ export class ScriptedCluster {
   } = {}): Promise<ScriptedCluster> {
     const cluster = new ScriptedCluster();
     for (let index = 0; index < n; index++) {
-      const certificate = await makeLinkCertificate({ commonName: `replica ${index}` });
-      const replica = new ScriptedReplica(cluster, index, certificate);
-      await replica.start();
-      cluster.replicas.push(replica);
+      cluster.replicas.push(await cluster.startReplica(index));
     }
     cluster.genesis = {
       version: genesisVersion,
@@ -285,21 +308,19 @@ export class ScriptedCluster {
       epochIntervalMs: 0,
       successorWaitMs: 30_000,
       administrators: { approvals: 0, keys: [] },
-      replicas: cluster.replicas.map(({ port, certificate }, index) => ({
-        replicaId: `r${index}`,
-        signingKey: signingKeyFromSeed(Buffer.alloc(32, index + 1)).publicKey.text,
-        linkKeyDigest: certificate.keyDigest,
-        encryptionKey: Buffer.alloc(48, index + 1).toString('hex'),
-        recovery: 'awareness' as const,
-        identityKey: undefined,
-        peerAddress: { host: '127.0.0.1', port: index + 1 },
-        clientAddress: { host: '127.0.0.1', port },
-        httpAddress: { host: '127.0.0.1', port: 100 + index },
-      })),
+      replicas: cluster.replicas.map((replica) => replica.described),
     };
     cluster.serviceId = serviceIdOf(cluster.genesis);
     if (certifies) cluster.certifier = new ScriptedCertifier(cluster.serviceId);
     return cluster;
+  }
+
+  /** One more, which is not among the replicas yet. */
+  async startReplica(index: number): Promise<ScriptedReplica> {
+    const certificate = await makeLinkCertificate({ commonName: `replica ${index}` });
+    const replica = new ScriptedReplica(this, index, certificate);
+    await replica.start();
+    return replica;
   }
 
   async stop(): Promise<void> {
