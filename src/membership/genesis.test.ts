@@ -10,6 +10,7 @@ import {
   firstMembership,
   largestF,
   parameterFault,
+  parametersFor,
 } from './genesis.ts';
 
 function genesisOf(n: number, changes: Partial<Genesis> = {}): Genesis {
@@ -52,6 +53,7 @@ describe('the first membership', () => {
         epoch: 0,
         serviceId,
         epochGenesis: serviceId,
+        sharingEpoch: 0,
         genesisTimestamp: genesis.created,
         headIntervalMs: 10,
         checkpointIntervalMs: 10_000,
@@ -62,7 +64,11 @@ describe('the first membership', () => {
     if (!membership.ok) return;
     expect(membership.value.members.map(({ replicaId }) => replicaId)).toEqual(['r0', 'r1', 'r2', 'r3', 'r4', 'r5']);
     for (const [i, { signingKey, ...member }] of membership.value.members.entries()) {
-      expect({ ...member, signingKey: signingKey.text }).toEqual(genesis.replicas[i]);
+      const { keysSince, cleanSince, identityKey, ...rest } = member;
+      const stated = { ...rest, signingKey: signingKey.text, identityKey: identityKey?.text };
+      expect(stated).toEqual(genesis.replicas[i]);
+      // What a cluster is born with is as fresh as it.
+      expect([keysSince, cleanSince]).toEqual(Array(2).fill({ epoch: 0, timestamp: genesis.created }));
     }
   });
 
@@ -110,6 +116,25 @@ describe('parameters', () => {
         expect(parameterFault({ ...defaultParameters, [name]: odd }, 4)).toContain(`parameters.${name}`);
       }
     }
+  });
+});
+
+describe('the parameters of fewer or more replicas', () => {
+  it('are those of the genesis as far as they are allowed, and always allowed', () => {
+    const wide = { period: 8, ranks: 31, pruneDepth: 2_114 };
+    expect(parameterFault(wide, 31)).toBeUndefined();
+    for (let n = 4; n <= 31; n++) {
+      expect(parameterFault(parametersFor(wide, n), n)).toBeUndefined();
+      expect(parametersFor(defaultParameters, n)).toEqual(defaultParameters);
+      const deep = { period: 8, ranks: 4, pruneDepth: 16_384 };
+      expect(parameterFault(deep, 4)).toBeUndefined();
+      expect(parameterFault(parametersFor(deep, n), n)).toBeUndefined();
+    }
+  });
+
+  it('keep a period that is too long for many replicas, and the depth that it needs', () => {
+    const slow = { period: 1_024, ranks: 4, pruneDepth: 4_096 };
+    for (const n of [4, 31]) expect(parametersFor(slow, n)).toEqual(slow);
   });
 });
 

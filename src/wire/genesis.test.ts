@@ -15,6 +15,8 @@ import {
 } from './genesis.ts';
 import { limits } from './limits.ts';
 
+const keyOf = (seed: number) => signingKeyFromSeed(Buffer.alloc(32, seed)).publicKey.text;
+
 const genesis: Genesis = {
   version: 4,
   name: 'A ledger',
@@ -27,14 +29,15 @@ const genesis: Genesis = {
   checkpointIntervalMs: 10_000,
   epochIntervalMs: 0,
   successorWaitMs: 30_000,
-  administrators: { approvals: 0, keys: [] },
+  administrators: { approvals: 2, keys: [keyOf(30), keyOf(31), keyOf(32)] },
   replicas: [0, 1, 2, 3].map((i) => ({
     replicaId: `r${i}`,
     signingKey: signingKeyFromSeed(Buffer.alloc(32, i + 1)).publicKey.text,
     linkKeyDigest: sha256(Buffer.from([i])),
     encryptionKey: Buffer.alloc(48, 0x80 + i).toString('hex'),
-    recovery: 'awareness' as const,
-    identityKey: undefined,
+    ...(i === 1
+      ? { recovery: 'hardware' as const, identityKey: keyOf(20) }
+      : { recovery: 'awareness' as const, identityKey: undefined }),
     peerAddress: { host: i === 0 ? '::1' : 'ledger.example.org', port: 7400 + i },
     clientAddress: { host: '10.0.0.1', port: 7500 + i },
     httpAddress: { host: '10.0.0.1', port: 7600 + i },
@@ -72,12 +75,80 @@ describe('a genesis as JSON', () => {
   it.each<[string, string, RegExp]>([
     ['no JSON', '{', /^not JSON$/],
     ['another type', '[]', /expected object/],
-    ['another version', changed((json) => (json.version = 1)), /^version: must be 3: clusters of another version/],
+    ['another version', changed((json) => (json.version = 1)), /^version: must be 4: clusters of another version/],
     ['no time between heads', changed((json) => (json.headIntervalMs = 0)), /^headIntervalMs: /],
     ['more than a minute between heads', changed((json) => (json.headIntervalMs = 60_001)), /^headIntervalMs: /],
     ['no interval of checkpoints', changed((json) => delete json.checkpointIntervalMs), /^checkpointIntervalMs: /],
     ['a negative one', changed((json) => (json.checkpointIntervalMs = -1)), /^checkpointIntervalMs: /],
     ['more than an hour', changed((json) => (json.checkpointIntervalMs = 3_600_001)), /^checkpointIntervalMs: /],
+    ['a negative epoch', changed((json) => (json.epochIntervalMs = -1)), /^epochIntervalMs: /],
+    ['an epoch of years', changed((json) => (json.epochIntervalMs = 31_536_000_001)), /^epochIntervalMs: /],
+    ['no length of epochs', changed((json) => delete json.epochIntervalMs), /^epochIntervalMs: /],
+    ['a wait too short', changed((json) => (json.successorWaitMs = 99)), /^successorWaitMs: /],
+    ['a wait too long', changed((json) => (json.successorWaitMs = 3_600_001)), /^successorWaitMs: /],
+    ['no administrators', changed((json) => delete json.administrators), /^administrators: /],
+    [
+      'more approvals than administrators',
+      changed((json) => ((json.administrators as Json).approvals = 4)),
+      /^administrators\.approvals: must be from 1/,
+    ],
+    [
+      'administrators of whom none is needed',
+      changed((json) => ((json.administrators as Json).approvals = 0)),
+      /^administrators\.approvals: must be from 1/,
+    ],
+    [
+      'an administrator twice',
+      changed((json) => ((json.administrators as Json).keys = [keyOf(30), keyOf(31), keyOf(30)])),
+      /^administrators\.keys\[2\]: the same as administrators\.keys\[0\]$/,
+    ],
+    [
+      'an administrator who is a replica',
+      changed((json) => ((json.administrators as Json).keys = [keyOf(30), keyOf(3)])),
+      /^administrators\.keys\[1\]: the same as replicas\[2\]\.signingKey$/,
+    ],
+    [
+      'a key of small order for an administrator',
+      changed((json) => ((json.administrators as Json).keys = [`01${'00'.repeat(31)}`, keyOf(31)])),
+      /^administrators\.keys\[0\]: must be an Ed25519/,
+    ],
+    [
+      'too many administrators',
+      changed((json) => ((json.administrators as Json).keys = Array.from({ length: 17 }, (_, i) => keyOf(40 + i)))),
+      /^administrators\.keys: /,
+    ],
+    ['no way to recover', changed((_, replica) => delete replica.recovery), /^replicas\[2\]\.recovery: /],
+    [
+      'a way to recover that is none',
+      changed((_, replica) => (replica.recovery = 'prayer')),
+      /^replicas\[2\]\.recovery: must be one of hardware, offline, awareness/,
+    ],
+    [
+      'an identity key that nothing is done with',
+      changed((_, replica) => (replica.identityKey = keyOf(21))),
+      /^replicas\[2\]\.identityKey: a replica that recovers by awareness has no identity key/,
+    ],
+    [
+      'no identity key where one is needed',
+      changed((_, replica) => (replica.recovery = 'offline')),
+      /^replicas\[2\]\.identityKey: a replica that recovers by offline needs an identity key/,
+    ],
+    [
+      'an identity key that is the signing key',
+      changed((_, replica) => {
+        replica.recovery = 'hardware';
+        replica.identityKey = replica.signingKey;
+      }),
+      /^replicas\[2\]\.identityKey: the same as replicas\[2\]\.signingKey$/,
+    ],
+    [
+      "another's identity key",
+      changed((_, replica) => {
+        replica.recovery = 'hardware';
+        replica.identityKey = keyOf(20);
+      }),
+      /^replicas\[2\]\.identityKey: the same as replicas\[1\]\.identityKey$/,
+    ],
     ['a field too many', changed((json) => (json.extra = 1)), /extra/],
     ["a replica's field too many", changed((_, replica) => (replica.port = 1)), /^replicas\[2\]: .*port/],
     ['a field missing', changed((json) => delete json.f), /^f: /],
@@ -213,6 +284,13 @@ describe('the service id', () => {
       { ...genesis, parameters: { ...genesis.parameters, pruneDepth: 65 } },
       { ...genesis, headIntervalMs: 11 },
       { ...genesis, checkpointIntervalMs: 0 },
+      { ...genesis, epochIntervalMs: 1 },
+      { ...genesis, successorWaitMs: 30_001 },
+      { ...genesis, administrators: { ...genesis.administrators, approvals: 1 } },
+      { ...genesis, administrators: { approvals: 2, keys: genesis.administrators.keys.slice(1) } },
+      withFirst({ recovery: 'hardware', identityKey: keyOf(21) }),
+      withFirst({ recovery: 'offline', identityKey: keyOf(21) }),
+      withFirst({ recovery: 'offline', identityKey: keyOf(22) }),
       { ...genesis, replicas: [second!, first!, ...others] },
       { ...genesis, replicas: [first!, second!] },
       withFirst({ replicaId: 'x' }),
@@ -228,9 +306,16 @@ describe('the service id', () => {
   });
 });
 
+it('with an identity key that does not fit the way to recover has no encoding', () => {
+  const [first, ...others] = genesis.replicas;
+  for (const odd of [{ identityKey: keyOf(21) }, { recovery: 'hardware' as const }]) {
+    expect(() => encodeGenesis({ ...genesis, replicas: [{ ...first!, ...odd }, ...others] })).toThrow(RangeError);
+  }
+});
+
 describe('the version of a genesis', () => {
   it('is read of any that says one, whatever else it holds', () => {
-    expect(versionOfGenesis(formatGenesis(genesis))).toBe(3);
+    expect(versionOfGenesis(formatGenesis(genesis))).toBe(4);
     expect(versionOfGenesis('{"version":1,"name":"old"}')).toBe(1);
     for (const text of ['', '[]', 'null', '{}', '{"version":"1"}', '{"version":0.5}', '{"version":0}']) {
       expect(versionOfGenesis(text)).toBeUndefined();
@@ -274,6 +359,6 @@ describe('an address', () => {
 
 it('has the service id it always had: a change here makes every cluster another service', () => {
   expect(serviceIdOf(genesis)).toMatchInlineSnapshot(
-    `"01af65baee94d95b504866bd51a25c7f359088a0e824a2958ce34ecc0b5837ae"`,
+    `"af6f3d34cf7f4fae80bd1d009a60ea3c91c128cb5441e5985dffc9b4995ad7a5"`,
   );
 });
