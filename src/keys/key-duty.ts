@@ -43,6 +43,35 @@ export function dealingContext(
   return new Writer(80).fixed(domains.dealing).digest(serviceId).u32(epoch).u16(dealer).finish();
 }
 
+/** The same of a resharing: between no other sharings, and to no other holders. */
+export function resharedContext(
+  about: Pick<Membership, 'serviceId' | 'epoch'> & {
+    /** Of the transcript whose key shares are dealt on. */
+    readonly source: Digest;
+    /** Of those who are to hold them. */
+    readonly target: Digest;
+  },
+  dealer: number,
+): Uint8Array {
+  const { serviceId, epoch, source, target } = about;
+  const named = new Writer(160).fixed(domains.dealing).digest(serviceId).u32(epoch).u16(dealer);
+  return named.digest(source).digest(target).finish();
+}
+
+/** How much higher the kinds of the next sharing's duties are than those of the present one's. */
+const nextKindOffset = dutyKinds.nextDealing - dutyKinds.dealing;
+
+/** A duty about the present sharing as one about the next. */
+export function asNextDuty({ kind, payload }: Duty): Duty {
+  return { kind: kind + nextKindOffset, payload };
+}
+
+/** A duty about the next sharing as one about the present; undefined when it is none. */
+export function asPresentDuty({ kind, payload }: Duty): Duty | undefined {
+  const isNext = kind >= dutyKinds.nextDealing && kind <= dutyKinds.nextOpening;
+  return isNext ? { kind: kind - nextKindOffset, payload } : undefined;
+}
+
 export function dealingDuty(encodedDealing: Uint8Array): Duty {
   return { kind: dutyKinds.dealing, payload: encodedDealing };
 }

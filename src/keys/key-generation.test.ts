@@ -9,6 +9,7 @@ import { interpolateAt } from '../crypto/polynomial.ts';
 import { seeded, shuffled } from '../ordering/testing/random-dag.ts';
 import type { Duty } from '../wire/block.ts';
 import { KeyGeneration } from './key-generation.ts';
+import { generationOf } from './sharing.ts';
 import * as faulty from './testing/faulty-replicas.ts';
 import {
   type ClusterOptions,
@@ -49,7 +50,7 @@ function checkOutcome(cluster: KeyCluster): Transcript {
   const key = curve.g2.multiply(curve.g2.generator, interpolateAt(evaluations, 0n, curve.order));
   expect(hex(curve.g2.encode(key))).toBe(hex(transcript.serviceKey));
   const dealings = machines[0]?.qualifiedDealings ?? [];
-  expect(verifyTranscript({ curve, membership, transcript, dealings })).toEqual({ ok: true });
+  expect(verifyTranscript({ sharing: generationOf(curve, membership), transcript, dealings })).toEqual({ ok: true });
   return transcript;
 }
 

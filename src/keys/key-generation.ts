@@ -2,66 +2,30 @@
  * Key generation: one replica's part in making the service key, over the agreed sequence of commits.
  *
  * In: commits, in order, from the first of the epoch. Out: the duties this replica owes, the transcript, its key share.
- * What is agreed is worked out in `qualification.ts`; here is what depends on this replica's own secrets. Nothing is kept
- * but what follows from commits and secrets, and all randomness is derived from the seed: a replica that restarts and is
- * given the commits again owes just what no commit holds yet, with the same bytes.
+ * What is agreed is worked out in `qualification.ts`, what this replica owes from its secrets in `own-part.ts`; here the members
+ * are dealers and holders both, and authors are either.
  * Trust: an attacker who controls f replicas can keep its own dealings back, make dealings of others fail by nothing, and
  * know its own f key shares, which fit every service key. It can bias which of a few keys comes out; not know it
  * (docs/protocol/key-generation.md).
  */
-import { complain, complaintSizeBytes, encodeComplaint } from '../crypto/complaint.ts';
-import type { G1Point, PairingCurve } from '../crypto/curve.ts';
-import { encodeDealing } from '../crypto/dealing.ts';
-import { coordinateOf, interpolateAt } from '../crypto/polynomial.ts';
-import { modulo } from '../crypto/scalar.ts';
-import { deal, encryptionKeyOf, openEvaluation } from '../crypto/verifiable-sharing.ts';
-import { containsReplica, type Membership, sizeOfSet } from '../membership/membership.ts';
+import type { PairingCurve } from '../crypto/curve.ts';
+import type { Membership } from '../membership/membership.ts';
 import type { Commit } from '../ordering/commit.ts';
-import type { Evidence } from '../ordering/effects.ts';
 import type { Duty } from '../wire/block.ts';
-import { dutyKinds } from '../wire/duty.ts';
-import { holderKeysOf } from './holder-keys.ts';
-import {
-  complaintDuty,
-  dealingContext,
-  dealingDuty,
-  dealingNameSizeBytes,
-  openingDuty,
-  responseDuty,
-} from './key-duty.ts';
-import { type DealingState, type Judge, type KeyOffence, Qualification } from './qualification.ts';
+import { type KeyEvidence, KeyOffences } from './key-evidence.ts';
+import { type KeyProgress, progressOf } from './key-progress.ts';
+import { OwnPart } from './own-part.ts';
+import { type Judge, Qualification } from './qualification.ts';
+import { generationOf, type Sharing } from './sharing.ts';
+import { type TakenKeyDuty, takenDuty } from './taken-duties.ts';
 import { type Transcript, transcriptOf } from './transcript.ts';
 
 /** What a replica takes part with. */
 export interface KeySecrets {
   /** Of its encryption key in the membership. */
   readonly decryptionKey: bigint;
-  /** 32 bytes that its own dealing is derived from. */
+  /** 32 bytes that its own dealings are derived from. */
   readonly seed: Uint8Array;
-}
-
-/** How far it is, for people. */
-export interface KeyProgress {
-  /** Well-formed dealings so far. */
-  readonly dealt: number;
-  /** `ok` from holders so far, for all dealings together. */
-  readonly responses: number;
-  /** Dealings that were shown to be wrong before they were qualified. */
-  readonly disqualified: number;
-  readonly qualified: number;
-  /** Qualified dealings that make the key. */
-  readonly needed: number;
-  /** There is a service key. */
-  readonly isComplete: boolean;
-}
-
-/** A rule of key generation that a replica broke; each once. */
-export type KeyEvidence = Extract<Evidence, { readonly kind: 'rejection' }>;
-
-/** A duty that changed what is agreed, and who posted it. */
-export interface TakenKeyDuty {
-  readonly author: number;
-  readonly duty: Duty;
 }
 
 export interface KeyGenerationOptions {
@@ -77,71 +41,49 @@ export interface KeyGenerationOptions {
 }
 
 export class KeyGeneration {
-  readonly #curve: PairingCurve;
-  readonly #membership: Membership;
-  readonly #self: number;
-  readonly #secrets: KeySecrets | undefined;
-  readonly #holderKeys: readonly G1Point[];
+  readonly #sharing: Sharing;
   readonly #qualification: Qualification;
+  readonly #ownPart: OwnPart;
   readonly #history: TakenKeyDuty[] = [];
+  readonly #offences = new KeyOffences();
   #transcript: Transcript | undefined;
   #keyShare: bigint | undefined;
-
-  /** Own evaluations by dealer; undefined where the dealing is wrong for us. */
-  readonly #evaluations = new Map<number, bigint | undefined>();
-  /** Own duties by what they are, so that each is made once. */
-  readonly #duties = new Map<string, Duty>();
   #owed: readonly Duty[] = [];
   /** Something changed since `#owed` was worked out. */
   #isStale = true;
 
-  #evidence: KeyEvidence[] = [];
-  readonly #offences = new Set<string>();
-
   constructor({ curve, membership, self, secrets, judge, history = [] }: KeyGenerationOptions) {
-    this.#curve = curve;
-    this.#membership = membership;
-    this.#self = self;
-    this.#secrets = secrets;
-    this.#holderKeys = holderKeysOf(curve, membership);
-    if (secrets !== undefined) {
-      const own = this.#holderKeys[self];
-      if (own === undefined || !curve.g1.equals(own, encryptionKeyOf(curve, secrets.decryptionKey))) {
-        throw new RangeError(`the decryption key is not that of replica ${self}`);
-      }
-    }
+    const sharing = generationOf(curve, membership);
+    this.#sharing = sharing;
     this.#qualification = new Qualification({
-      curve,
-      membership,
-      holderKeys: this.#holderKeys,
+      sharing,
       judge: judge ?? ((_, verdict) => verdict()),
-      offence: (author, rule) => this.#note(author, rule),
+      fault: ({ dealer, holder }, fault) =>
+        this.#offences.note((dealer ?? holder) as number, `${sharing.name}: ${fault}`),
+    });
+    this.#ownPart = new OwnPart({
+      sharing,
+      qualification: this.#qualification,
+      dealer: secrets && { index: self, seed: secrets.seed, secret: 'fresh' },
+      holder: secrets && { index: self, decryptionKey: secrets.decryptionKey },
     });
     for (const { author, duty } of history) this.#take(author, duty);
     this.#settle();
     // It was reported when it was found.
-    this.#evidence = [];
+    this.#offences.take();
   }
 
   /** What this replica owes and no commit holds yet. The same duty is the same object each time. */
   get owed(): readonly Duty[] {
     if (this.#isStale) {
-      this.#owed = this.#workOutOwed();
+      this.#owed = this.#ownPart.owed();
       this.#isStale = false;
     }
     return this.#owed;
   }
 
   get progress(): KeyProgress {
-    const dealings = [...this.#qualification.dealings];
-    return {
-      dealt: dealings.length,
-      responses: dealings.reduce((sum, { confirmedBy }) => sum + sizeOfSet(confirmedBy), 0),
-      disqualified: dealings.filter(({ status }) => status === 'disqualified').length,
-      qualified: this.#qualification.qualified.length,
-      needed: this.#qualification.threshold,
-      isComplete: this.#transcript !== undefined,
-    };
+    return progressOf(this.#sharing, this.#qualification);
   }
 
   /** From the commit on with which the last dealing that is needed was qualified; the same on all replicas. */
@@ -168,7 +110,7 @@ export class KeyGeneration {
    * evaluation that a faulty dealer kept from it waits for openings.
    */
   get keyShare(): bigint | undefined {
-    this.#keyShare ??= this.#sumOfEvaluations();
+    this.#keyShare ??= this.#ownPart.keyShare();
     return this.#keyShare;
   }
 
@@ -187,115 +129,18 @@ export class KeyGeneration {
   }
 
   #take(author: number, duty: Duty): void {
-    if (!this.#qualification.take(author, duty)) return;
+    if (!this.#qualification.take({ dealer: author, holder: author }, duty)) return;
     this.#isStale = true;
-    this.#history.push({ author, duty: { kind: duty.kind, payload: this.#toKeep(duty) } });
-  }
-
-  /** A copy: the payload is a view of its block. Of a complaint that is too long one byte too many does, and is refused as well. */
-  #toKeep({ kind, payload }: Duty): Uint8Array {
-    if (kind !== dutyKinds.complaint) return Uint8Array.from(payload);
-    return Uint8Array.from(payload.subarray(0, dealingNameSizeBytes + complaintSizeBytes(this.#curve) + 1));
+    this.#history.push(takenDuty(this.#sharing.curve, author, duty));
   }
 
   #settle(): void {
     if (this.#transcript !== undefined || !this.#qualification.isSettled) return;
-    this.#transcript = transcriptOf(this.#curve, this.#membership, this.#qualification.qualified);
+    this.#transcript = transcriptOf(this.#sharing, this.#qualification.qualified);
   }
 
   /** What others did wrong since this was last asked. */
   takeEvidence(): readonly KeyEvidence[] {
-    const evidence = this.#evidence;
-    this.#evidence = [];
-    return evidence;
-  }
-
-  #note(author: number, rule: KeyOffence): void {
-    const offence = `${author} ${rule}`;
-    if (this.#offences.has(offence)) return;
-    this.#offences.add(offence);
-    this.#evidence.push({ kind: 'rejection', rule, from: author, author, digest: undefined });
-  }
-
-  #workOutOwed(): readonly Duty[] {
-    const secrets = this.#secrets;
-    if (secrets === undefined) return [];
-    const owed: Duty[] = [];
-    const { isSettled } = this.#qualification;
-    if (!isSettled && !this.#qualification.hasDealt(this.#self)) {
-      owed.push(this.#once('dealing', () => this.#makeDealing(secrets)));
-    }
-    for (const dealing of this.#qualification.dealings) {
-      const isOfUse = dealing.status === 'qualified' || (dealing.status === 'open' && !isSettled);
-      const duty = isOfUse ? this.#dutyAbout(dealing, secrets) : undefined;
-      if (duty !== undefined) owed.push(duty);
-    }
-    return owed;
-  }
-
-  #dutyAbout(dealing: DealingState, secrets: KeySecrets): Duty | undefined {
-    const { dealer, status } = dealing;
-    const evaluation = this.#evaluationOf(dealing, secrets);
-    if (dealing.isExposed) {
-      const isLate = dealing.openings.length === this.#qualification.threshold;
-      if (evaluation === undefined || isLate || containsReplica(dealing.openedBy, this.#self)) return undefined;
-      return this.#once(`opening ${dealer}`, () => openingDuty(dealing, evaluation));
-    }
-    if (evaluation === undefined) {
-      if (containsReplica(dealing.complainedBy, this.#self)) return undefined;
-      return this.#once(`complaint ${dealer}`, () => this.#makeComplaint(dealing, secrets));
-    }
-    const isOfUse = status === 'open' || !this.#qualification.isWidelyHeld;
-    if (!isOfUse || containsReplica(dealing.confirmedBy, this.#self)) return undefined;
-    return this.#once(`response ${dealer}`, () => responseDuty(dealing));
-  }
-
-  #once(what: string, make: () => Duty): Duty {
-    const made = this.#duties.get(what) ?? make();
-    this.#duties.set(what, made);
-    return made;
-  }
-
-  #makeDealing({ seed }: KeySecrets): Duty {
-    const dealing = deal({
-      curve: this.#curve,
-      context: dealingContext(this.#membership, this.#self),
-      threshold: this.#qualification.threshold,
-      holderKeys: this.#holderKeys,
-      seed,
-    });
-    return dealingDuty(encodeDealing(this.#curve, dealing));
-  }
-
-  #makeComplaint({ context, dealing, ...about }: DealingState, { decryptionKey }: KeySecrets): Duty {
-    const complaint = complain({ curve: this.#curve, context, dealing, holder: this.#self, decryptionKey });
-    return complaintDuty(about, encodeComplaint(this.#curve, complaint));
-  }
-
-  /** Opened once: each costs a few multiplications. */
-  #evaluationOf({ dealer, context, dealing }: DealingState, { decryptionKey }: KeySecrets): bigint | undefined {
-    if (!this.#evaluations.has(dealer)) {
-      const about = { curve: this.#curve, context, dealing, holder: this.#self, decryptionKey };
-      this.#evaluations.set(dealer, openEvaluation(about));
-    }
-    return this.#evaluations.get(dealer);
-  }
-
-  #sumOfEvaluations(): bigint | undefined {
-    const secrets = this.#secrets;
-    if (secrets === undefined || this.#transcript === undefined) return undefined;
-    let sum = 0n;
-    for (const dealing of this.#qualification.qualified) {
-      const evaluation = this.#evaluationOf(dealing, secrets) ?? this.#interpolated(dealing);
-      if (evaluation === undefined) return undefined;
-      sum += evaluation;
-    }
-    return modulo(sum, this.#curve.order);
-  }
-
-  /** What f + 1 others have opened of a faulty dealer's polynomial says what ours must have been. */
-  #interpolated({ openings }: DealingState): bigint | undefined {
-    if (openings.length < this.#qualification.threshold) return undefined;
-    return interpolateAt(openings, BigInt(coordinateOf(this.#self)), this.#curve.order);
+    return this.#offences.take();
   }
 }

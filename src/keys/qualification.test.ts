@@ -13,6 +13,7 @@ import type { Duty } from '../wire/block.ts';
 import { holderKeysOf } from './holder-keys.ts';
 import { complaintDuty, dealingContext, dealingDuty, nameOfDealing, openingDuty, responseDuty } from './key-duty.ts';
 import { Qualification } from './qualification.ts';
+import { generationOf } from './sharing.ts';
 import { keyMembership, type Size } from './testing/key-cluster.ts';
 import { type Outcome, qualifyPlainly, type Said } from './testing/plain-qualification.ts';
 
@@ -25,7 +26,7 @@ interface Sample {
 /** All that can be said, right and wrong; a dealer has three dealings: for all, wrong for some, of another epoch. */
 function samplesOf(size: Size): readonly Sample[] {
   const membership = keyMembership(size);
-  const holderKeys = holderKeysOf(curve, membership);
+  const holderKeys = holderKeysOf(curve, membership.members);
   const nobody = encryptionKeyOf(curve, 4_711n);
   const samples: Sample[] = [];
   const holders = holderKeys.map((_, holder) => holder);
@@ -103,30 +104,27 @@ describe.each([
   { n: 7, f: 2, k: 0, sequences: 50, length: 600 },
 ])('qualification among $n', ({ sequences, length, ...size }) => {
   it('is what the second implementation says, after each duty', () => {
-    const membership = keyMembership(size);
-    const holderKeys = holderKeysOf(curve, membership);
+    const sharing = generationOf(curve, keyMembership(size));
     const samples = samplesOf(size);
     const verdicts = new Map<string, boolean>();
     const seen = { settled: 0, disqualified: 0, exposed: 0, opened: 0 };
     for (let seed = 1; seed <= sequences; seed++) {
       const random = seeded(seed);
       const qualification = new Qualification({
-        curve,
-        membership,
-        holderKeys,
+        sharing,
         judge: (question, verdict) => {
           const known = verdicts.get(question) ?? verdict();
           verdicts.set(question, known);
           return known;
         },
-        offence: () => {},
+        fault: () => {},
       });
       const said: Said[] = [];
       for (let i = 0; i < length; i++) {
         const sample = randomSample(random, samples, qualification);
         said.push(sample.said);
         const before = i % 20 === 0 || seed % 10 === 0 ? outcomeOf(qualification) : undefined;
-        const hasChanged = qualification.take(sample.author, sample.duty);
+        const hasChanged = qualification.take({ dealer: sample.author, holder: sample.author }, sample.duty);
         if (before !== undefined) {
           expect(outcomeOf(qualification), `seed ${seed}, duty ${i}`).toEqual(qualifyPlainly(said, size));
           if (!hasChanged) expect(outcomeOf(qualification)).toEqual(before);
@@ -146,23 +144,20 @@ describe.each([
 
 it('judges one dealing a dealer, one complaint and one opening a holder and dealing, however many are posted', () => {
   const size = { n: 4, f: 1, k: 0 };
-  const membership = keyMembership(size);
   const asked: string[] = [];
   const qualification = new Qualification({
-    curve,
-    membership,
-    holderKeys: holderKeysOf(curve, membership),
+    sharing: generationOf(curve, keyMembership(size)),
     judge: (question, verdict) => {
       asked.push(question);
       return verdict();
     },
-    offence: () => {},
+    fault: () => {},
   });
   const random = seeded(1);
   const samples = samplesOf(size);
   for (let i = 0; i < 20_000; i++) {
     const { author, duty } = samples[below(random, samples.length)] as Sample;
-    qualification.take(author, duty);
+    qualification.take({ dealer: author, holder: author }, duty);
   }
   const { n } = size;
   expect(asked.length).toBeLessThanOrEqual(n + 2 * n * n);

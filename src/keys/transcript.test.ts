@@ -1,6 +1,7 @@
 /** Shows that a transcript has one encoding, and that an auditor refuses it when any bit of any field is another. */
 import { describe, expect, it } from 'vitest';
 import { plainCurve as curve } from '../../simulator/plain-curve.ts';
+import { generationOf } from './sharing.ts';
 import { KeyCluster, keyMembership } from './testing/key-cluster.ts';
 import {
   decodeTranscript,
@@ -18,7 +19,7 @@ const dealings = cluster.machines[3]?.qualifiedDealings as readonly Uint8Array[]
 const encoded = encodeTranscript(transcript);
 
 const reasonFor = (changed: Transcript, given = dealings, within = membership): string => {
-  const verdict = verifyTranscript({ curve, membership: within, transcript: changed, dealings: given });
+  const verdict = verifyTranscript({ sharing: generationOf(curve, within), transcript: changed, dealings: given });
   return verdict.ok ? 'none' : verdict.reason;
 };
 
@@ -32,13 +33,13 @@ const flipped = (bytes: Uint8Array, bit: number): Uint8Array => {
 const fields: readonly (readonly [string, number, number])[] = [
   ['serviceId', 1, 32],
   ['epoch', 33, 4],
-  ['threshold', 37, 2],
+  ['threshold', 38, 2],
   ...[0, 1, 2].flatMap((i) => [
-    ['dealers|dealingDigests', 41 + 34 * i, 2] as const,
-    ['dealingDigests', 43 + 34 * i, 32] as const,
+    ['dealers|dealingDigests', 42 + 34 * i, 2] as const,
+    ['dealingDigests', 44 + 34 * i, 32] as const,
   ]),
-  ['serviceKey', 143, 96],
-  ['verificationKeys', 241, 7 * 96],
+  ['serviceKey', 144, 96],
+  ['verificationKeys', 242, 7 * 96],
 ];
 
 describe('a transcript', () => {
@@ -54,7 +55,7 @@ describe('a transcript', () => {
     expect(Buffer.from(encodeTranscript(decoded.value))).toEqual(Buffer.from(encoded));
     expect(transcriptDigest(decoded.value)).toBe(transcriptDigest(transcript));
     expect(reasonFor(decoded.value)).toBe('none');
-    expect(encoded).toHaveLength(1 + 32 + 4 + 2 + 2 + 3 * 34 + 96 + 2 + 7 * 96);
+    expect(encoded).toHaveLength(1 + 32 + 4 + 1 + 2 + 2 + 3 * 34 + 96 + 2 + 7 * 96);
   });
 
   it.each(fields)('is refused when a bit of its %s at %i is another, for that reason', (field, offset, sizeBytes) => {
@@ -66,7 +67,7 @@ describe('a transcript', () => {
   });
 
   it('is refused by the decoder with a bit of the version or of a count changed, or when cut anywhere', () => {
-    for (const offset of [0, 39, 40, 239, 240]) {
+    for (const offset of [0, 37, 40, 41, 240, 241]) {
       for (let bit = 8 * offset; bit < 8 * (offset + 1); bit++) {
         expect(decodeTranscript(flipped(encoded, bit)).ok).toBe(false);
       }
@@ -125,7 +126,7 @@ describe('a transcript', () => {
         proof: { challenge: 0n, response: 0n },
       },
     }));
-    const within = keyMembership({ n: 7, f: 2, k: 0 });
-    expect(transcriptOf(curve, within, qualified)).toEqual(transcriptOf(curve, within, qualified.toReversed()));
+    const within = generationOf(curve, keyMembership({ n: 7, f: 2, k: 0 }));
+    expect(transcriptOf(within, qualified)).toEqual(transcriptOf(within, qualified.toReversed()));
   });
 });

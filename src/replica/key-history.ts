@@ -4,7 +4,7 @@
  * In: the history of a service key, or an engine that holds a checkpoint. Out: entries, or the history again. One entry
  * a duty, in the order of commits by their keys. What cannot be read is damage: a checkpoint's root covers these bytes.
  */
-import type { TakenKeyDuty } from '../keys/key-generation.ts';
+import type { TakenKeyDuty } from '../keys/taken-duties.ts';
 import { StateDamage, type StateView } from '../state/engine.ts';
 import { stateKeyBytes } from '../state/state-key.ts';
 import { engineKey } from '../state/tables.ts';

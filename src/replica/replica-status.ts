@@ -1,7 +1,7 @@
 /**
  * Replica status: what a replica says of itself to anybody who reaches it; its own word, and no secret.
  */
-import type { KeyProgress } from '../keys/key-generation.ts';
+import type { KeyProgress } from '../keys/key-progress.ts';
 import { containsReplica, emptySet, type Membership } from '../membership/membership.ts';
 import type { TransferProgress } from '../recovery/effects.ts';
 import type { Home } from '../storage/home.ts';

@@ -8,13 +8,10 @@
  */
 import type { PairingCurve } from '../crypto/curve.ts';
 import { ThresholdCoin } from '../keys/coin-key.ts';
-import {
-  type KeyEvidence,
-  KeyGeneration,
-  type KeyProgress,
-  type KeySecrets,
-  type TakenKeyDuty,
-} from '../keys/key-generation.ts';
+import type { KeyEvidence } from '../keys/key-evidence.ts';
+import { KeyGeneration, type KeySecrets } from '../keys/key-generation.ts';
+import type { KeyProgress } from '../keys/key-progress.ts';
+import type { TakenKeyDuty } from '../keys/taken-duties.ts';
 import type { Transcript } from '../keys/transcript.ts';
 import type { Membership } from '../membership/membership.ts';
 import type { Commit } from '../ordering/commit.ts';

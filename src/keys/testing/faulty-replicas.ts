@@ -34,7 +34,7 @@ export function dealingBy({ curve, membership, self }: View, changes: Partial<De
     curve,
     context: dealingContext(membership, self),
     threshold: membership.rule.f + 1,
-    holderKeys: holderKeysOf(curve, membership),
+    holderKeys: holderKeysOf(curve, membership.members),
     seed: simulatedSecrets(self).seed,
     ...changes,
   });
@@ -47,7 +47,9 @@ const encodedDealingBy = (view: View, changes: Partial<Deal> = {}): Uint8Array =
 export function dealingWrongFor(view: View, victims: readonly number[]): Uint8Array {
   const { curve, membership } = view;
   const nobody = encryptionKeyOf(curve, 4_711n);
-  const holderKeys = holderKeysOf(curve, membership).map((key, holder) => (victims.includes(holder) ? nobody : key));
+  const holderKeys = holderKeysOf(curve, membership.members).map((key, holder) =>
+    victims.includes(holder) ? nobody : key,
+  );
   return encodedDealingBy(view, { holderKeys });
 }
 

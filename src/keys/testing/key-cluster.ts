@@ -15,8 +15,9 @@ import type { Membership } from '../../membership/membership.ts';
 import type { Commit, VerifiedBlock } from '../../ordering/commit.ts';
 import { below, type Random, seeded, shuffled } from '../../ordering/testing/random-dag.ts';
 import type { Duty } from '../../wire/block.ts';
-import { KeyGeneration, type TakenKeyDuty } from '../key-generation.ts';
+import { KeyGeneration } from '../key-generation.ts';
 import type { Judge } from '../qualification.ts';
+import type { TakenKeyDuty } from '../taken-duties.ts';
 
 export interface Size {
   readonly n: number;
