@@ -4,7 +4,7 @@
  * In: what is agreed: the present membership, what administrators have approved, the keys that replicas have named. Out: the
  * next membership, the same at every replica.
  * Safety: whatever comes in, the next membership keeps n >= 3f + 2k + 1, no two of its replicas share a key or an address,
- * and enough of the present replicas stay in it to deal the service key on and to confirm that they have it.
+ * and enough of the present replicas stay in it to confirm that they have the service key.
  */
 import { parsePublicKey } from '../crypto/ed25519.ts';
 import { type Digest, parseDigest, sha256Of } from '../crypto/hash.ts';
@@ -141,7 +141,7 @@ export function nextBody({ body, actions, successors, disputed, turn, now }: Nex
       draft = halved.draft;
       carriedOut.push(halved.done);
       postponed.push(halved.rest);
-    } else if (faultOfAction(draft, action) === undefined || faultOfAction(body, action) === undefined) {
+    } else if (faultOfAction(draft, action) === undefined) {
       postponed.push(action);
     } else {
       dead.push(action);
@@ -209,12 +209,15 @@ function joined(replica: JoiningReplica, now: Freshness): StatedReplica {
   return { ...replica, keysSince: now, cleanSince: now };
 }
 
-/** May the second membership follow the first? Those who stay confirm the new sharing, and enough of them are correct. */
+/**
+ * May the second membership follow the first? Only those who stay can confirm, before the change, that they have their part
+ * of the next sharing: of these a quorum of the next rule must be correct. Whoever leaves still deals.
+ */
 function isReachable(body: MembershipBody, after: MembershipBody): boolean {
   if (ruleFor(after.replicas.length, after) === undefined) return false;
   const before = new Set(body.replicas.map(({ replicaId }) => replicaId));
   const stayers = after.replicas.filter(({ replicaId }) => before.has(replicaId)).length;
-  return stayers >= 3 * after.f + 1 && stayers >= 2 * body.f + 1;
+  return stayers >= 3 * after.f + 1;
 }
 
 /** The replicas of the draft with the keys they have named, and how fresh they are. */
