@@ -69,7 +69,7 @@ export function importsOf(text: string): readonly Import[] {
 
 // ── who may import whom ──
 
-const stages = ['ordering', 'execution', 'certification', 'keys', 'secrets', 'recovery'];
+const stages = ['ordering', 'execution', 'certification', 'keys', 'secrets', 'recovery', 'epochs'];
 const ground = ['membership', 'wire', 'crypto'];
 /** Over `state/` only these two stand: who executes, and who fetches what others executed. */
 const overState = ['execution', 'recovery'];
