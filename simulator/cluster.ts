@@ -1,73 +1,68 @@
 /**
- * Cluster: all replicas, the network between them, the clients around them, and the checkers that watch.
+ * Cluster: all replicas, the network between them, the clients around them, those who make replicas clean or take them over, and
+ * what befalls them. `cluster-watch.ts` looks on.
+ *
+ * Replicas and clients go by places here: where a replica stands in the simulation, whatever its index in an epoch.
  */
 import type { PairingCurve } from '../src/crypto/curve.ts';
 import { mclCurve } from '../src/crypto/curve-mcl.ts';
-import type { Digest } from '../src/crypto/hash.ts';
 import type { Reply } from '../src/execution/execution.ts';
 import { ThresholdCoin } from '../src/keys/coin-key.ts';
 import { genesisCoin, type Membership } from '../src/membership/membership.ts';
-import { blockPreimage } from '../src/ordering/validity.ts';
 import type { ReplicaEffects } from '../src/replica/effects.ts';
-import { readStored } from '../src/replica/engine-notes.ts';
-import type { MachineStatus } from '../src/replica/machine-options.ts';
-import type { Adversary } from './adversaries/adversary.ts';
+import type { Genesis } from '../src/wire/genesis.ts';
+import { Administration } from './administration.ts';
+import type { AdversaryMaker } from './adversaries/adversary.ts';
 import { coinScheduler } from './adversaries/coin-scheduler.ts';
 import { leaderScheduler } from './adversaries/leader-scheduler.ts';
 import { Ambush } from './ambush.ts';
-import { AgreementChecker } from './checkers/agreement.ts';
-import { CertificationChecker } from './checkers/certification.ts';
-import { checkEvidence } from './checkers/evidence.ts';
-import { ExecutionChecker } from './checkers/execution.ts';
 import type { Report } from './checkers/violation.ts';
 import { Clock } from './clock.ts';
+import { ClusterWatch } from './cluster-watch.ts';
+import { drawAction } from './draw-action.ts';
 import { flawedService } from './flawed-service.ts';
 import { History } from './history.ts';
-import { keyOf, Signatures } from './keys.ts';
-import type { KvAction } from './kv-model.ts';
-import { Network, type NetworkAdversary } from './network.ts';
+import { Signatures } from './keys.ts';
+import { MobileAdversary } from './mobile-adversary.ts';
+import { type LinkEnd, Network, type NetworkAdversary } from './network.ts';
 import { plainCurve } from './plain-curve.ts';
 import type { Prng } from './prng.ts';
 import { adversaryMakers, type Scenario } from './scenarios/scenario.ts';
+import { firstSecrets, linkKeyDigestOf } from './session-secrets.ts';
 import { type ClientBehaviour, SimulatedClient } from './simulated-client.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
 import { type Machine, type MachineOptions, productionMachine } from './simulated-machine.ts';
-import { simulatedMembership } from './simulated-membership.ts';
+import { firstSimulatedMembership, placeOf, replicaIdAt, simulatedGenesis } from './simulated-membership.ts';
 import { SimulatedReplica } from './simulated-replica.ts';
+import { Turns } from './turns.ts';
 import type { World } from './world.ts';
 
 export type MachineMaker = (options: MachineOptions) => Machine;
 
 export class Cluster {
+  readonly genesis: Genesis;
+  /** Of epoch 0. */
   readonly membership: Membership;
   readonly scenario: Scenario;
   readonly replicas: readonly SimulatedReplica[];
-  /** Indexes of the correct replicas. */
-  readonly correct: ReadonlySet<number>;
+  /** Places of replicas that are correct from the beginning to the end, but for a time in which the mobile adversary holds them. */
+  readonly sound: ReadonlySet<number>;
   readonly clients: SimulatedClient[] = [];
   readonly network: Network;
-  /** State transfers that correct replicas have ended. */
-  fetches = 0;
-  /** Those that they began, some of them again after they had died. */
-  fetchesBegun = 0;
-  /** Correct replicas that have executed something wrongly, from then on and until they are repaired. */
-  readonly wrong = new Set<number>();
-  /** Those that are still to do so. */
+  readonly watch: ClusterWatch;
+  readonly mobile: MobileAdversary | undefined;
+  readonly administration: Administration;
+  readonly history = new History();
+  /** Those that are still to execute something wrongly. */
   readonly #flawed = new Set<number>();
   readonly #ambush: Ambush;
-  /** Correct replicas that were never wrong: nothing is to be held against them. */
-  readonly #blameless: Set<number>;
-  readonly history = new History();
-  readonly agreement: AgreementChecker;
-  readonly execution: ExecutionChecker;
-  readonly certification: CertificationChecker;
+  readonly #turns: Turns;
   readonly #world: World;
   readonly #prng: Prng;
   readonly #signatures = new Signatures();
   readonly #curve: PairingCurve;
   /** The adversary's, who has no share. */
   #coin: ThresholdCoin | undefined;
-  readonly #report: Report;
   /** Clients lose messages too, until the heal. */
   #clientLoss: number;
 
@@ -79,115 +74,187 @@ export class Cluster {
     readonly report: Report;
     readonly makeMachine: MachineMaker | undefined;
   }) {
-    const { scenario, world, prng, report } = options;
-    const { n, f } = scenario.size;
+    const { scenario, world, prng, report, seed } = options;
+    const { size, parameters, checkpointIntervalMs, epochs } = scenario;
+    const { n, f } = size;
     this.scenario = scenario;
     this.#curve = scenario.curve === 'mcl' ? mclCurve : plainCurve;
-    const { size, parameters, checkpointIntervalMs } = scenario;
-    this.membership = simulatedMembership(size, parameters, options.seed, this.#curve, checkpointIntervalMs);
+    const { schedule } = epochs;
+    this.genesis = simulatedGenesis({ size, parameters, seed, curve: this.#curve, checkpointIntervalMs, schedule });
+    this.membership = firstSimulatedMembership(this.genesis);
     this.#world = world;
     this.#prng = prng.fork();
-    this.#report = report;
     this.#clientLoss = Math.min(0.1, scenario.links.loss);
-    this.agreement = new AgreementChecker(report);
-    this.execution = new ExecutionChecker(report);
-    this.certification = new CertificationChecker(report, this.#curve);
-    if (scenario.adversaries.length + scenario.misbehaving > f) throw new RangeError(`at most f = ${f} adversaries`);
+    const spare = f - scenario.adversaries.length - scenario.misbehaving;
+    if (spare < 0) throw new RangeError(`at most f = ${f} adversaries`);
 
+    const places = Array.from({ length: n + epochs.joiners }, (_, place) => place);
     const faulty = new Map(
       prng
-        .shuffle(Array.from({ length: n }, (_, index) => index))
+        .shuffle(places.slice(0, n))
         .slice(0, scenario.adversaries.length)
-        .map((index, place) => [index, this.#adversary(index, place)] as const),
+        .map(
+          (place, at) => [place, adversaryMakers[scenario.adversaries[at] as keyof typeof adversaryMakers]] as const,
+        ),
     );
-    const indexes = Array.from({ length: n }, (_, index) => index);
-    this.correct = new Set(indexes.filter((index) => !faulty.has(index)));
-    this.#blameless = new Set(this.correct);
-    for (const index of [...this.correct].slice(0, scenario.misbehaving)) this.#flawed.add(index);
+    this.sound = new Set(places.filter((place) => !faulty.has(place)));
+    for (const place of [...this.sound].slice(0, scenario.misbehaving)) this.#flawed.add(place);
+    this.watch = new ClusterWatch({
+      world,
+      report,
+      curve: this.#curve,
+      isCorrect: (place) => this.isCorrect(place),
+      isExposed: (place, epoch) => {
+        const membership = this.watch.epochs.membershipOf(epoch);
+        return membership !== undefined && this.mobile?.isExposed(place, membership) === true;
+      },
+      membershipOf: (place) => this.replicaAt(place).membership,
+      diskOf: (place) => this.replicaAt(place).disk,
+    });
     this.#ambush = new Ambush({
       world,
       prng: this.#prng.fork(),
       ambushes: scenario.ambushes,
       death: scenario.death,
-      correct: this.correct,
+      correct: this.sound,
       ports: {
-        crashAfterEffects: (index, count, died) => this.#crashAfterEffects(index, count, died),
-        start: (index) => this.start(index),
-        cutOff: (index) => this.network.isolate(index),
-        mend: (index) => this.network.readmit(index),
+        crashAfterEffects: (place, count, died) => this.#crashAfterEffects(place, count, died),
+        start: (place) => this.start(place),
+        cutOff: (place) => this.network.isolate(place),
+        mend: (place) => this.network.readmit(place),
       },
     });
-    this.replicas = indexes.map((index) => this.#replica(index, faulty.get(index), options.makeMachine));
+    this.replicas = places.map((place) => this.#replica(place, faulty.get(place), options.makeMachine));
     this.network = new Network({
       world,
       prng: prng.fork(),
-      n,
+      n: places.length,
       conditions: scenario.links,
       ports: {
-        deliver: (to, from, frame) => this.#replicaOf(to).deliver(from, frame),
+        deliver: (to, from, frame, end) => this.replicaAt(to).deliver(from, frame, end),
         connected: (replica, peer) => {
-          if (this.#replicaOf(replica).isUp && this.#replicaOf(peer).isUp) this.#replicaOf(replica).connected(peer);
+          if (this.replicaAt(replica).isUp && this.replicaAt(peer).isUp) this.replicaAt(replica).connected(peer);
         },
       },
       adversary: this.#networkAdversary(),
     });
+    this.mobile = epochs.mobile ? this.#mobileAdversary(spare) : undefined;
+    this.#turns = new Turns({
+      world,
+      prng: this.#prng.fork(),
+      isClean: (place, epoch) => this.replicaAt(place).keeper.isCleanFor(epoch),
+      makeClean: (place) => this.makeClean(place),
+      renewsKeys: epochs.renewal,
+    });
+    this.administration = new Administration({
+      world,
+      prng: this.#prng.fork(),
+      genesis: this.genesis,
+      curve: this.#curve,
+      recovery: schedule.recovery,
+      signatures: this.#signatures,
+      standing: () => this.standing(),
+      request: (place, request) => this.#toReplica(place, request),
+      joins: (place) => this.join(place),
+    });
+    for (const change of epochs.changes) this.administration.plan(change);
     scenario.clients.forEach((behaviour, index) => {
       this.addClient(`c${index}`, behaviour);
     });
-    for (const [index, adversary] of faulty) world.note(`r${index} is faulty: ${adversary.name}`);
+    for (const place of faulty.keys()) {
+      world.note(`r${place} is faulty: ${scenario.adversaries[[...faulty.keys()].indexOf(place)]}`);
+    }
+  }
+
+  /** Nobody but itself is the replica in this place now. */
+  isCorrect(place: number): boolean {
+    return this.sound.has(place) && !this.replicaAt(place).isHeld;
+  }
+
+  /** Places of the members of the newest epoch that are correct now. */
+  get correct(): ReadonlySet<number> {
+    return new Set(this.standing().places.filter((place) => this.isCorrect(place)));
+  }
+
+  /** The newest epoch that a correct replica is in, and who the replicas are. */
+  standing(): { readonly places: readonly number[]; readonly epoch: number; readonly f: number } {
+    const { epochs } = this.watch;
+    const { members, epoch, rule } = epochs.membershipOf(epochs.highest) ?? this.membership;
+    return { places: members.map(({ replicaId }) => placeOf(replicaId)), epoch, f: rule.f };
   }
 
   /** Bits flip in its state. */
-  rotState(index: number): void {
-    this.#replicaOf(index).rotState();
+  rotState(place: number): void {
+    this.replicaAt(place).rotState();
   }
 
-  loseState(index: number): void {
-    this.#replicaOf(index).loseState();
-    this.network.breakLinks(index);
+  loseState(place: number): void {
+    this.replicaAt(place).loseState();
+    this.network.breakLinks(place);
   }
 
-  start(index: number): void {
-    this.#replicaOf(index).start(() => this.network.raiseLinks(index));
+  start(place: number): void {
+    this.replicaAt(place).start(() => this.network.raiseLinks(place));
   }
 
-  crash(index: number): void {
-    this.#replicaOf(index).crash();
-    this.network.breakLinks(index);
+  crash(place: number): void {
+    this.replicaAt(place).crash();
+    this.network.breakLinks(place);
   }
 
-  loseLog(index: number): void {
-    this.#replicaOf(index).loseLog();
-    this.network.breakLinks(index);
+  loseLog(place: number): void {
+    this.replicaAt(place).loseLog();
+    this.network.breakLinks(place);
+  }
+
+  /** Its keeper starts it clean. Whoever held it has had its last look, and has left the state as it likes. */
+  makeClean(place: number): void {
+    const replica = this.replicaAt(place);
+    const wasHeld = replica.isHeld;
+    this.mobile?.loses(place);
+    this.network.breakLinks(place);
+    replica.crash();
+    if (wasHeld && this.#prng.chance(0.5)) {
+      if (this.#prng.chance(0.5)) replica.rotState();
+      else replica.loseState();
+    }
+    replica.startClean(() => this.network.raiseLinks(place));
+  }
+
+  /** An administrator has named it: its operator starts it, with the service key. */
+  join(place: number): void {
+    const { home } = this.replicaAt(place).disk;
+    home.serviceKey ??= this.watch.certification.serviceKey;
+    this.start(place);
   }
 
   /** Dies somewhere in the middle of what it carries out next. */
-  crashAfterEffects(index: number, count: number): void {
-    this.#crashAfterEffects(index, count, () => {});
+  crashAfterEffects(place: number, count: number): void {
+    this.#crashAfterEffects(place, count, () => {});
   }
 
-  #crashAfterEffects(index: number, count: number, died: () => void): void {
-    this.#replicaOf(index).crashAfterEffects(count, () => {
-      this.network.breakLinks(index);
+  #crashAfterEffects(place: number, count: number, died: () => void): void {
+    this.replicaAt(place).crashAfterEffects(count, () => {
+      this.network.breakLinks(place);
       died();
     });
   }
 
   addClient(name: string, behaviour: ClientBehaviour): SimulatedClient {
-    const { n, f } = this.membership.rule;
+    const { keys, valueLengthMax } = this.scenario;
     const client = new SimulatedClient({
       name,
       world: this.#world,
       prng: this.#prng.fork(),
       behaviour,
       ports: {
-        n,
-        f,
+        standing: () => this.standing(),
+        faultsOf: (epoch) => (this.watch.epochs.membershipOf(epoch) ?? this.membership).rule.f,
         serviceId: this.membership.serviceId,
         history: this.history,
         signatures: this.#signatures,
-        drawAction: (prng) => this.#drawAction(prng, name),
-        toReplica: (replica, request) => this.#toReplica(replica, request),
+        drawAction: (prng) => drawAction(prng, name, { keys, valueLengthMax, history: this.history }),
+        toReplica: (place, request) => this.#toReplica(place, request),
       },
     });
     this.clients.push(client);
@@ -198,15 +265,17 @@ export class Cluster {
   heal(): void {
     this.#clientLoss = 0;
     this.#ambush.end();
+    this.mobile?.end();
     const { delayMsMin, delayMsMax } = this.scenario.links;
     const links = { delayMsMin, delayMsMax, slow: 0.01, loss: 0, duplicate: 0, overtake: 0, resetAfterLoss: true };
-    for (const index of this.correct) {
-      const replica = this.#replicaOf(index);
+    for (const place of this.sound) {
+      const replica = this.replicaAt(place);
+      if (replica.isHeld || replica.isFuture) continue;
       replica.crashAfterEffects(Number.POSITIVE_INFINITY, () => {});
       replica.clock.correct(this.#world.nowMs);
       // Bits that nobody has read since they flipped are noticed by a restart.
-      if (replica.disk.engine.rottenCount > 0) this.crash(index);
-      this.start(index);
+      if (replica.disk.engine.rottenCount > 0) this.crash(place);
+      this.start(place);
     }
     this.network.heal(links);
   }
@@ -225,8 +294,7 @@ export class Cluster {
               lasting: true,
               predict: (period, shares) => this.#openCoin(period, shares),
               // Before there is a key nothing is secret: then the promise is safety only.
-              isActive: () =>
-                [...this.correct].every((index) => this.#replicaOf(index).machine?.serviceKey !== undefined),
+              isActive: () => [...this.sound].every((place) => this.replicaAt(place).machine?.serviceKey !== undefined),
             });
       default:
         return leaderScheduler({ membership, lasting: networkAdversary === 'lasting-leader-scheduler' });
@@ -241,187 +309,156 @@ export class Cluster {
   /** What anybody can tell who has heard enough shares, and nobody else. */
   #openCoin(period: number, shares: Parameters<ThresholdCoin['open']>[1]): number | undefined {
     if (shares.length <= this.membership.rule.f) return undefined;
-    const transcript = this.#replicaOf([...this.correct][0] ?? 0).machine?.transcript;
+    const transcript = this.replicaAt([...this.sound][0] ?? 0).machine?.transcript;
     if (transcript === undefined) return undefined;
     const { membership } = this;
     this.#coin ??= new ThresholdCoin({ curve: this.#curve, membership, transcript, keyShare: () => undefined });
     return this.#coin.open(period, shares).leader;
   }
 
-  #adversary(index: number, place: number): Adversary {
-    const name = this.scenario.adversaries[place];
-    if (name === undefined) throw new RangeError('an adversary for each faulty replica');
-    return adversaryMakers[name]({
-      membership: this.membership,
-      self: index,
+  #mobileAdversary(spare: number): MobileAdversary {
+    return new MobileAdversary({
+      world: this.#world,
       prng: this.#prng.fork(),
-      sign: (digest: Digest) => this.#signatures.sign(keyOf(`replica ${index}`), blockPreimage(digest)),
+      signatures: this.#signatures,
+      atMost: ({ rule }) => Math.min(spare, rule.f),
+      strategies: Object.values(adversaryMakers),
+      replicaAt: (place) => this.replicaAt(place),
+      isTaken: (place) => !this.sound.has(place),
+      seize: (place, maker) => this.#seize(place, maker),
+      send: (from, to, frame, end) => this.network.send(from, to, frame, end),
+      reply: (place, reply, end) => this.#reply(place, reply, end),
     });
   }
 
-  #replica(index: number, adversary: Adversary | undefined, makeMachine: MachineMaker | undefined): SimulatedReplica {
-    const { clockErrorMsMax, clockDriftMax, disk } = this.scenario;
+  /** It is made to run the adversary's code: in the middle of what it does, and with all that is on its disk. */
+  #seize(place: number, maker: AdversaryMaker): void {
+    this.crash(place);
+    this.replicaAt(place).takeOver(maker);
+    this.start(place);
+  }
+
+  #replica(
+    place: number,
+    adversary: AdversaryMaker | undefined,
+    makeMachine: MachineMaker | undefined,
+  ): SimulatedReplica {
+    const { clockErrorMsMax, clockDriftMax, disk, coin, epochs, retainedSizeBytes } = this.scenario;
+    const { membership } = this;
     const prng = this.#prng.fork();
+    const { watch } = this;
     return new SimulatedReplica({
-      index,
+      place,
       world: this.#world,
       prng,
-      membership: this.membership,
+      genesis: this.genesis,
       signatures: this.#signatures,
       curve: this.#curve,
-      hasSecrets: this.scenario.coin === 'threshold',
-      disk: new SimulatedDisk({ world: this.#world, prng: prng.fork(), conditions: disk }),
+      hasSecrets: coin === 'threshold',
+      renewsKeys: epochs.renewal,
+      disk: new SimulatedDisk({
+        world: this.#world,
+        prng: prng.fork(),
+        conditions: disk,
+        membership,
+        secrets: firstSecrets(place),
+      }),
       clock: new Clock({
         offsetMs: prng.between(-clockErrorMsMax, clockErrorMsMax),
         rate: 1 + (clockDriftMax * prng.between(-64, 64)) / 64,
       }),
       adversary,
-      retainedSizeBytes: this.scenario.retainedSizeBytes,
-      makeMachine: this.#makeFlawed(index, makeMachine ?? productionMachine),
+      retainedSizeBytes,
+      makeMachine: this.#makeFlawed(place, makeMachine ?? productionMachine),
       ports: {
-        send: (from, to, frame) => this.network.send(from, to, frame),
-        reply: (replica, reply) => this.#reply(replica, reply),
-        refused: (replica, { code, reason }) => this.#world.note(`r${replica} refuses a request: ${code}, ${reason}`),
-        certified: (replica, { message }) => {
-          if (this.#isRight(replica)) this.certification.answered(replica, message);
+        send: (from, to, frame, end) => this.network.send(from, to, frame, end),
+        askMembership: (asking) => this.#askMembership(asking),
+        request: (to, request) => this.#toReplica(to, request),
+        reply: (from, reply, end) => {
+          watch.replied(from, reply);
+          this.#reply(from, reply, end);
         },
-        stepped: (replica, effects, machine) => this.#stepped(replica, effects, machine),
-        rejected: (replica, evidence) => {
-          if (this.correct.has(replica)) checkEvidence(replica, [evidence], this.#blameless, this.#report);
+        refused: (from, { code, reason }) => this.#world.note(`r${from} refuses a request: ${code}, ${reason}`),
+        certified: (from, answer) => watch.certified(from, answer),
+        stepped: (at, effects, machine) => this.#stepped(at, effects, machine),
+        rejected: (at, evidence) => watch.refused(at, [evidence]),
+        fetching: (at) => {
+          watch.fetching(at);
+          if (this.isCorrect(at)) this.#ambush.atFetch(at);
         },
-        fetching: (replica) => {
-          if (!this.correct.has(replica)) return;
-          this.fetchesBegun += 1;
-          this.#ambush.atFetch(replica);
+        fetched: (at) => watch.fetched(at),
+        restored: (at, machine) => watch.restored(at, machine),
+        entered: (at) => {
+          watch.entered(at);
+          this.mobile?.entered(at);
         },
-        fetched: (replica) => {
-          if (this.correct.has(replica)) this.fetches += 1;
-          this.#repaired(replica);
-        },
-        restored: (replica, status) => this.#restored(replica, status),
       },
     });
   }
 
-  #replicaOf(index: number): SimulatedReplica {
-    const replica = this.replicas[index];
-    if (replica === undefined) throw new RangeError(`no replica ${index}`);
+  replicaAt(place: number): SimulatedReplica {
+    const replica = this.replicas[place];
+    if (replica === undefined) throw new RangeError(`no replica in place ${place}`);
     return replica;
   }
 
-  #stepped(replica: number, effects: ReplicaEffects, machine: Machine): void {
-    const { status } = machine;
-    const { persist, send, commits, replies } = effects;
-    if (persist.length + commits.length + replies.length > 0) {
-      const last = commits.at(-1);
-      const upTo = last === undefined ? '' : ` up to ${last.index} ${last.digest.slice(0, 8)}`;
-      this.#world.note(
-        `r${replica} round ${status.round}: ${persist.length} durable, ${send.length} sent, ${commits.length} commits${upTo}`,
-      );
-    }
-    if (!this.correct.has(replica)) return;
-    for (const commit of commits) {
-      this.agreement.committed(replica, commit);
-      this.execution.committed(commit);
-    }
-    this.certification.observe(replica, machine.serviceKey, machine.certifiedHead);
+  #stepped(place: number, effects: ReplicaEffects, machine: Machine): void {
+    this.watch.stepped(place, effects, machine);
+    if (!this.isCorrect(place)) return;
     const { checkpoints, stable } = effects;
-    if (checkpoints.length > 0 || stable !== undefined) this.#ambush.atCheckpoint(replica);
-    checkEvidence(replica, effects.evidence, this.#blameless, this.#report);
-    for (const { operation, detail } of effects.diagnostics) {
-      this.#report('execution', `r${replica} has a complaint about the service: ${operation}: ${detail}`);
-    }
-    if (!this.#isRight(replica)) return;
-    for (const { checkpoint, digest } of checkpoints) {
-      this.agreement.checkpointAt(replica, checkpoint.ordering.commitIndex, digest);
-    }
-    if (commits.length > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateRoot);
-  }
-
-  #restored(replica: number, status: MachineStatus): void {
-    if (!this.correct.has(replica)) return;
-    this.agreement.restored(replica, status.commitIndex);
-    if (this.wrong.has(replica) && this.#beganRight(replica)) this.#repaired(replica);
-    if (!this.#isRight(replica)) return;
-    this.certification.restored(replica);
-    if (status.commitIndex > 0) this.agreement.stateAt(replica, status.commitIndex, status.stateRoot);
-  }
-
-  /** Is it a correct one, and has it executed all as it should? */
-  #isRight(replica: number): boolean {
-    return this.correct.has(replica) && !this.wrong.has(replica);
-  }
-
-  /** Did it go back to a checkpoint from before its mistake? */
-  #beganRight(replica: number): boolean {
-    const stored = readStored(this.#replicaOf(replica).disk.engine);
-    return stored === undefined || this.agreement.hasCheckpoint(stored.checkpoint.ordering.commitIndex, stored.digest);
-  }
-
-  #repaired(replica: number): void {
-    if (this.wrong.delete(replica)) this.#world.note(`r${replica} is right again`);
+    if (checkpoints.length > 0 || stable !== undefined) this.#ambush.atCheckpoint(place);
+    if (this.scenario.epochs.turns) this.#turns.observe(machine.epochStatus, this.standing().places);
   }
 
   /** One of those that are to go wrong does so with the first write it executes in the second half of the faults. */
-  #makeFlawed(index: number, makeMachine: MachineMaker): MachineMaker {
-    if (!this.#flawed.has(index)) return makeMachine;
+  #makeFlawed(place: number, makeMachine: MachineMaker): MachineMaker {
+    if (!this.#flawed.has(place)) return makeMachine;
     const flips = (): boolean => {
-      if (this.#world.nowMs < this.scenario.safetyMs / 2 || !this.#flawed.delete(index)) return false;
-      this.wrong.add(index);
-      this.#blameless.delete(index);
-      this.#world.note(`r${index} executes a write wrongly`);
+      if (this.#world.nowMs < this.scenario.safetyMs / 2 || !this.#flawed.delete(place)) return false;
+      this.watch.goesWrong(place);
       return true;
     };
     return (options) => makeMachine({ ...options, service: flawedService(flips) });
   }
 
-  #toReplica(replica: number, request: Uint8Array): void {
+  /** Who hears too few of its epoch asks one of those that it can reach at all, as anybody may. */
+  #askMembership(asking: number): void {
+    const own = this.replicaAt(asking);
+    const canReach = (place: number): boolean => {
+      return this.network.isOpen(asking, place) && this.network.isOpen(place, asking) && this.replicaAt(place).isUp;
+    };
+    const others = this.replicas.map(({ place }) => place).filter((place) => place !== asking && canReach(place));
+    const { epoch, members, rule } = own.membership;
+    const isOfEpoch = (place: number): boolean =>
+      this.replicaAt(place).membership.epoch === epoch &&
+      members.some(({ replicaId }) => replicaId === replicaIdAt(place));
+    const heard = 1 + others.filter(isOfEpoch).length;
+    if (others.length === 0 || (own.self !== undefined && heard >= rule.n - rule.f - rule.k)) return;
+    const certified = this.replicaAt(this.#prng.pick(others)).machine?.certifiedMembership;
+    if (certified === undefined) return;
+    this.#world.after(this.#clientDelayMs(), '', () => own.told(certified.encoded, certified.signature));
+  }
+
+  #toReplica(place: number, request: Uint8Array): void {
     if (this.#prng.chance(this.#clientLoss)) return;
     this.#world.after(this.#clientDelayMs(), '', () =>
-      this.#replicaOf(replica).request(0, request, this.#prng.chance(0.5)),
+      this.replicaAt(place).request(0, request, this.#prng.chance(0.5)),
     );
   }
 
-  #reply(replica: number, reply: Reply): void {
-    if (this.#isRight(replica)) this.execution.replied(replica, reply);
+  /** A client believes of a link what the membership of its epoch pins. */
+  #reply(place: number, reply: Reply, { epoch, link }: LinkEnd): void {
+    const { members } = this.watch.epochs.membershipOf(epoch) ?? this.membership;
+    const member = members.find(({ replicaId }) => replicaId === replicaIdAt(place));
+    if (member?.linkKeyDigest !== linkKeyDigestOf(link)) return;
     const client = this.clients.find(
       ({ clientHex, nonceHex }) => clientHex === reply.client && nonceHex === reply.sessionNonce,
     );
     if (client === undefined || this.#prng.chance(this.#clientLoss)) return;
-    this.#world.after(this.#clientDelayMs(), '', () => client.hear(replica, reply));
+    this.#world.after(this.#clientDelayMs(), '', () => client.hear(place, epoch, reply));
   }
 
   #clientDelayMs(): number {
     return this.#prng.timeMs(0.25, 4);
-  }
-
-  #drawAction(prng: Prng, client: string): KvAction {
-    const key = `k${prng.below(this.scenario.keys)}`;
-    const name = `${client}-${prng.below(1_000_000)}`;
-    const { valueLengthMax } = this.scenario;
-    const value = valueLengthMax <= 20 ? name : name.padEnd(prng.between(20, valueLengthMax), '.');
-    switch (prng.below(8)) {
-      case 0:
-      case 1:
-      case 2:
-        return { kind: 'put', key, value };
-      case 3:
-      case 4:
-      case 5:
-        return { kind: 'get', key };
-      case 6:
-        return { kind: 'delete', key };
-      default:
-        return { kind: 'cas', key, expected: this.#lastSeen(prng, key), value };
-    }
-  }
-
-  /** Something that the key may hold: what some client last wrote or read there, or nothing. */
-  #lastSeen(prng: Prng, key: string): string | undefined {
-    if (prng.chance(0.25)) return undefined;
-    for (const { action } of this.history.entries.slice(-40).reverse()) {
-      if (action.key === key && (action.kind === 'put' || action.kind === 'cas')) return action.value;
-    }
-    return undefined;
   }
 }

@@ -22,7 +22,7 @@ export function planFaults(options: {
 }): void {
   const { world, prng, cluster, untilMs } = options;
   const { faults, clockErrorMsMax, isolated, lostLogs, lostStates, rottenStates } = cluster.scenario;
-  const correct = [...cluster.correct];
+  const correct = [...cluster.sound].filter((place) => !cluster.replicaAt(place).isFuture);
 
   const downThenUp = (index: number): void => {
     world.after(prng.timeMs(1, downMsMax), '', () => {
@@ -100,7 +100,7 @@ function partition({
   readonly cluster: Cluster;
 }): void {
   const n = cluster.replicas.length;
-  const group = new Set(prng.shuffle(cluster.replicas.map(({ index }) => index)).slice(0, prng.between(1, n - 1)));
+  const group = new Set(prng.shuffle(cluster.replicas.map(({ place }) => place)).slice(0, prng.between(1, n - 1)));
   const isOneWay = prng.chance(0.3);
   const links: (readonly [number, number])[] = [];
   for (let from = 0; from < n; from++) {

@@ -30,7 +30,7 @@ function networkOf(conditions: Partial<LinkConditions>, adversary?: NetworkAdver
   const send = (from: number, to: number, number: number): void => {
     const frame = Buffer.alloc(2);
     frame.writeUInt16BE(number);
-    network.send(from, to, frame);
+    network.send(from, to, frame, { epoch: 0, link: '' });
   };
   const sendMany = async (): Promise<readonly number[]> => {
     for (let number = 0; number < frames; number++) send(0, 1, number);

@@ -21,10 +21,18 @@ export interface LinkConditions {
   readonly resetAfterLoss: boolean;
 }
 
+/** What one end of a link proves itself with: whoever has this is that replica, in that epoch. */
+export interface LinkEnd {
+  readonly epoch: number;
+  /** Stands for the private half of a link key. */
+  readonly link: string;
+}
+
 export interface Passage {
   readonly from: number;
   readonly to: number;
   readonly frame: Uint8Array;
+  readonly end: LinkEnd;
   /** What the delay would be without the adversary. */
   readonly delayMs: number;
 }
@@ -43,7 +51,7 @@ export interface NetworkAdversary {
 }
 
 export interface NetworkPorts {
-  readonly deliver: (to: number, from: number, frame: Uint8Array) => void;
+  readonly deliver: (to: number, from: number, frame: Uint8Array, end: LinkEnd) => void;
   readonly connected: (replica: number, peer: number) => void;
 }
 
@@ -88,7 +96,7 @@ export class Network {
     );
   }
 
-  send(from: number, to: number, frame: Uint8Array): void {
+  send(from: number, to: number, frame: Uint8Array, end: LinkEnd): void {
     const link = this.#link(from, to);
     const { delayMsMin, delayMsMax, slow, loss, duplicate } = this.#conditions;
     if (this.#cut[link]) return;
@@ -99,7 +107,7 @@ export class Network {
     }
     let delayMs = this.#prng.timeMs(delayMsMin, delayMsMax);
     if (this.#prng.chance(slow)) delayMs *= this.#prng.between(2, 10);
-    const passage = { from, to, frame, delayMs };
+    const passage = { from, to, frame, end, delayMs };
     if (this.#prng.chance(duplicate)) this.#arrive(passage, delayMs + this.#prng.timeMs(0, 20 * delayMsMax));
     const scheduledMs = this.#adversary === undefined ? delayMs : this.#adversary.schedule(passage);
     if (scheduledMs !== undefined) this.#arrive(passage, scheduledMs);
@@ -134,6 +142,11 @@ export class Network {
     if (!this.#cut[link]) return;
     this.#cut[link] = false;
     this.#connected(from, to);
+  }
+
+  /** Can the one reach the other now? */
+  isOpen(from: number, to: number): boolean {
+    return !this.#cut[this.#link(from, to)];
   }
 
   /** Breaks all links of a replica at once, as its crash does. What was on the way is lost. */
@@ -177,7 +190,7 @@ export class Network {
   }
 
   #arrive(passage: Passage, delayMs: number): void {
-    const { from, to, frame } = passage;
+    const { from, to, frame, end } = passage;
     const link = this.#link(from, to);
     let arrivalMs = this.#world.nowMs + delayMs;
     if (!this.#prng.chance(this.#conditions.overtake)) {
@@ -186,7 +199,7 @@ export class Network {
     }
     const connection = this.#connection[link];
     this.#world.after(arrivalMs - this.#world.nowMs, '', () => {
-      if (this.#connection[link] === connection) this.#ports.deliver(to, from, frame);
+      if (this.#connection[link] === connection) this.#ports.deliver(to, from, frame, end);
     });
   }
 

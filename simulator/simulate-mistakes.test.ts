@@ -56,6 +56,15 @@ function inFrontOf(machine: Machine): Machine {
     get divergence() {
       return machine.divergence;
     },
+    get certifiedMembership() {
+      return machine.certifiedMembership;
+    },
+    get epochStatus() {
+      return machine.epochStatus;
+    },
+    get pendingRequests() {
+      return machine.pendingRequests;
+    },
     restore: (blocks) => machine.restore(blocks),
     checkpointStored: (digest) => machine.checkpointStored(digest),
     step: (inputs, nowMs, clockMs) => machine.step(inputs, nowMs, clockMs),

@@ -15,7 +15,6 @@ import { planFaults } from './faults.ts';
 import { Prng } from './prng.ts';
 import { scenarioNamed, scenarioNames } from './scenarios/named.ts';
 import type { Scenario } from './scenarios/scenario.ts';
-import type { SimulatedReplica } from './simulated-replica.ts';
 import { type TraceLine, World } from './world.ts';
 
 export { scenarioNames };
@@ -112,14 +111,14 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   let phase: Phase = 'safety';
   const tell = (): void => {
     const { nowMs: virtualMs, events } = world;
-    onProgress?.({ phase, virtualMs, virtualMsMax, events, commits: cluster.agreement.highestIndex });
+    onProgress?.({ phase, virtualMs, virtualMsMax, events, commits: cluster.watch.agreement.highestIndex });
     world.after(progressEveryMs, '', tell);
   };
 
   let recoveryMs: number | undefined;
   try {
     world.after(0, '', tell);
-    for (const { index } of cluster.replicas) cluster.start(index);
+    for (let place = 0; place < scenario.size.n; place++) cluster.start(place);
     for (const client of cluster.clients) client.start();
     planFaults({ world, prng: prng.fork(), cluster, untilMs: scenario.safetyMs });
     await world.run(scenario.safetyMs, () => violations.length > 0);
@@ -164,7 +163,7 @@ async function demandProgress(
   const isDone = (): boolean =>
     cluster.clients.every(({ openRequests }) => openRequests === 0) &&
     behind(cluster).length === 0 &&
-    cluster.wrong.size === 0 &&
+    cluster.watch.wrong.size === 0 &&
     uncertified(cluster).length === 0;
   await world.run(healedAtMs + cluster.scenario.progressMsMax, () => failed() || isDone());
   if (!isDone()) return undefined;
@@ -175,17 +174,17 @@ async function demandProgress(
 
 /** Lets the disks come to rest, and looks at what is on them. */
 async function checkStorages(world: World, cluster: Cluster, report: Report): Promise<void> {
-  const correct = [...cluster.correct].map((index) => cluster.replicas[index] as SimulatedReplica);
+  const correct = [...cluster.correct].map((place) => cluster.replicaAt(place));
   await world.run(world.nowMs + restMsMax, () => correct.every(({ disk }) => disk.isIdle));
-  for (const { index, disk, isUp, stableHorizons } of correct) {
+  for (const { place, disk, isUp, stableHorizons } of correct) {
     const mayDrop = cluster.scenario.retainedSizeBytes === 0;
-    if (isUp) await checkStorage(index, disk, mayDrop ? stableHorizons : [], report);
+    if (isUp) await checkStorage(place, disk, mayDrop ? stableHorizons : [], report);
   }
 }
 
 /** Correct replicas that have not executed what another one has. */
 function behind(cluster: Cluster): readonly number[] {
-  const { lastRequestIndex } = cluster.execution;
+  const { lastRequestIndex } = cluster.watch.execution;
   return [...cluster.correct].filter((index) => commitIndexOf(cluster, index) < lastRequestIndex);
 }
 
@@ -193,24 +192,24 @@ function behind(cluster: Cluster): readonly number[] {
 function uncertified(cluster: Cluster): readonly number[] {
   if (cluster.scenario.coin === 'known') return [];
   return [...cluster.correct].filter((index) => {
-    const machine = cluster.replicas[index]?.machine;
+    const machine = cluster.replicaAt(index).machine;
     if (machine?.certifiedHead === undefined || !machine.status.certification.isMembershipCertified) return true;
     return machine.certifiedHead.head.logSize < machine.status.logSize;
   });
 }
 
 function commitIndexOf(cluster: Cluster, index: number): number {
-  return cluster.replicas[index]?.status?.commitIndex ?? -1;
+  return cluster.replicaAt(index).status?.commitIndex ?? -1;
 }
 
 /** What is missing still: results, or replicas that have not executed what others have. */
 function waitedFor(cluster: Cluster): string {
   const open = cluster.clients.filter(({ openRequests }) => openRequests > 0).map((client) => client.describeOpen());
   const where = behind(cluster).map((index) => `r${index} at commit ${commitIndexOf(cluster, index)}`);
-  for (const index of cluster.wrong) where.push(`r${index}, which is still wrong`);
-  if (where.length > 0) where.push(`the last commit with a request is ${cluster.execution.lastRequestIndex}`);
+  for (const index of cluster.watch.wrong) where.push(`r${index}, which is still wrong`);
+  if (where.length > 0) where.push(`the last commit with a request is ${cluster.watch.execution.lastRequestIndex}`);
   const certifying = uncertified(cluster).map((index) => {
-    const machine = cluster.replicas[index]?.machine;
+    const machine = cluster.replicaAt(index).machine;
     const { logSize = 0, key } = machine?.status ?? {};
     return `r${index} has a certified head of ${machine?.certifiedHead?.head.logSize ?? 'no'} of ${logSize} leaves, key ${JSON.stringify(key)}`;
   });
@@ -231,11 +230,13 @@ function resultOf(run: {
   };
   if (recoveryMs !== undefined) {
     const reached = new Map(
-      [...cluster.correct].map((index) => [index, cluster.replicas[index]?.status?.commitIndex ?? 0]),
+      [...cluster.correct].map((index) => [index, cluster.replicaAt(index).status?.commitIndex ?? 0]),
     );
-    checkAcknowledged(cluster.history.acknowledged, cluster.execution, reached, report);
+    checkAcknowledged(cluster.history.acknowledged, cluster.watch.execution, reached, report);
   }
-  const { tooHard } = checkHistory(cluster.history.entries, report, (digest) => cluster.execution.placeOf(digest));
+  const { tooHard } = checkHistory(cluster.history.entries, report, (digest) =>
+    cluster.watch.execution.placeOf(digest),
+  );
   const first = [...violations].sort((a, b) => a.event - b.event)[0];
   const verdict = first !== undefined ? 'diverged' : recoveryMs === undefined ? 'stalled' : 'agreed';
   const isNamed = options.scenario === undefined || typeof options.scenario === 'string';
@@ -246,13 +247,13 @@ function resultOf(run: {
     replicas: scenario.size.n,
     adversaries: scenario.adversaries,
     events: world.events,
-    commits: cluster.agreement.highestIndex,
+    commits: cluster.watch.agreement.highestIndex,
     requests: cluster.history.acknowledged.length,
-    operations: cluster.execution.operations,
-    certifiedHeads: cluster.certification.heads,
-    certifiedReplies: cluster.certification.replies,
-    fetches: cluster.fetches,
-    fetchesBegun: cluster.fetchesBegun,
+    operations: cluster.watch.execution.operations,
+    certifiedHeads: cluster.watch.certification.heads,
+    certifiedReplies: cluster.watch.certification.replies,
+    fetches: cluster.watch.fetches,
+    fetchesBegun: cluster.watch.fetchesBegun,
     virtualMs: world.nowMs,
     recoveryMs,
     firstDivergence: first,

@@ -27,9 +27,10 @@ export interface ClientBehaviour {
 }
 
 export interface ClientPorts {
-  readonly n: number;
-  /** This many equal replies, less one, may be lies. */
-  readonly f: number;
+  /** Where the replicas stand that are members by now. */
+  readonly standing: () => { readonly places: readonly number[] };
+  /** How many of an epoch's replicas may lie. */
+  readonly faultsOf: (epoch: number) => number;
   readonly serviceId: Digest;
   readonly toReplica: (replica: number, request: Uint8Array) => void;
   readonly drawAction: (prng: Prng) => KvAction;
@@ -40,8 +41,11 @@ export interface ClientPorts {
 interface Open {
   readonly bytes: Uint8Array;
   readonly entries: readonly HistoryEntry[];
-  /** Which replicas said the same, by the digest of the result. */
-  readonly said: Map<Digest, Set<number>>;
+  /**
+   * Which replicas said the same in one epoch, by that and the digest of the result. Those that lie in one epoch and those that lie in
+   * the next may together be more than f.
+   */
+  readonly said: Map<string, Set<number>>;
   target: number;
   resend: Cancellable | undefined;
 }
@@ -129,22 +133,22 @@ export class SimulatedClient {
       (digest) => signatures.sign(key, requestPreimage(serviceId, digest)),
     );
     const entries = history.called(`${this.name}#${number}`, request.digest, actions);
-    const target = this.#behaviour.only ?? this.#prng.below(this.#ports.n);
+    const target = this.#behaviour.only ?? this.#prng.pick(this.#ports.standing().places);
     const open: Open = { bytes: request.bytes, entries, said: new Map(), target, resend: undefined };
     this.#open.set(number, open);
     this.#world.note(`${this.name}#${number} asks r${target}: ${actions.map(describeKvAction).join('; ')}`);
     this.#send(number, open);
   }
 
-  /** A replica's reply arrived. */
-  hear(replica: number, reply: Reply): void {
+  /** A reply arrived from a replica of this epoch. */
+  hear(replica: number, epoch: number, reply: Reply): void {
     const open = this.#open.get(reply.number);
     if (this.#gone || open === undefined || open.entries[0]?.requestDigest !== reply.requestDigest) return;
-    const digest = sha256(reply.result);
-    const same = open.said.get(digest) ?? new Set<number>();
-    open.said.set(digest, same);
+    const alike = `${epoch} ${sha256(reply.result)}`;
+    const same = open.said.get(alike) ?? new Set<number>();
+    open.said.set(alike, same);
     same.add(replica);
-    if (same.size <= this.#ports.f) return;
+    if (same.size <= this.#ports.faultsOf(epoch)) return;
     open.resend?.cancel();
     this.#open.delete(reply.number);
     while (this.#acknowledged < this.#number && !this.#open.has(this.#acknowledged + 1)) this.#acknowledged += 1;
@@ -172,9 +176,14 @@ export class SimulatedClient {
     const waitMs = this.#behaviour.resendMs + this.#prng.timeMs(0, this.#behaviour.resendMs / 2);
     open.resend = this.#world.after(waitMs, '', () => {
       if (this.#open.get(number) !== open) return;
-      open.target = this.#behaviour.only ?? (open.target + 1) % this.#ports.n;
+      open.target = this.#behaviour.only ?? this.#after(open.target);
       this.#world.note(`${this.name}#${number} tries r${open.target}`);
       this.#send(number, open);
     });
+  }
+
+  #after(target: number): number {
+    const { places } = this.#ports.standing();
+    return places[(places.indexOf(target) + 1) % places.length] as number;
   }
 }

@@ -1,15 +1,18 @@
 /**
- * Simulated disk: the memory log and the memory engine with the time a sync takes, bits that flip, and crashes that keep any part of
+ * Simulated disk: a home and the memory engine with the time a sync takes, bits that flip, and crashes that keep any part of
  * what of the log was not yet synced, and nothing of a write to the engine that was under way.
  */
+import type { Membership } from '../src/membership/membership.ts';
 import { isTransferring, readStored } from '../src/replica/engine-notes.ts';
 import { StateDamage, type StateView } from '../src/state/engine.ts';
 import { checkLeaves, openLog } from '../src/state/log-leaves.ts';
 import { verifyTree } from '../src/state/verify-state.ts';
-import { MemoryLog } from '../src/storage/memory-log.ts';
+import type { MemoryLog } from '../src/storage/memory-log.ts';
 import type { Checkpoint } from '../src/wire/checkpoint.ts';
 import type { Prng } from './prng.ts';
 import { RottingEngine } from './rotting-engine.ts';
+import type { SessionSecrets } from './session-secrets.ts';
+import { SimulatedHome } from './simulated-home.ts';
 import type { World } from './world.ts';
 
 export interface DiskConditions {
@@ -17,22 +20,21 @@ export interface DiskConditions {
   readonly syncMsMax: number;
 }
 
-/** More records than wait for one sync, as a rule: a crash may keep none, some or all of them. */
-const unsyncedRecords = 12;
-
 export class SimulatedDisk {
+  readonly home: SimulatedHome;
   readonly #prng: Prng;
   readonly #sync: () => Promise<void>;
   #syncs = 0;
-  #log: MemoryLog;
   #engine: RottingEngine;
-  /** The key share that a replica has sealed here. */
-  sealedShare: bigint | undefined;
-  /** As its home keeps it, 192 hex characters. */
-  serviceKey: string | undefined;
 
-  constructor(options: { readonly world: World; readonly prng: Prng; readonly conditions: DiskConditions }) {
-    const { world, prng } = options;
+  constructor(options: {
+    readonly world: World;
+    readonly prng: Prng;
+    readonly conditions: DiskConditions;
+    readonly membership: Membership;
+    readonly secrets: SessionSecrets;
+  }) {
+    const { world, prng, membership, secrets } = options;
     const { syncMsMin, syncMsMax } = options.conditions;
     this.#prng = prng;
     this.#sync = () =>
@@ -43,12 +45,13 @@ export class SimulatedDisk {
           resolve();
         });
       });
-    this.#log = new MemoryLog({ sync: this.#sync });
+    this.home = new SimulatedHome({ sync: this.#sync, prng, membership, secrets });
     this.#engine = new RottingEngine({ sync: this.#sync });
   }
 
+  /** Of the epoch that the home is in. */
   get log(): MemoryLog {
-    return this.#log;
+    return this.home.present.log;
   }
 
   get engine(): RottingEngine {
@@ -63,14 +66,17 @@ export class SimulatedDisk {
   /** Why a life is not to begin from the state here; undefined when it is, all of it verified; as in `replica/lives.ts`. */
   lack(): string | undefined {
     const { engine } = this;
-    const { begin, droppedRound } = this.#log;
+    const { begin, droppedRound } = this.log;
+    const { epoch } = this.home.membership;
     try {
       const stored = readStored(engine);
-      if (stored === undefined) {
-        return isTransferring(engine) || begin > 0 || droppedRound > 0 ? 'it was not whole' : undefined;
-      }
+      // Later epochs go on from a checkpoint: replayed from nothing, their blocks would make another state.
+      const hasAllBlocks = begin === 0 && droppedRound === 0 && epoch === 0;
+      if (stored === undefined) return isTransferring(engine) || !hasAllBlocks ? 'it was not whole' : undefined;
+      // That of another epoch is of another DAG.
+      const horizon = stored.checkpoint.epoch === epoch ? stored.checkpoint.ordering.horizon : 0;
       // An older copy of the state was put back: what came between is not to be had from the log.
-      if (droppedRound > stored.checkpoint.ordering.horizon) return 'it is older than the log';
+      if (droppedRound > horizon || stored.checkpoint.epoch + 1 < epoch) return 'it is older than the log';
       verifyState(engine, stored.checkpoint);
       return undefined;
     } catch (error) {
@@ -81,8 +87,7 @@ export class SimulatedDisk {
 
   /** The power goes: what was synced stays, of the rest what the disk happened to have written. */
   crash(): void {
-    const keepUnsynced = this.#prng.pick([false, true, this.#prng.below(unsyncedRecords)]);
-    this.#log = this.#log.crash({ keepUnsynced });
+    this.home.crash();
     this.#engine = new RottingEngine({ sync: this.#sync, after: this.#engine });
   }
 
@@ -96,12 +101,11 @@ export class SimulatedDisk {
     this.#engine = new RottingEngine({ sync: this.#sync });
   }
 
-  /** The disk is replaced by an empty one. */
+  /** The disk is replaced by an empty one; the keys of this epoch come from a copy. */
   lose(): void {
-    this.#log = new MemoryLog({ sync: this.#sync });
+    this.home.lose();
     this.loseState();
-    this.sealedShare = undefined;
-    this.serviceKey = undefined;
+    this.home.serviceKey = undefined;
   }
 }
 

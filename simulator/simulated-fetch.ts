@@ -5,7 +5,13 @@
 import type { Membership } from '../src/membership/membership.ts';
 import type { Offer, TransferEvidence, TransferInput } from '../src/recovery/effects.ts';
 import { StateTransfer } from '../src/recovery/state-transfer.ts';
-import { checkpointNotes, headNote, isTransferring, readOwnBlock, transferringNote } from '../src/replica/engine-notes.ts';
+import {
+  checkpointNotes,
+  headNote,
+  isTransferring,
+  readOwnBlock,
+  transferringNote,
+} from '../src/replica/engine-notes.ts';
 import { scanLog } from '../src/replica/log-scan.ts';
 import type { StateEngine } from '../src/state/engine.ts';
 import type { BlockLog } from '../src/storage/block-log.ts';

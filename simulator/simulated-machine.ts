@@ -11,9 +11,10 @@ import type { SignatureCheck } from '../src/ordering/validity.ts';
 import type { ReplicaEffects, ReplicaInput } from '../src/replica/effects.ts';
 import type { StoredCheckpoint } from '../src/replica/engine-notes.ts';
 import { ReplicaMachine } from '../src/replica/machine.ts';
-import type { MachineStatus } from '../src/replica/machine-options.ts';
+import type { EpochStatus, MachineStatus } from '../src/replica/machine-options.ts';
 import type { StateEngine } from '../src/state/engine.ts';
 import type { CertifiedHead } from '../src/wire/client-message.ts';
+import type { Genesis } from '../src/wire/genesis.ts';
 
 /** What of the machine the loop needs: tests put a broken one in its place to see whether a checker notices. */
 export interface Machine {
@@ -25,6 +26,10 @@ export interface Machine {
   readonly commitIndex: number;
   readonly checkpointIndex: number;
   readonly divergence: ReplicaMachine['divergence'];
+  readonly certifiedMembership: ReplicaMachine['certifiedMembership'];
+  readonly epochStatus: EpochStatus;
+  /** Encoded, and in no commit yet. */
+  readonly pendingRequests: readonly Uint8Array[];
   restore(blocks: readonly Uint8Array[]): ReturnType<ReplicaMachine['restore']>;
   checkpointStored(digest: Digest): void;
   step(inputs: readonly ReplicaInput[], nowMs: number, clockMs: number): ReplicaEffects;
@@ -44,6 +49,9 @@ export interface MachineOptions {
   readonly service: AnyService;
   readonly names: { readonly name: string; readonly service: string };
   readonly engine: StateEngine;
+  readonly genesis: Genesis;
+  /** Made for the next epoch before this start, the newest last. */
+  readonly nextSecrets: readonly KeySecrets[];
   /** What its engine holds. */
   readonly from: StoredCheckpoint | undefined;
 }

@@ -1,17 +1,27 @@
 /**
- * Simulated membership: an epoch of n replicas with real keys and addresses that nobody dials.
+ * Simulated membership: the genesis of a simulation, and the replicas of its first epoch, with real keys and addresses that
+ * nobody dials.
  *
- * What key generation runs on are keys made from the replica's name, so that who needs the secrets behind a member can
- * have them.
+ * Keys are made from names (`session-secrets.ts`), so that who needs the secrets behind a member can have them.
  */
 import type { PairingCurve } from '../src/crypto/curve.ts';
-import { sha256Of } from '../src/crypto/hash.ts';
-import { defaultCheckpointIntervalMs } from '../src/membership/genesis.ts';
-import { type Membership, type OrderingParameters, quorumRule } from '../src/membership/membership.ts';
-import { encryptionKeyFor } from '../src/storage/encryption-key.ts';
+import { membershipOf } from '../src/membership/epochs.ts';
+import { defaultCheckpointIntervalMs, defaultSuccessorWaitMs } from '../src/membership/genesis.ts';
+import type { Membership, OrderingParameters } from '../src/membership/membership.ts';
+import {
+  type Administrators,
+  type Genesis,
+  type GenesisReplica,
+  genesisVersion,
+  type RecoveryMethod,
+  serviceIdOf,
+} from '../src/wire/genesis.ts';
 import { simulationStartMs } from './clock.ts';
 import { keyOf } from './keys.ts';
 import { plainCurve } from './plain-curve.ts';
+import { firstSecrets, publicKeysOf } from './session-secrets.ts';
+
+export { type SimulatedSecrets, simulatedSecrets } from './session-secrets.ts';
 
 export interface ClusterSize {
   readonly n: number;
@@ -19,21 +29,86 @@ export interface ClusterSize {
   readonly k: number;
 }
 
-/** What a replica takes part in key generation with. */
-export interface SimulatedSecrets {
-  readonly decryptionKey: bigint;
-  readonly seed: Uint8Array;
+/** How a simulated cluster goes from epoch to epoch. */
+export interface SimulatedSchedule {
+  readonly epochIntervalMs: number;
+  readonly successorWaitMs: number;
+  readonly recovery: RecoveryMethod;
+  readonly administrators: Administrators;
 }
 
-/** The secrets of the replica with this index, the same in every simulation. */
-export function simulatedSecrets(index: number): SimulatedSecrets {
-  const hashOf = (what: string): Buffer => Buffer.from(sha256Of([Buffer.from(`${what} ${index}`, 'utf8')]), 'hex');
-  // 31 bytes: below the order of the group.
-  const decryptionKey = BigInt(`0x${hashOf('decryption key').subarray(1).toString('hex')}`);
-  return { decryptionKey, seed: hashOf('dealing seed') };
+export const noSchedule: SimulatedSchedule = {
+  epochIntervalMs: 0,
+  successorWaitMs: defaultSuccessorWaitMs,
+  recovery: 'awareness',
+  administrators: { approvals: 0, keys: [] },
+};
+
+/** The operator's name for the replica in this place of the simulation. */
+export function replicaIdAt(place: number): string {
+  return `r${place}`;
 }
 
-/** The membership of a simulation; the seed is part of the genesis, so every seed has coins of its own. */
+/** The place of the replica with this name. */
+export function placeOf(replicaId: string): number {
+  return Number(replicaId.slice(1));
+}
+
+/** What signs its successors where the replica cannot read it. */
+export function identityKeyAt(place: number): ReturnType<typeof keyOf> {
+  return keyOf(`identity ${place}`);
+}
+
+/** The replica in this place as a genesis or an administrator names it. */
+export function simulatedReplica(place: number, curve: PairingCurve, recovery: RecoveryMethod): GenesisReplica {
+  const at = (port: number) => ({ host: '127.0.0.1', port: 1_000 + 3 * place + port });
+  const identityKey = recovery === 'awareness' ? undefined : identityKeyAt(place).publicKey.text;
+  const keys = publicKeysOf(curve, firstSecrets(place));
+  const addresses = { peerAddress: at(0), clientAddress: at(1), httpAddress: at(2) };
+  return { replicaId: replicaIdAt(place), ...keys, recovery, identityKey, ...addresses };
+}
+
+/** The seed is part of the name, so every seed has coins of its own. */
+export function simulatedGenesis(options: {
+  readonly size: ClusterSize;
+  readonly parameters: OrderingParameters;
+  readonly seed: number;
+  readonly curve: PairingCurve;
+  readonly checkpointIntervalMs: number;
+  readonly schedule: SimulatedSchedule;
+}): Genesis {
+  const { size, parameters, seed, curve, checkpointIntervalMs, schedule } = options;
+  const { epochIntervalMs, successorWaitMs, recovery, administrators } = schedule;
+  return {
+    version: genesisVersion,
+    name: `simulation-${seed}`,
+    service: 'kv',
+    created: simulationStartMs,
+    f: size.f,
+    k: size.k,
+    parameters,
+    headIntervalMs: 10,
+    checkpointIntervalMs,
+    epochIntervalMs,
+    successorWaitMs,
+    administrators,
+    replicas: Array.from({ length: size.n }, (_, place) => simulatedReplica(place, curve, recovery)),
+  };
+}
+
+/** The membership of epoch 0; parameters may be such as no real cluster is allowed. */
+export function firstSimulatedMembership(genesis: Genesis): Membership {
+  const serviceId = serviceIdOf(genesis);
+  const { f, k, name, service, created } = genesis;
+  const since = { epoch: 0, timestamp: created };
+  const replicas = genesis.replicas.map((replica) => ({ ...replica, keysSince: since, cleanSince: since }));
+  const body = { serviceId, epoch: 0, f, k, name, service, replicas };
+  const first = membershipOf(genesis, body, { epochGenesis: serviceId, sharingEpoch: 0 });
+  if (!first.ok) throw new RangeError(first.reason);
+  return { ...first.value, parameters: genesis.parameters };
+}
+
+/** The membership of a simulation that stays in one epoch. */
 export function simulatedMembership(
   size: ClusterSize,
   parameters: OrderingParameters,
@@ -41,30 +116,6 @@ export function simulatedMembership(
   curve: PairingCurve = plainCurve,
   checkpointIntervalMs = defaultCheckpointIntervalMs,
 ): Membership {
-  const genesis = sha256Of([Buffer.from(`simulation ${seed} ${JSON.stringify(size)}`, 'utf8')]);
-  const unused = { host: '127.0.0.1', port: 1 };
-  return {
-    epoch: 0,
-    serviceId: genesis,
-    epochGenesis: genesis,
-    sharingEpoch: 0,
-    members: Array.from({ length: size.n }, (_, index) => ({
-      replicaId: `r${index}`,
-      signingKey: keyOf(`replica ${index}`).publicKey,
-      linkKeyDigest: sha256Of([Buffer.from(`link ${index}`, 'utf8')]),
-      encryptionKey: encryptionKeyFor(curve, simulatedSecrets(index).decryptionKey),
-      recovery: 'awareness',
-      identityKey: undefined,
-      keysSince: { epoch: 0, timestamp: simulationStartMs },
-      cleanSince: { epoch: 0, timestamp: simulationStartMs },
-      peerAddress: unused,
-      clientAddress: unused,
-      httpAddress: unused,
-    })),
-    rule: quorumRule(size),
-    parameters,
-    headIntervalMs: 10,
-    checkpointIntervalMs,
-    genesisTimestamp: simulationStartMs,
-  };
+  const options = { size, parameters, seed, curve, checkpointIntervalMs, schedule: noSchedule };
+  return firstSimulatedMembership(simulatedGenesis(options));
 }

@@ -70,7 +70,8 @@ async function run(options: {
     if (self === 0) leaders.push(...effects.commits.map(({ leader }) => leader));
     for (const { to, message } of effects.send) {
       for (let peer = 0; peer < n; peer++) {
-        if (peer !== self && (to === 'all' || to === peer)) network.send(self, peer, frameOf(message));
+        if (peer !== self && (to === 'all' || to === peer))
+          network.send(self, peer, frameOf(message), { epoch: 0, link: '' });
       }
     }
     if (effects.wakeAtMs === undefined) return;

@@ -8,6 +8,8 @@ export interface Violation {
     | 'state'
     | 'checkpoint'
     | 'storage'
+    | 'epochs'
+    | 'secrecy'
     | 'execution'
     | 'certification'
     | 'evidence'

@@ -3,6 +3,7 @@
  */
 
 import type { OrderingParameters } from '../../src/membership/membership.ts';
+import type { PlannedChange } from '../administration.ts';
 import type { AdversaryMaker } from '../adversaries/adversary.ts';
 import { badDealer } from '../adversaries/bad-dealer.ts';
 import { badSigner } from '../adversaries/bad-signer.ts';
@@ -20,7 +21,7 @@ import type { Ambushes, ChosenDeath } from '../ambush.ts';
 import type { LinkConditions } from '../network.ts';
 import type { ClientBehaviour } from '../simulated-client.ts';
 import type { DiskConditions } from '../simulated-disk.ts';
-import type { ClusterSize } from '../simulated-membership.ts';
+import { type ClusterSize, noSchedule, type SimulatedSchedule } from '../simulated-membership.ts';
 
 export const adversaryMakers = {
   silent,
@@ -52,6 +53,24 @@ export interface FaultRates {
   readonly clockJump: number;
   /** A client vanishes and leaves its requests open. */
   readonly vanish: number;
+}
+
+/** How the cluster goes from epoch to epoch, and what is switched off of that. */
+export interface EpochPlan {
+  readonly schedule: SimulatedSchedule;
+  /** Keepers start replicas clean when it is their turn. */
+  readonly turns: boolean;
+  /** An adversary takes over one replica after another: as many at once as may be faulty and are not otherwise so. */
+  readonly mobile: boolean;
+  /** False: the sharing of the service key stays as it is for ever. To see what it is for. */
+  readonly resharing: boolean;
+  /** False: replicas name no next session keys. To see what these are for. */
+  readonly renewal: boolean;
+  /** Replicas that are there from the beginning and no members: administrators may add them. They stand after the first n. */
+  readonly joiners: number;
+  readonly changes: readonly PlannedChange[];
+  /** The run counts for something when so many epochs have been closed before the heal. */
+  readonly closedMin: number;
 }
 
 export interface Scenario {
@@ -87,6 +106,7 @@ export interface Scenario {
   readonly rottenStates: number;
   /** Correct replicas that execute one request wrongly on the way. At most f with the faulty ones. */
   readonly misbehaving: number;
+  readonly epochs: EpochPlan;
   readonly ambushes: Ambushes;
   readonly death: ChosenDeath | undefined;
   /** Clocks are wrong by up to this much from the beginning, and jump by as much. */
@@ -110,6 +130,17 @@ export const calmLinks: LinkConditions = {
 };
 
 export const noFaults: FaultRates = { crash: 0, crashAll: 0, partition: 0, clockJump: 0, vanish: 0 };
+
+export const oneEpoch: EpochPlan = {
+  schedule: noSchedule,
+  turns: false,
+  mobile: false,
+  resharing: true,
+  renewal: true,
+  joiners: 0,
+  changes: [],
+  closedMin: 0,
+};
 
 const clients: readonly ClientBehaviour[] = [
   { windowRequests: 1, operationsPerRequestMax: 1, thinkMsMax: 20, requests: 25, resendMs: 150 },
@@ -138,6 +169,7 @@ export const calm: Scenario = {
   lostStates: 0,
   rottenStates: 0,
   misbehaving: 0,
+  epochs: oneEpoch,
   ambushes: { checkpoint: 0, fetch: 0 },
   death: undefined,
   clockErrorMsMax: 0,

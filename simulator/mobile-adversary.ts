@@ -1,0 +1,190 @@
+/**
+ * Mobile adversary: takes over one replica after another, at most as many in one epoch as may be faulty, and keeps all that it read
+ * there; while it holds a replica that lies, and when the replica was made clean it goes on in its name with the keys it kept.
+ *
+ * What it is up against: keys that are renewed, so that the old ones are nobody's; shares that are dealt anew, so that those of
+ * different epochs do not go together.
+ */
+
+import type { Reply } from '../src/execution/execution.ts';
+import type { Membership } from '../src/membership/membership.ts';
+import { blockPreimage } from '../src/ordering/validity.ts';
+import type { Block } from '../src/wire/block.ts';
+import { encodeOutcomes } from '../src/wire/outcome.ts';
+import { type Adversary, type AdversaryMaker, blockIn, forgedFrom, frameOf } from './adversaries/adversary.ts';
+import type { Signatures } from './keys.ts';
+import { Loot, type StolenSecrets } from './loot.ts';
+import type { LinkEnd } from './network.ts';
+import type { Prng } from './prng.ts';
+import { placeOf, replicaIdAt } from './simulated-membership.ts';
+import type { SimulatedReplica } from './simulated-replica.ts';
+import type { World } from './world.ts';
+
+export interface MobileAdversaryOptions {
+  readonly world: World;
+  readonly prng: Prng;
+  readonly signatures: Signatures;
+  /** How many replicas it may hold in one epoch. */
+  readonly atMost: (membership: Membership) => number;
+  /** What it makes a replica do, each time another thing. */
+  readonly strategies: readonly AdversaryMaker[];
+  readonly replicaAt: (place: number) => SimulatedReplica;
+  /** Replicas that are somebody else's prey. */
+  readonly isTaken: (place: number) => boolean;
+  /** Makes it run the adversary's code from now on. */
+  readonly seize: (place: number, maker: AdversaryMaker) => void;
+  /** Says something to another replica as if it were the one in this place. */
+  readonly send: (from: number, to: number, frame: Uint8Array, end: LinkEnd) => void;
+  readonly reply: (place: number, reply: Reply, end: LinkEnd) => void;
+}
+
+/** After a replica has come into an epoch it is safe for so long at the most. */
+const restMsMax = 40;
+/** Blocks that it signs for others with keys it kept, of all those its replica makes. */
+const impersonation = 0.2;
+const lie = encodeOutcomes([{ ok: true, value: 'a lie' }]);
+
+export class MobileAdversary {
+  readonly loot = new Loot();
+  readonly #options: MobileAdversaryOptions;
+  /** Whom it held in each epoch. */
+  readonly #heldIn = new Map<number, Set<number>>();
+  readonly #everHeld = new Set<number>();
+  #isOver = false;
+  /** How often it took a replica over, and how often it spoke in the name of one that it held before. */
+  takeovers = 0;
+  impersonations = 0;
+
+  constructor(options: MobileAdversaryOptions) {
+    this.#options = options;
+  }
+
+  /** Places of all replicas that it ever held. */
+  get everHeld(): ReadonlySet<number> {
+    return this.#everHeld;
+  }
+
+  /** From now on it takes over nobody else. */
+  end(): void {
+    this.#isOver = true;
+  }
+
+  /** Has it, or had it, in its hands what the replica in this place is in this epoch? */
+  isExposed(place: number, membership: Membership): boolean {
+    if (this.#heldIn.get(membership.epoch)?.has(place) === true) return true;
+    return this.loot.impersonable(membership).some((stolen) => stolen.place === place);
+  }
+
+  /** A replica has left an epoch for this one. */
+  entered(place: number): void {
+    const { replicaAt, world, prng } = this.#options;
+    const replica = replicaAt(place);
+    if (replica.isHeld) this.#noteHeld(replica);
+    world.after(prng.timeMs(1, restMsMax), '', () => this.#move(replica.membership));
+  }
+
+  /** The keeper is about to make it clean: the last look at its disk. */
+  loses(place: number): void {
+    const replica = this.#options.replicaAt(place);
+    if (replica.isHeld) this.#read(replica);
+  }
+
+  #noteHeld(replica: SimulatedReplica): void {
+    const { epoch } = replica.membership;
+    const held = this.#heldIn.get(epoch) ?? new Set();
+    this.#heldIn.set(epoch, held);
+    held.add(replica.place);
+    this.#everHeld.add(replica.place);
+    this.#read(replica);
+  }
+
+  /** Takes over as many as it may in this epoch, of those that are in it: first whom it never held. */
+  #move(membership: Membership): void {
+    const { prng, replicaAt, isTaken, seize, strategies, world, atMost } = this.#options;
+    if (this.#isOver) return;
+    const places = membership.members.map(({ replicaId }) => placeOf(replicaId));
+    const inHand = places.filter((place) => this.#heldIn.get(membership.epoch)?.has(place) || replicaAt(place).isHeld);
+    const free = places.filter((place) => {
+      const { isUp, membership: own, disk } = replicaAt(place);
+      return (
+        isUp && own.epoch === membership.epoch && !disk.home.hasOldEpochs && !inHand.includes(place) && !isTaken(place)
+      );
+    });
+    if (free.length === 0 || inHand.length >= atMost(membership)) return;
+    const fresh = free.filter((place) => !this.#everHeld.has(place));
+    const place = prng.pick(fresh.length > 0 ? fresh : free);
+    this.takeovers += 1;
+    world.note(`the adversary takes r${place} in epoch ${membership.epoch}`);
+    seize(place, this.#maker(place, prng.pick(strategies)));
+    this.#noteHeld(replicaAt(place));
+  }
+
+  #read({ place, disk, status }: SimulatedReplica): void {
+    const state = status === undefined ? undefined : { root: status.stateRoot, commitIndex: status.commitIndex };
+    this.loot.take(place, disk, state);
+  }
+
+  /** The strategy, and lies to clients, in its own name and in that of everybody it can pass for. */
+  #maker(place: number, strategy: AdversaryMaker): AdversaryMaker {
+    return (accomplice) => {
+      const { membership, self } = accomplice;
+      const inner = strategy(accomplice);
+      const incoming = inner.incoming?.bind(inner);
+      const tamper = inner.tamper?.bind(inner);
+      let latest: Block | undefined;
+      const adversary: Adversary = {
+        name: `mobile ${inner.name}`,
+        outgoing: (message, to) => {
+          const block = blockIn(message);
+          if (block?.author === self && block !== latest) {
+            latest = block;
+            this.#speakForOthers(place, membership, block);
+          }
+          return inner.outgoing(message, to);
+        },
+        tick: () => {
+          this.#read(this.#options.replicaAt(place));
+          return inner.tick?.() ?? [];
+        },
+        reply: (reply) => {
+          const said = { ...reply, result: lie };
+          for (const { stolen, end } of this.#masks(place, membership)) this.#options.reply(stolen.place, said, end);
+          return said;
+        },
+        ...(incoming === undefined ? {} : { incoming }),
+        ...(tamper === undefined ? {} : { tamper }),
+      };
+      return adversary;
+    };
+  }
+
+  /** Whoever it has keys of, good or not, but the replica that it speaks through. */
+  #masks(place: number, membership: Membership): readonly { readonly stolen: StolenSecrets; readonly end: LinkEnd }[] {
+    const stolen = [...this.loot.impersonable(membership), ...this.loot.outdated(membership)];
+    return stolen
+      .filter((each) => each.place !== place)
+      .map((each) => ({ stolen: each, end: { epoch: membership.epoch, link: each.secrets.link } }));
+  }
+
+  /** A block like its own, in the name of another one and signed with what it has of that one. */
+  #speakForOthers(place: number, membership: Membership, block: Block): void {
+    const { prng, send, signatures } = this.#options;
+    if (!prng.chance(impersonation)) return;
+    for (const { stolen, end } of this.#masks(place, membership)) {
+      const author = membership.members.findIndex(({ replicaId }) => replicaId === replicaIdAt(stolen.place));
+      if (author === -1) continue;
+      const own = block.parents.find((parent) => parent.author === author);
+      const others = block.parents.filter((parent) => parent !== own);
+      const change = { author, parents: own === undefined ? others : [own, ...others], requests: [], duties: [] };
+      const forged = forgedFrom(block, change, (digest) =>
+        signatures.sign(stolen.secrets.signing, blockPreimage(digest)),
+      );
+      const frame = frameOf({ kind: 'block', block: forged.bytes });
+      this.impersonations += 1;
+      for (const { replicaId } of membership.members) {
+        const to = placeOf(replicaId);
+        if (to !== place && to !== stolen.place) send(stolen.place, to, frame, end);
+      }
+    }
+  }
+}
