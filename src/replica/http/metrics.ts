@@ -1,9 +1,13 @@
 /**
- * Metrics: the replica's status in the text format of Prometheus, read when it is asked for; nothing is counted twice. The
+ * Metrics: the replica's status in the text format of Prometheus, read when it is asked for; nothing is counted twice. Of
+ * the window of vulnerability every replica reports everybody's, so that none can hide its own. The
  * library's own process metrics are left out: watching the event loop and the garbage collector took a tenth of a
  * replica's time.
  */
 import { Counter, Gauge, Registry } from 'prom-client';
+import { now } from '../../platform/clock.ts';
+import { readEpochReport } from '../../wire/epoch-report.ts';
+import { boundsOf, windowKinds, windowsOf } from '../../wire/recovery-window.ts';
 import type { HttpBackend } from './backend.ts';
 
 interface Measure {
@@ -72,6 +76,49 @@ const transferMeasures: readonly Measure[] = [
   { name: 'transfer_received_bytes', help: 'Bytes received for it.', field: 'bytesReceived' },
 ];
 
+const phases = ['steady', 'preparing', 'resharing'] as const;
+
+/** Of the epoch as all agree on it: the label `replica` names whom it is about, not who says it. */
+class EpochMetrics {
+  readonly #phase: Gauge<'phase'>;
+  readonly #phaseAge: Gauge;
+  readonly #disputed: Gauge;
+  readonly #window: Gauge<'replica' | 'kind'>;
+  readonly #bound: Gauge<'kind'>;
+
+  constructor(registers: Registry[]) {
+    const gauge = <Label extends string>(name: string, help: string, labelNames: readonly Label[]): Gauge<Label> =>
+      new Gauge({ name: `coterie_${name}`, help, labelNames, registers });
+    this.#phase = gauge('epoch_phase', '1 for the phase that the epoch is in.', ['phase']);
+    this.#phaseAge = gauge(
+      'epoch_phase_seconds',
+      'For how long the change of epochs is under way; 0 when none is.',
+      [],
+    );
+    const disputed = 'Replicas with two successors of one key, which administrators must replace.';
+    this.#disputed = gauge('disputed_replicas', disputed, []);
+    const window = 'Age of what an attacker may have taken from the replica and still use, by kind.';
+    this.#window = gauge('window_seconds', window, ['replica', 'kind']);
+    const bound = 'How old it may become while epochs keep their schedule; not there without a schedule.';
+    this.#bound = gauge('window_bound_seconds', bound, ['kind']);
+  }
+
+  read(status: ReturnType<HttpBackend['status']>, nowMs: number): void {
+    for (const gauge of [this.#phase, this.#phaseAge, this.#disputed, this.#window, this.#bound]) gauge.reset();
+    const report = readEpochReport(status.epochState);
+    if (report === undefined) return;
+    for (const phase of phases) this.#phase.set({ phase }, report.phase === phase ? 1 : 0);
+    this.#phaseAge.set(report.since === null ? 0 : Math.max(0, nowMs - report.since.timestamp) / 1_000);
+    this.#disputed.set(report.disputed.length);
+    for (const { replicaId: replica, agesMs } of windowsOf(report, nowMs)) {
+      for (const kind of windowKinds) this.#window.set({ replica, kind }, agesMs[kind] / 1_000);
+    }
+    const bounds = boundsOf(report);
+    if (bounds === undefined) return;
+    for (const kind of windowKinds) this.#bound.set({ kind }, bounds[kind] / 1_000);
+  }
+}
+
 /** The metrics of one replica. */
 export class Metrics {
   readonly #backend: HttpBackend;
@@ -80,6 +127,7 @@ export class Metrics {
   readonly #transferGauges: readonly (readonly [Gauge, string])[];
   readonly #fetching: Gauge;
   readonly #events: Counter<'event'>;
+  readonly #epoch: EpochMetrics;
 
   constructor(backend: HttpBackend) {
     this.#backend = backend;
@@ -89,6 +137,7 @@ export class Metrics {
       all.map(({ name, help, field }) => [new Gauge({ name: `coterie_${name}`, help, registers }), field]);
     this.#gauges = gauges(measures);
     this.#transferGauges = gauges(transferMeasures);
+    this.#epoch = new EpochMetrics(registers);
     const fetching = '1 while it fetches its state from the others.';
     this.#fetching = new Gauge({ name: 'coterie_fetching_state', help: fetching, registers });
     const help = 'What it saw and refused, by kind.';
@@ -106,6 +155,7 @@ export class Metrics {
     const transfer = Object(status.transfer) as Readonly<Record<string, unknown>>;
     for (const [gauge, field] of this.#transferGauges) gauge.set(measureOf(transfer[field]));
     this.#fetching.set(status.phase === 'fetching-state' ? 1 : 0);
+    this.#epoch.read(status, now());
     this.#events.reset();
     for (const [event, count] of Object.entries(status.counters ?? {})) this.#events.inc({ event }, measureOf(count));
     return this.#registry.metrics();
