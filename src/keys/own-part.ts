@@ -44,7 +44,7 @@ export interface OwnPartOptions {
 export class OwnPart {
   readonly #sharing: Sharing;
   readonly #qualification: Qualification;
-  readonly #dealer: DealerPart | undefined;
+  #dealer: DealerPart | undefined;
   readonly #holder: HolderPart | undefined;
   /** Own evaluations by dealer; undefined where the dealing is wrong for us. */
   readonly #evaluations = new Map<number, bigint | undefined>();
@@ -68,6 +68,11 @@ export class OwnPart {
   owed(): readonly Duty[] {
     const owed = [this.#dealingOwed(), ...this.#answersOwed()];
     return owed.filter((duty) => duty !== undefined);
+  }
+
+  /** It will not deal any more: what it would deal with is let go of. */
+  forgetDealing(): void {
+    this.#dealer = undefined;
   }
 
   #dealingOwed(): Duty | undefined {

@@ -46,7 +46,7 @@ export interface ResharingOptions {
   readonly judge?: Judge;
   /** What another one took, before and after the change, in place of the commits that held it. */
   readonly history?: readonly TakenKeyDuty[];
-  /** The next epoch has begun. It may be so without history, where that was of no more use. */
+  /** The next epoch has begun: the history holds all that was taken before, and may hold what was taken since. */
   readonly hasEntered?: boolean;
 }
 
@@ -56,7 +56,8 @@ export class Resharing {
   readonly #sharing: Sharing;
   readonly #qualification: Qualification;
   readonly #ownPart: OwnPart;
-  readonly #dealing: DealingSecrets | undefined;
+  #dealing: DealingSecrets | undefined;
+  #shareSeen: bigint | undefined;
   /** Holders by the dealer they are, and the other way round. */
   readonly #holderOfDealer: readonly (number | undefined)[];
   readonly #dealerOfHolder: readonly (number | undefined)[];
@@ -119,7 +120,9 @@ export class Resharing {
 
   /** What this replica owes and no commit holds yet. The same duty is the same object each time until the change. */
   get owed(): readonly Duty[] {
-    if (this.#isStale || this.#hasNewShare()) {
+    const share = this.#dealing?.share();
+    if (this.#isStale || share !== this.#shareSeen) {
+      this.#shareSeen = share;
       this.#owed = this.#workOutOwed();
       this.#isStale = false;
     }
@@ -175,11 +178,16 @@ export class Resharing {
     this.#settle();
   }
 
-  /** From now on commits are those of the next epoch. */
+  /** From now on commits are those of the next epoch. Forgets the old key share and the seed. */
   enter(): void {
+    if (this.#hasEntered) return;
     if (!this.isWidelyHeld) throw new Error('invariant: an epoch begins before its sharing is widely held');
     this.#hasEntered = true;
     this.#isStale = true;
+    this.#dealing = undefined;
+    this.#shareSeen = undefined;
+    this.#looked = undefined;
+    this.#ownPart.forgetDealing();
   }
 
   /** What others did wrong since this was last asked, with their indexes in the epoch of that commit. */
@@ -229,16 +237,9 @@ export class Resharing {
     return made;
   }
 
-  #hasNewShare(): boolean {
-    return !this.isSettled && this.#dealing?.share() !== this.#looked?.share;
-  }
-
   #shareToDeal(dealer: number): bigint | undefined {
     const share = this.#dealing?.share();
-    if (share === undefined) {
-      this.#looked = undefined;
-      return undefined;
-    }
+    if (share === undefined) return undefined;
     if (this.#looked?.share !== share) this.#looked = { share, isRight: this.#fits(share, dealer) };
     return this.#looked.isRight ? share : undefined;
   }
