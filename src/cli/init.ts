@@ -1,7 +1,9 @@
 /**
  * `coterie init`: makes a cluster directory: the genesis, one home for each replica, a default client identity.
  */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { type RecoveryMethod, recoveryMethods } from '../wire/genesis.ts';
+import { limits } from '../wire/limits.ts';
 import { addHelp, addJsonOption, type CommandContext, wholeNumber } from './command.ts';
 
 export interface InitOptions {
@@ -13,6 +15,11 @@ export interface InitOptions {
   readonly basePort?: number;
   readonly headInterval?: number;
   readonly checkpointInterval?: number;
+  readonly epochInterval?: number;
+  readonly successorWait?: number;
+  readonly recovery?: RecoveryMethod;
+  readonly administrators?: number;
+  readonly approvals?: number;
 }
 
 export function defineInit(program: Command, context: CommandContext): void {
@@ -40,6 +47,32 @@ export function defineInit(program: Command, context: CommandContext): void {
       'least time between two checkpoints of the state (default: 10000)',
       wholeNumber(0, 3_600_000),
     )
+    .option(
+      '--epoch-interval <ms>',
+      'time after which an epoch ends by itself; 0: only when that is asked for (default: 0)',
+      wholeNumber(0, limits.epochIntervalMsMax),
+    )
+    .option(
+      '--successor-wait <ms>',
+      'time for which an ending epoch waits for the next keys of its replicas (default: 30000)',
+      wholeNumber(limits.successorWaitMsMin, limits.successorWaitMsMax),
+    )
+    .addOption(
+      new Option(
+        '--recovery <how>',
+        'how others know the next keys of a replica for its own (default: awareness)',
+      ).choices(recoveryMethods),
+    )
+    .option(
+      '--administrators <n>',
+      'keys of administrators to make (default: 1)',
+      wholeNumber(0, limits.administratorsMax),
+    )
+    .option(
+      '--approvals <m>',
+      'so many administrators together may change the membership (default: more than half)',
+      wholeNumber(0, limits.administratorsMax),
+    )
     .action(async (directory: string | undefined, options: InitOptions) => {
       const { runInit } = await import('./run-init.ts');
       await runInit(directory, options, context);
@@ -49,6 +82,7 @@ export function defineInit(program: Command, context: CommandContext): void {
       'coterie init',
       'coterie init /srv/ledger --replicas 7 --service ./ledger.js --base-port 8400',
       'coterie init six --replicas 6 --f 1 --k 1',
+      'coterie init safe --epoch-interval 3600000 --recovery hardware --administrators 3 --approvals 2',
     ],
     exitCodes: { 4: 'the directory exists already or cannot be written' },
   });

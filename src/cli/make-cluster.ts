@@ -4,6 +4,7 @@
 import { createServer } from 'node:net';
 import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import { clientPortOffset, createCluster, defaultFirstPort, httpPortOffset } from '../replica/create-cluster.ts';
+import type { RecoveryMethod } from '../wire/genesis.ts';
 import { isServicePath, loadService } from './load-service.ts';
 
 export interface ClusterRequest {
@@ -17,6 +18,11 @@ export interface ClusterRequest {
   readonly basePort?: number | undefined;
   readonly headIntervalMs?: number | undefined;
   readonly checkpointIntervalMs?: number | undefined;
+  readonly epochIntervalMs?: number | undefined;
+  readonly successorWaitMs?: number | undefined;
+  readonly recovery?: RecoveryMethod | undefined;
+  readonly administrators?: number | undefined;
+  readonly approvals?: number | undefined;
 }
 
 /** Clusters on one machine are this far apart; a cluster uses less. */

@@ -2,7 +2,7 @@
  * Shows the program as a user meets it: the compiled `coterie` as a child process, without a running cluster.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -188,6 +188,19 @@ describe('init', () => {
     const again = await coterie(['init', 'seven']);
     expect(again.exitCode).toBe(4);
     expect(again.stderr).toContain('seven');
+  });
+
+  it('makes keys for keepers and administrators, and says where they lie', async () => {
+    const options = ['--epoch-interval', '60000', '--successor-wait', '500', '--recovery', 'hardware'];
+    const people = ['--administrators', '3', '--approvals', '2', '--base-port', '18700'];
+    const made = await coterie(['init', 'safe', ...options, ...people]);
+    expect(made).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(made.stdout).toMatch(/Identity keys for the keepers are in .*keepers\./);
+    expect(made.stdout).toMatch(/2 of 3 may change the membership, are in .*administrators\./);
+    const genesis = JSON.parse(readFileSync(join(directory, 'safe', 'genesis.json'), 'utf8')) as object;
+    expect(genesis).toMatchObject({ epochIntervalMs: 60_000, successorWaitMs: 500, administrators: { approvals: 2 } });
+    const odd = await coterie(['init', 'odd', '--recovery', 'prayer']);
+    expect(odd).toMatchObject({ exitCode: 2 });
   });
 
   it('refuses numbers that no quorum fits', async () => {

@@ -3,6 +3,7 @@
  */
 import { join, resolve } from 'node:path';
 import { clusterPaths } from '../storage/cluster-directory.ts';
+import type { Administrators, RecoveryMethod } from '../wire/genesis.ts';
 import { openCluster } from './cluster.ts';
 import { type CommandContext, clusterDirectory, defaultClusterDirectory } from './command.ts';
 import { programName, shownPath } from './how-called.ts';
@@ -17,10 +18,14 @@ export async function runInit(
 ): Promise<void> {
   const { terminal, environment } = context;
   const directory = clusterDirectory(option, environment);
-  const { headInterval: headIntervalMs, checkpointInterval: checkpointIntervalMs, ...rest } = options;
-  await makeCluster({ directory, ...rest, headIntervalMs, checkpointIntervalMs });
+  const { headInterval: headIntervalMs, checkpointInterval: checkpointIntervalMs, ...others } = options;
+  const { epochInterval: epochIntervalMs, successorWait: successorWaitMs, ...rest } = others;
+  const intervals = { headIntervalMs, checkpointIntervalMs, epochIntervalMs, successorWaitMs };
+  await makeCluster({ directory, ...rest, ...intervals });
   const cluster = await openCluster(directory);
   const { name, service, serviceId, f, k, quorumSize: quorum, replicas } = cluster;
+  const { administrators } = cluster.genesis;
+  const recovery = options.recovery ?? 'awareness';
   if (terminal.json) {
     const genesis = join(resolve(directory), clusterPaths.genesis);
     const shown = replicas.map(({ replicaId: replica, ...rest }) => ({ replica, ...rest }));
@@ -33,6 +38,9 @@ export async function runInit(
       k,
       quorum,
       genesis,
+      epochIntervalMs: cluster.genesis.epochIntervalMs,
+      recovery,
+      administrators: { approvals: administrators.approvals, keys: [...administrators.keys] },
       replicas: shown,
     });
     return;
@@ -47,6 +55,22 @@ export async function runInit(
   });
   for (const line of formatTable(titles, rows, (text) => terminal.style('dim', text))) terminal.line(line);
   terminal.line();
+  for (const line of keysToTakeAway(directory, recovery, administrators)) terminal.line(line);
   const program = programName({ script: process.argv[1] ?? 'coterie', directory: process.cwd() });
   terminal.line(`Start it with: ${program} up${directory === defaultClusterDirectory ? '' : ` ${directory}`}`);
+}
+
+/** What lies in the directory that only keepers, operators and administrators are to have, and where. */
+function keysToTakeAway(directory: string, recovery: RecoveryMethod, { approvals, keys }: Administrators): string[] {
+  const lines: string[] = [];
+  const at = (path: string): string => shownPath(join(directory, path));
+  if (recovery === 'hardware') lines.push(`Identity keys for the keepers are in ${at(clusterPaths.keepers)}.`);
+  if (recovery === 'offline') {
+    lines.push(`Identity keys are in ${at(clusterPaths.identities)}: take them away, to where no network is.`);
+  }
+  if (keys.length > 0) {
+    const rule = `${approvals} of ${keys.length} may change the membership`;
+    lines.push(`Keys of administrators, of which ${rule}, are in ${at(clusterPaths.administrators)}.`);
+  }
+  return lines.length === 0 ? [] : [...lines, ''];
 }

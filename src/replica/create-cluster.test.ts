@@ -1,10 +1,11 @@
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { firstMembership } from '../membership/genesis.ts';
 import { readClusterDirectory } from '../storage/cluster-directory.ts';
 import { openHome } from '../storage/home.ts';
+import { readSeedFile } from '../storage/seed-file.ts';
 import { FaultyFiles } from '../storage/testing/faulty-files.ts';
 import { formatAddress, parseGenesis } from '../wire/genesis.ts';
 import { createCluster } from './create-cluster.ts';
@@ -71,6 +72,92 @@ describe('a new cluster', () => {
     expect((await createCluster({ directory: join(root, 'c'), replicas: 4, service: 'kv' })).headIntervalMs).toBe(10);
   });
 
+  it('ends its epochs as it is told, and only when it is asked else', async () => {
+    const timed = { directory: join(root, 'timed'), replicas: 4, service: 'kv' };
+    const told = { ...timed, epochIntervalMs: 60_000, successorWaitMs: 500 };
+    expect(await createCluster(told)).toMatchObject({ epochIntervalMs: 60_000, successorWaitMs: 500 });
+    const usual = await createCluster({ ...timed, directory: join(root, 'c') });
+    expect(usual).toMatchObject({ epochIntervalMs: 0, successorWaitMs: 30_000 });
+  });
+
+  it('has one administrator, and replicas that recover by awareness, unless it is told otherwise', async () => {
+    const directory = join(root, 'c');
+    const genesis = await createCluster({ directory, replicas: 4, service: 'kv' });
+    const key = await readSeedFile(join(directory, 'administrators', 'admin-0.seed'));
+    expect(genesis.administrators).toEqual({ approvals: 1, keys: [key.publicKey.text] });
+    expect(genesis.replicas.map(({ recovery }) => recovery)).toEqual(Array(4).fill('awareness'));
+    expect((await readdir(directory)).toSorted()).toEqual(['administrators', 'client', 'genesis.json', 'replicas']);
+  });
+
+  it.each([
+    [1, 1],
+    [2, 2],
+    [3, 2],
+    [16, 9],
+  ])(
+    'of %s administrators needs %s, more than half, unless it is told otherwise',
+    async (administrators, approvals) => {
+      const at = { directory: join(root, 'c'), replicas: 4, service: 'kv', administrators };
+      const genesis = await createCluster(at);
+      expect(genesis.administrators.approvals).toBe(approvals);
+      expect(new Set(genesis.administrators.keys).size).toBe(administrators);
+      const told = await createCluster({ ...at, directory: join(root, 'd'), approvals: 1 });
+      expect(told.administrators.approvals).toBe(1);
+    },
+  );
+
+  it('may have no administrators: nobody changes who its replicas are', async () => {
+    const directory = join(root, 'c');
+    const genesis = await createCluster({ directory, replicas: 4, service: 'kv', administrators: 0 });
+    expect(genesis.administrators).toEqual({ approvals: 0, keys: [] });
+    expect(await readdir(directory)).not.toContain('administrators');
+  });
+
+  it.each([
+    { recovery: 'hardware' as const, pathOf: (id: string) => join('keepers', id, 'identity.seed') },
+    { recovery: 'offline' as const, pathOf: (id: string) => join('identities', `${id}.seed`) },
+  ])(
+    'by $recovery has identity keys that only their owners may read, and none in a home',
+    async ({ recovery, pathOf }) => {
+      const directory = join(root, 'c');
+      const genesis = await createCluster({ directory, replicas: 4, service: 'kv', recovery, administrators: 2 });
+      const secrets: string[] = [];
+      for (const replica of genesis.replicas) {
+        const path = join(directory, pathOf(replica.replicaId));
+        expect(replica).toMatchObject({ recovery, identityKey: (await readSeedFile(path)).publicKey.text });
+        for (const part of [path, dirname(path)]) expect((await stat(part)).mode & 0o077).toBe(0);
+        secrets.push((await readFile(path, 'utf8')).trim());
+      }
+      for (const i of [0, 1]) {
+        const path = join(directory, 'administrators', `admin-${i}.seed`);
+        for (const part of [path, dirname(path)]) expect((await stat(part)).mode & 0o077).toBe(0);
+        secrets.push((await readFile(path, 'utf8')).trim());
+      }
+      expect(new Set(secrets).size).toBe(6);
+      const homes = await readdir(join(directory, 'replicas'), { recursive: true, withFileTypes: true });
+      const files = homes.filter((entry) => entry.isFile());
+      expect(files.length).toBeGreaterThan(4 * 6);
+      for (const entry of files) {
+        const text = await readFile(join(entry.parentPath, entry.name), 'latin1');
+        for (const secret of secrets) expect(text).not.toContain(secret);
+      }
+    },
+  );
+
+  it("reads a seed only from a file that is one, and its owner's alone", async () => {
+    const directory = join(root, 'c');
+    await createCluster({ directory, replicas: 4, service: 'kv' });
+    const path = join(directory, 'administrators', 'admin-0.seed');
+    await chmod(path, 0o640);
+    await expect(readSeedFile(path)).rejects.toMatchObject({ code: 'key-permissions' });
+    const secret = 'ab'.repeat(31);
+    await writeFile(path, secret);
+    await chmod(path, 0o600);
+    const refusal = await readSeedFile(path).catch((error: unknown) => error);
+    expect(refusal).toMatchObject({ code: 'file-malformed' });
+    expect(String(refusal)).not.toContain(secret.slice(0, 8));
+  });
+
   it.each([
     { replicas: 4, k: undefined, f: 1 },
     { replicas: 6, k: 1, f: 1 },
@@ -129,6 +216,13 @@ describe('a new cluster', () => {
     { replicas: 4, headIntervalMs: 60_001 },
     { replicas: 4, checkpointIntervalMs: -1 },
     { replicas: 4, checkpointIntervalMs: 3_600_001 },
+    { replicas: 4, epochIntervalMs: -1 },
+    { replicas: 4, successorWaitMs: 99 },
+    { replicas: 4, administrators: -1 },
+    { replicas: 4, administrators: 17 },
+    { replicas: 4, administrators: 2, approvals: 3 },
+    { replicas: 4, administrators: 2, approvals: 0 },
+    { replicas: 4, administrators: 0, approvals: 1 },
     { replicas: 4, parameters: { period: 4 } },
     { replicas: 31, parameters: { pruneDepth: 2_115 } },
     { replicas: 4, parameters: { pruneDepth: 8 } },
@@ -143,7 +237,10 @@ describe('a new cluster', () => {
 
 describe('a crash or failure while a cluster is made', () => {
   const make = (files: FaultyFiles): Promise<unknown> =>
-    createCluster({ directory: '/c', replicas: 4, service: 'kv', files });
+    createCluster({ directory: '/c', replicas: 4, service: 'kv', recovery: 'hardware', files });
+
+  /** The genesis, eight files of each home and the identity key of its replica, an administrator, a client. */
+  const fileCount = 1 + 4 * (8 + 1) + 1 + 1;
 
   /** The paths of all files below a directory. */
   async function filesOf(files: FaultyFiles, path: string): Promise<readonly string[]> {
@@ -164,9 +261,9 @@ describe('a crash or failure while a cluster is made', () => {
       for (const unsynced of [{ kind: 'drop' }, { kind: 'keep' }] as const) {
         const survivor = files.restart(unsynced);
         const found = await filesOf(survivor, '/c');
-        if (isMade) expect(found).toHaveLength(1 + 4 * 8 + 1);
+        if (isMade) expect(found).toHaveLength(fileCount);
         if (found.length > 0) {
-          expect(found).toHaveLength(1 + 4 * 8 + 1);
+          expect(found).toHaveLength(fileCount);
           for (const path of found) expect(survivor.contents(path).length).toBeGreaterThan(0);
           expect(parseGenesis(survivor.contents('/c/genesis.json').toString()).ok).toBe(true);
         }

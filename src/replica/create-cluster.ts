@@ -1,12 +1,14 @@
 /**
- * Create a cluster: a genesis, one home for each replica with fresh keys, and a client identity, all in one directory.
+ * Create a cluster: a genesis, one home for each replica with fresh keys, keys for keepers and administrators, and a client
+ * identity, all in one directory.
  *
  * It is there whole or not at all: built beside its place under another name, made durable, then renamed.
  * Trust: whoever runs this has seen every key. Operators who do not trust one another make their homes each on their own
- * machine and join the public parts; the files are the same.
+ * machine and join the public parts; the files are the same. What is for keepers, for operators and for administrators lies
+ * apart from the homes, to be taken to where only they can read it.
  */
 import { basename, dirname, join, resolve } from 'node:path';
-import { seedSizeBytes, signingKeyFromSeed } from '../crypto/ed25519.ts';
+import { type PublicKeyText, seedSizeBytes, signingKeyFromSeed } from '../crypto/ed25519.ts';
 import {
   defaultCheckpointIntervalMs,
   defaultEpochIntervalMs,
@@ -20,14 +22,15 @@ import type { OrderingParameters } from '../membership/membership.ts';
 import { now } from '../platform/clock.ts';
 import { errorCode, type FileSystem, systemFiles } from '../platform/files.ts';
 import { type RandomBytes, randomBytes } from '../platform/random.ts';
-import { clusterPaths } from '../storage/cluster-directory.ts';
+import { clusterPaths, identitySeedFile } from '../storage/cluster-directory.ts';
 import { type EncryptionPair, loadCurve, makeEncryptionPair } from '../storage/encryption-key.ts';
 import { createHome, secretSizeBytes } from '../storage/home.ts';
 import { HomeError, homeErrorOf } from '../storage/home-error.ts';
 import { createIdentity } from '../storage/identity.ts';
+import { writeSeedFile } from '../storage/seed-file.ts';
 import { writeNewText } from '../storage/whole-file.ts';
 import { type LinkCertificate, makeLinkCertificate } from '../transport/certificate.ts';
-import { formatGenesis, type Genesis, genesisVersion, parseGenesis } from '../wire/genesis.ts';
+import { formatGenesis, type Genesis, genesisVersion, parseGenesis, type RecoveryMethod } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
 
 export const defaultFirstPort = 7400;
@@ -60,6 +63,16 @@ export interface NewCluster {
   readonly headIntervalMs?: number | undefined;
   /** Agreed time between two checkpoints, at least; 10 s when left out. */
   readonly checkpointIntervalMs?: number | undefined;
+  /** Agreed time from the beginning of an epoch to its end; 0, when left out: it ends only when that is asked for. */
+  readonly epochIntervalMs?: number | undefined;
+  /** Agreed time for which an ending epoch waits for the next keys of its replicas; 30 s when left out. */
+  readonly successorWaitMs?: number | undefined;
+  /** How others know the next keys of a replica for its own; by awareness when left out. */
+  readonly recovery?: RecoveryMethod | undefined;
+  /** Administrator keys to make; 1 when left out. */
+  readonly administrators?: number | undefined;
+  /** So many administrators together may change the membership; more than half of them when left out. */
+  readonly approvals?: number | undefined;
   readonly random?: RandomBytes | undefined;
   readonly files?: FileSystem | undefined;
 }
@@ -69,14 +82,15 @@ export async function createCluster(options: NewCluster): Promise<Genesis> {
   const { random = randomBytes, files = systemFiles } = options;
   const directory = resolve(options.directory);
   await checkIsFree(files, directory);
-  const secrets = await makeSecrets(options.replicas, random);
-  const genesis = makeGenesis(options, directory, secrets);
+  const secrets = await makeSecrets(options, random);
+  const administrators = makeAdministrators(options, random);
+  const genesis = makeGenesis(options, directory, secrets, administrators);
   const building = `${directory}.new-${Buffer.from(random(6)).toString('hex')}`;
   try {
     await files.mkdir(building);
     await writeNewText(files, join(building, clusterPaths.genesis), formatGenesis(genesis));
     await files.mkdir(join(building, clusterPaths.replicas));
-    for (const { replicaId, link, encryption, ...rest } of secrets) {
+    for (const { replicaId, link, encryption, identitySeed: _apart, ...rest } of secrets) {
       const home = join(building, clusterPaths.replicas, replicaId);
       const { keyPem: linkKeyPem, certificatePem: linkCertificatePem } = link;
       const { decryptionKey } = encryption;
@@ -85,6 +99,8 @@ export async function createCluster(options: NewCluster): Promise<Genesis> {
     }
     await files.mkdir(join(building, clusterPaths.client));
     await createIdentity(join(building, clusterPaths.identity), random, files);
+    await writeIdentities(files, building, options.recovery, secrets);
+    await writeAdministrators(files, building, administrators);
     await files.fsyncDirectory(join(building, clusterPaths.replicas));
     await files.fsyncDirectory(building);
     await files.rename(building, directory);
@@ -98,6 +114,44 @@ export async function createCluster(options: NewCluster): Promise<Genesis> {
   return genesis;
 }
 
+/** Each identity key where the one is who uses it: with the keeper of its replica, or for its operator to take away. */
+async function writeIdentities(
+  files: FileSystem,
+  building: string,
+  recovery: RecoveryMethod | undefined,
+  secrets: readonly ReplicaSecrets[],
+): Promise<void> {
+  if (recovery === undefined || recovery === 'awareness') return;
+  const directory = join(building, recovery === 'hardware' ? clusterPaths.keepers : clusterPaths.identities);
+  await files.mkdir(directory);
+  for (const { replicaId, identitySeed } of secrets) {
+    if (identitySeed === undefined) continue;
+    if (recovery === 'offline') {
+      await writeSeedFile(join(directory, `${replicaId}.seed`), identitySeed, files);
+      continue;
+    }
+    const keeper = join(directory, replicaId);
+    await files.mkdir(keeper);
+    await writeSeedFile(join(keeper, identitySeedFile), identitySeed, files);
+    await files.fsyncDirectory(keeper);
+  }
+  await files.fsyncDirectory(directory);
+}
+
+async function writeAdministrators(
+  files: FileSystem,
+  building: string,
+  administrators: readonly Uint8Array[],
+): Promise<void> {
+  if (administrators.length === 0) return;
+  const directory = join(building, clusterPaths.administrators);
+  await files.mkdir(directory);
+  for (const [i, seed] of administrators.entries()) {
+    await writeSeedFile(join(directory, `admin-${i}.seed`), seed, files);
+  }
+  await files.fsyncDirectory(directory);
+}
+
 interface ReplicaSecrets {
   readonly replicaId: string;
   readonly seed: Uint8Array;
@@ -105,9 +159,22 @@ interface ReplicaSecrets {
   readonly encryption: EncryptionPair;
   readonly dealingSeed: Uint8Array;
   readonly sealingKey: Uint8Array;
+  /** Undefined where it recovers by awareness. */
+  readonly identitySeed: Uint8Array | undefined;
 }
 
-async function makeSecrets(count: number, random: RandomBytes): Promise<readonly ReplicaSecrets[]> {
+/** The seeds of the administrators' keys. */
+function makeAdministrators({ administrators = 1 }: NewCluster, random: RandomBytes): readonly Uint8Array[] {
+  if (!Number.isSafeInteger(administrators) || administrators < 0 || administrators > limits.administratorsMax) {
+    throw invalid(`${administrators} administrators: the number must be from 0 to ${limits.administratorsMax}`);
+  }
+  return Array.from({ length: administrators }, () => random(seedSizeBytes));
+}
+
+async function makeSecrets(
+  { replicas: count, recovery = 'awareness' }: NewCluster,
+  random: RandomBytes,
+): Promise<readonly ReplicaSecrets[]> {
   if (!Number.isSafeInteger(count) || count < 1 || count > limits.replicasMax) {
     throw invalid(`${count} replicas: the number must be from 4 to ${limits.replicasMax}`);
   }
@@ -122,13 +189,19 @@ async function makeSecrets(count: number, random: RandomBytes): Promise<readonly
         encryption: makeEncryptionPair(curve, random),
         dealingSeed: random(secretSizeBytes),
         sealingKey: random(secretSizeBytes),
+        identitySeed: recovery === 'awareness' ? undefined : random(seedSizeBytes),
       };
     }),
   );
 }
 
 /** The genesis, having passed every check that a replica makes when it starts. */
-function makeGenesis(options: NewCluster, directory: string, secrets: readonly ReplicaSecrets[]): Genesis {
+function makeGenesis(
+  options: NewCluster,
+  directory: string,
+  secrets: readonly ReplicaSecrets[],
+  administrators: readonly Uint8Array[],
+): Genesis {
   const { replicas: n, service, k = 0, host = '127.0.0.1', basePort = defaultFirstPort } = options;
   const highest = basePort + httpPortOffset + n - 1;
   if (!Number.isSafeInteger(basePort) || basePort < 1 || highest > 65_535) {
@@ -145,16 +218,19 @@ function makeGenesis(options: NewCluster, directory: string, secrets: readonly R
     parameters: { ...defaultParameters, ...options.parameters },
     headIntervalMs: options.headIntervalMs ?? defaultHeadIntervalMs,
     checkpointIntervalMs: options.checkpointIntervalMs ?? defaultCheckpointIntervalMs,
-    epochIntervalMs: defaultEpochIntervalMs,
-    successorWaitMs: defaultSuccessorWaitMs,
-    administrators: { approvals: 0, keys: [] },
-    replicas: secrets.map(({ replicaId, seed, link, encryption }, i) => ({
+    epochIntervalMs: options.epochIntervalMs ?? defaultEpochIntervalMs,
+    successorWaitMs: options.successorWaitMs ?? defaultSuccessorWaitMs,
+    administrators: {
+      approvals: options.approvals ?? majorityOf(administrators.length),
+      keys: administrators.map(publicKeyOf),
+    },
+    replicas: secrets.map(({ replicaId, seed, link, encryption, identitySeed }, i) => ({
       replicaId,
-      signingKey: signingKeyFromSeed(seed).publicKey.text,
+      signingKey: publicKeyOf(seed),
       linkKeyDigest: link.keyDigest,
       encryptionKey: encryption.encryptionKey,
-      recovery: 'awareness',
-      identityKey: undefined,
+      recovery: options.recovery ?? 'awareness',
+      identityKey: identitySeed === undefined ? undefined : publicKeyOf(identitySeed),
       peerAddress: { host, port: basePort + i },
       clientAddress: { host, port: basePort + clientPortOffset + i },
       httpAddress: { host, port: basePort + httpPortOffset + i },
@@ -165,6 +241,15 @@ function makeGenesis(options: NewCluster, directory: string, secrets: readonly R
   const membership = firstMembership(parsed.value);
   if (!membership.ok) throw invalid(membership.reason);
   return parsed.value;
+}
+
+function publicKeyOf(seed: Uint8Array): PublicKeyText {
+  return signingKeyFromSeed(seed).publicKey.text;
+}
+
+/** More than half; of none, none. */
+function majorityOf(count: number): number {
+  return count === 0 ? 0 : Math.floor(count / 2) + 1;
 }
 
 /** A name for a cluster in this directory: its own name, or that of the directory above when it is hidden. */

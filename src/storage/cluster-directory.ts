@@ -2,6 +2,9 @@
  * Cluster directory: all replicas' homes on one machine, with what a client needs.
  *
  *   genesis.json · replicas/<replicaId>/ (homes) · client/identity.json · service-key
+ *   keepers/<replicaId>/identity.seed     where a replica recovers by hardware: for its keeper, who alone may read it
+ *   identities/<replicaId>.seed           where it recovers offline: for its operator, to be taken away from here
+ *   administrators/admin-<i>.seed         for the administrators, to be taken away from here
  *
  * Safety: a service key that is there is never replaced by another: who trusts the file trusts the first key it had.
  */
@@ -19,8 +22,14 @@ export const clusterPaths = {
   replicas: 'replicas',
   client: 'client',
   identity: join('client', 'identity.json'),
+  keepers: 'keepers',
+  identities: 'identities',
+  administrators: 'administrators',
   serviceKey: 'service-key',
 } as const;
+
+/** Of the identity key in a keeper's directory. */
+export const identitySeedFile = 'identity.seed';
 
 export interface ClusterDirectory {
   /** Absolute. */

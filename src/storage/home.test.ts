@@ -207,9 +207,10 @@ describe('a home', () => {
     const text = await readFile(path, 'utf8');
     for (const [version, hint] of [
       [1, /coterie init/],
-      [4, /version of Coterie that made it/],
+      [3, /coterie init/],
+      [5, /version of Coterie that made it/],
     ] as const) {
-      await writeFile(path, text.replace('"version": 3', `"version": ${version}`));
+      await writeFile(path, text.replace('"version": 4', `"version": ${version}`));
       const error = await refusal(openHome(home), 'genesis-version');
       expect(error.message).toContain(`of version ${version}`);
       expect(error.hint).toMatch(hint);
@@ -390,7 +391,13 @@ describe('the service key of a cluster directory', () => {
     expect(error.message).toContain('abababababababab…');
     expect(error.message).toContain('cdcdcdcdcdcdcdcd…');
     expect(await readServiceKey(cluster)).toBe(key);
-    expect((await readdir(cluster)).sort()).toEqual(['client', 'genesis.json', 'replicas', 'service-key']);
+    expect((await readdir(cluster)).sort()).toEqual([
+      'administrators',
+      'client',
+      'genesis.json',
+      'replicas',
+      'service-key',
+    ]);
   });
 
   it.each(['', 'ab', 'AB'.repeat(96), `${key} ${key}`, `0x${key.slice(2)}`])('is refused as %j', async (text) => {
