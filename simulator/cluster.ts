@@ -56,11 +56,11 @@ export class Cluster {
   /** Those that are still to execute something wrongly. */
   readonly #flawed = new Set<number>();
   readonly #ambush: Ambush;
-  readonly #turns: Turns;
+  readonly turns: Turns;
   readonly #world: World;
   readonly #prng: Prng;
   readonly #signatures = new Signatures();
-  readonly #curve: PairingCurve;
+  readonly curve: PairingCurve;
   /** The adversary's, who has no share. */
   #coin: ThresholdCoin | undefined;
   /** Clients lose messages too, until the heal. */
@@ -78,9 +78,9 @@ export class Cluster {
     const { size, parameters, checkpointIntervalMs, epochs } = scenario;
     const { n, f } = size;
     this.scenario = scenario;
-    this.#curve = scenario.curve === 'mcl' ? mclCurve : plainCurve;
+    this.curve = scenario.curve === 'mcl' ? mclCurve : plainCurve;
     const { schedule } = epochs;
-    this.genesis = simulatedGenesis({ size, parameters, seed, curve: this.#curve, checkpointIntervalMs, schedule });
+    this.genesis = simulatedGenesis({ size, parameters, seed, curve: this.curve, checkpointIntervalMs, schedule });
     this.membership = firstSimulatedMembership(this.genesis);
     this.#world = world;
     this.#prng = prng.fork();
@@ -102,7 +102,7 @@ export class Cluster {
     this.watch = new ClusterWatch({
       world,
       report,
-      curve: this.#curve,
+      curve: this.curve,
       isCorrect: (place) => this.isCorrect(place),
       isExposed: (place, epoch) => {
         const membership = this.watch.epochs.membershipOf(epoch);
@@ -139,7 +139,7 @@ export class Cluster {
       adversary: this.#networkAdversary(),
     });
     this.mobile = epochs.mobile ? this.#mobileAdversary(spare) : undefined;
-    this.#turns = new Turns({
+    this.turns = new Turns({
       world,
       prng: this.#prng.fork(),
       isClean: (place, epoch) => this.replicaAt(place).keeper.isCleanFor(epoch),
@@ -150,7 +150,7 @@ export class Cluster {
       world,
       prng: this.#prng.fork(),
       genesis: this.genesis,
-      curve: this.#curve,
+      curve: this.curve,
       recovery: schedule.recovery,
       signatures: this.#signatures,
       standing: () => this.standing(),
@@ -218,7 +218,8 @@ export class Cluster {
       if (this.#prng.chance(0.5)) replica.rotState();
       else replica.loseState();
     }
-    replica.startClean(() => this.network.raiseLinks(place));
+    const keepsLog = !wasHeld && this.scenario.epochs.turns === 'log-kept';
+    replica.startClean({ keepsLog }, () => this.network.raiseLinks(place));
   }
 
   /** An administrator has named it: its operator starts it, with the service key. */
@@ -312,7 +313,7 @@ export class Cluster {
     const transcript = this.replicaAt([...this.sound][0] ?? 0).machine?.transcript;
     if (transcript === undefined) return undefined;
     const { membership } = this;
-    this.#coin ??= new ThresholdCoin({ curve: this.#curve, membership, transcript, keyShare: () => undefined });
+    this.#coin ??= new ThresholdCoin({ curve: this.curve, membership, transcript, keyShare: () => undefined });
     return this.#coin.open(period, shares).leader;
   }
 
@@ -353,7 +354,7 @@ export class Cluster {
       prng,
       genesis: this.genesis,
       signatures: this.#signatures,
-      curve: this.#curve,
+      curve: this.curve,
       hasSecrets: coin === 'threshold',
       renewsKeys: epochs.renewal,
       disk: new SimulatedDisk({
@@ -407,7 +408,7 @@ export class Cluster {
     if (!this.isCorrect(place)) return;
     const { checkpoints, stable } = effects;
     if (checkpoints.length > 0 || stable !== undefined) this.#ambush.atCheckpoint(place);
-    if (this.scenario.epochs.turns) this.#turns.observe(machine.epochStatus, this.standing().places);
+    if (this.scenario.epochs.turns !== 'none') this.turns.observe(machine.epochStatus, this.standing().places);
   }
 
   /** One of those that are to go wrong does so with the first write it executes in the second half of the faults. */

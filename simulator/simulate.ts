@@ -12,6 +12,7 @@ import { checkStorage } from './checkers/storage.ts';
 import type { Report, Violation } from './checkers/violation.ts';
 import { Cluster, type MachineMaker } from './cluster.ts';
 import { planFaults } from './faults.ts';
+import { forgeHead } from './forging.ts';
 import { Prng } from './prng.ts';
 import { scenarioNamed, scenarioNames } from './scenarios/named.ts';
 import type { Scenario } from './scenarios/scenario.ts';
@@ -61,6 +62,13 @@ export interface SimulationResult {
   readonly fetches: number;
   /** Those that were begun: more, when some were interrupted. */
   readonly fetchesBegun: number;
+  /** Epochs that correct replicas have come into, but for the first. */
+  readonly epochs: number;
+  /** Replicas that were started clean because it was their turn. */
+  readonly cleanStarts: number;
+  /** Replicas that the mobile adversary ever held, and how often it spoke in the name of one with keys that it had kept. */
+  readonly everHeld: number;
+  readonly impersonations: number;
   readonly virtualMs: number;
   /** From the heal until everything demanded was there; undefined when it never was. */
   readonly recoveryMs: number | undefined;
@@ -164,6 +172,7 @@ async function demandProgress(
     cluster.clients.every(({ openRequests }) => openRequests === 0) &&
     behind(cluster).length === 0 &&
     cluster.watch.wrong.size === 0 &&
+    astray(cluster).length === 0 &&
     uncertified(cluster).length === 0;
   await world.run(healedAtMs + cluster.scenario.progressMsMax, () => failed() || isDone());
   if (!isDone()) return undefined;
@@ -188,6 +197,12 @@ function behind(cluster: Cluster): readonly number[] {
   return [...cluster.correct].filter((index) => commitIndexOf(cluster, index) < lastRequestIndex);
 }
 
+/** Correct replicas that are in an epoch that is over. */
+function astray(cluster: Cluster): readonly number[] {
+  const { epoch } = cluster.standing();
+  return [...cluster.correct].filter((place) => cluster.replicaAt(place).membership.epoch !== epoch);
+}
+
 /** Correct replicas that have results no certified head covers: an idle cluster ends with none. */
 function uncertified(cluster: Cluster): readonly number[] {
   if (cluster.scenario.coin === 'known') return [];
@@ -202,10 +217,26 @@ function commitIndexOf(cluster: Cluster, index: number): number {
   return cluster.replicaAt(index).status?.commitIndex ?? -1;
 }
 
+/** The adversary tries what it can with everything that it ever read. */
+function checkSecrecy({ mobile, watch, curve, membership }: Cluster, report: Report): void {
+  const { serviceKey } = watch.certification;
+  if (mobile === undefined || serviceKey === undefined) return;
+  const { serviceId } = membership;
+  const forgery = forgeHead({ curve, serviceKey, serviceId, shares: mobile.loot.shares });
+  if (forgery === undefined) return;
+  const shares = forgery.shares.map(({ epoch, holder }) => `share ${holder} of epoch ${epoch}`).join(', ');
+  report('secrecy', `the adversary signs as the service, with ${shares}`);
+}
+
 /** What is missing still: results, or replicas that have not executed what others have. */
 function waitedFor(cluster: Cluster): string {
   const open = cluster.clients.filter(({ openRequests }) => openRequests > 0).map((client) => client.describeOpen());
   const where = behind(cluster).map((index) => `r${index} at commit ${commitIndexOf(cluster, index)}`);
+  for (const place of astray(cluster)) {
+    const { membership, machine } = cluster.replicaAt(place);
+    const state = machine?.epochStatus.state.phase.kind ?? 'no machine';
+    where.push(`r${place} in epoch ${membership.epoch} of ${cluster.standing().epoch}, ${state}`);
+  }
   for (const index of cluster.watch.wrong) where.push(`r${index}, which is still wrong`);
   if (where.length > 0) where.push(`the last commit with a request is ${cluster.watch.execution.lastRequestIndex}`);
   const certifying = uncertified(cluster).map((index) => {
@@ -234,6 +265,7 @@ function resultOf(run: {
     );
     checkAcknowledged(cluster.history.acknowledged, cluster.watch.execution, reached, report);
   }
+  checkSecrecy(cluster, report);
   const { tooHard } = checkHistory(cluster.history.entries, report, (digest) =>
     cluster.watch.execution.placeOf(digest),
   );
@@ -254,6 +286,10 @@ function resultOf(run: {
     certifiedReplies: cluster.watch.certification.replies,
     fetches: cluster.watch.fetches,
     fetchesBegun: cluster.watch.fetchesBegun,
+    epochs: cluster.watch.epochs.highest,
+    cleanStarts: cluster.turns.count,
+    everHeld: cluster.mobile?.everHeld.size ?? 0,
+    impersonations: cluster.mobile?.impersonations ?? 0,
     virtualMs: world.nowMs,
     recoveryMs,
     firstDivergence: first,

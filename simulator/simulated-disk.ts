@@ -101,6 +101,21 @@ export class SimulatedDisk {
     this.#engine = new RottingEngine({ sync: this.#sync });
   }
 
+  /** What the process could have written is gone, but for a state that the service vouches for: that is yet to be verified. */
+  makeClean(): void {
+    this.home.makeClean();
+    if (!this.#isCertified()) this.loseState();
+  }
+
+  #isCertified(): boolean {
+    try {
+      return readStored(this.#engine)?.head !== undefined;
+    } catch (error) {
+      if (error instanceof StateDamage) return false;
+      throw error;
+    }
+  }
+
   /** The disk is replaced by an empty one; the keys of this epoch come from a copy. */
   lose(): void {
     this.home.lose();

@@ -137,9 +137,12 @@ export class SimulatedReplica {
     this.#start(started, { clean: false });
   }
 
-  /** Is started by its keeper with nothing that the process could have written but the state, which is to be verified. */
-  startClean(started: () => void): void {
-    this.disk.home.makeClean();
+  /**
+   * Is started by its keeper. Of what the process could have written it has the state, when that is certified, and the log where it is
+   * kept; keys are in a store of their own.
+   */
+  startClean({ keepsLog }: { readonly keepsLog: boolean }, started: () => void): void {
+    if (!keepsLog) this.disk.makeClean();
     this.#adversaryMaker = undefined;
     this.#adversary = undefined;
     this.#world.note(`r${this.place} is started clean`);

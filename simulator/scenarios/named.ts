@@ -2,9 +2,11 @@
  * Named scenarios: one for each thing that can go wrong alone, so that a failure says at once what it is about.
  */
 
+import { administratorKey } from '../administration.ts';
 import type { Prng } from '../prng.ts';
+import { noSchedule } from '../simulated-membership.ts';
 import { mixedScenario } from './mixed.ts';
-import { type AdversaryName, adversaryNames, calm, calmLinks, noFaults, type Scenario } from './scenario.ts';
+import { type AdversaryName, adversaryNames, calm, calmLinks, noFaults, oneEpoch, type Scenario } from './scenario.ts';
 
 /** A wide-area network with trouble. */
 const rough = { ...calmLinks, delayMsMin: 5, delayMsMax: 60, slow: 0.05, loss: 0.03, duplicate: 0.05, overtake: 0.2 };
@@ -65,6 +67,85 @@ const fetching: readonly Scenario[] = [
   { ...forgetful, name: 'diverged-repair-4', misbehaving: 1 },
 ];
 
+const clients: Scenario['clients'] = [
+  { windowRequests: 1, operationsPerRequestMax: 1, thinkMsMax: 60, requests: 200, resendMs: 150 },
+  { windowRequests: 3, operationsPerRequestMax: 3, thinkMsMax: 120, requests: 200, resendMs: 200 },
+];
+
+/** Epochs one after another, as fast as they can be told apart, under load, and each replica made clean in its turn. */
+const restless: Scenario = {
+  ...calm,
+  clients,
+  safetyMs: 4_000,
+  epochs: {
+    ...oneEpoch,
+    schedule: { ...noSchedule, epochIntervalMs: 300, successorWaitMs: 1_500, recovery: 'hardware' },
+    turns: 'log-kept',
+  },
+};
+
+function epochsOf(name: string, epochs: Partial<Scenario['epochs']>, others: Partial<Scenario> = {}): Scenario {
+  return { ...restless, ...others, name, epochs: { ...restless.epochs, ...epochs } };
+}
+
+const six = { n: 6, f: 1, k: 1 };
+const people = { approvals: 2, keys: [0, 1, 2].map((person) => administratorKey(person).publicKey.text) };
+const governed = { ...restless.epochs.schedule, administrators: people };
+const byAwareness = { ...restless.epochs.schedule, recovery: 'awareness' } as const;
+const byRequest = { ...governed, epochIntervalMs: 0 };
+
+/** How a cluster goes from epoch to epoch. In each, some epochs must end before the heal. */
+const epochs: readonly Scenario[] = [
+  epochsOf('epochs-4', {}),
+  epochsOf('epochs-awareness-4', { schedule: byAwareness, turns: 'none' }),
+  epochsOf('epochs-by-request-4', {
+    schedule: byRequest,
+    changes: [500, 1_300, 2_100].map((atMs) => ({ atMs, actions: [{ kind: 'advance' as const }] })),
+  }),
+  epochsOf('epochs-crashes-4', {}, { faults: { ...noFaults, crash: 3, crashAll: 0.3 } }),
+  epochsOf('epochs-rough-4', {}, { links: rough, faults: { ...noFaults, partition: 0.5 } }),
+  // One is cut off from soon after the beginning, and follows with the service key alone.
+  epochsOf('epochs-asleep-4', { turns: 'none' }, { isolated: 1 }),
+  epochsOf('epochs-asleep-6', { turns: 'log-lost' }, { size: six, isolated: 1 }),
+  epochsOf('epochs-log-lost-6', { turns: 'log-lost' }, { size: six, adversaries: ['equivocator'] }),
+  epochsOf('epochs-bad-dealer-7', {}, { size: seven, adversaries: ['bad-dealer', 'false-complainer'] }),
+  epochsOf('epochs-silent-7', {}, { size: seven, adversaries: ['silent', 'withholder'] }),
+  epochsOf('members-4-7-4', {
+    schedule: governed,
+    joiners: 3,
+    changes: [
+      { atMs: 500, actions: [4, 5, 6].map((place) => ({ kind: 'add' as const, place })) },
+      { atMs: 1_400, actions: [{ kind: 'rule', f: 2, k: 0 }] },
+      {
+        atMs: 2_400,
+        actions: [
+          { kind: 'rule', f: 1, k: 0 },
+          { kind: 'remove', place: 4 },
+          { kind: 'remove', place: 5 },
+          { kind: 'remove', place: 0 },
+        ],
+      },
+    ],
+  }),
+  epochsOf('member-replaced-4', {
+    schedule: governed,
+    joiners: 1,
+    changes: [{ atMs: 600, actions: [{ kind: 'replace', place: 2, by: 4 }] }],
+  }),
+];
+
+/** An adversary takes over one replica after another. */
+const mobile: readonly Scenario[] = [
+  epochsOf('mobile-4', { mobile: true }),
+  epochsOf('mobile-6', { mobile: true, turns: 'log-lost' }, { size: six }),
+  epochsOf('mobile-7', { mobile: true }, { size: seven }),
+  epochsOf('mobile-rough-4', { mobile: true }, { links: rough, faults: { ...noFaults, crash: 1 } }),
+  epochsOf('mobile-real-curve-4', { mobile: true }, { curve: 'mcl' }),
+  // What each defence is for: the same without it, which the adversary is expected to win.
+  epochsOf('mobile-no-resharing-4', { mobile: true, resharing: false }),
+  epochsOf('mobile-no-renewal-4', { mobile: true, renewal: false }),
+];
+
 const fixed: readonly Scenario[] = [
   calm,
   { ...calm, name: 'rough-network', links: rough, safetyMs: 4_000 },
@@ -110,6 +191,8 @@ const fixed: readonly Scenario[] = [
     faults: { ...noFaults, crash: 1 },
   },
   ...fetching,
+  ...epochs,
+  ...mobile,
   { ...forgetful, name: 'all-crash-4', ambushes: { checkpoint: 0.5, fetch: 0 } },
   ...adversaryNames.map(against),
   { ...calm, name: 'real-curve', curve: 'mcl', adversaries: ['bad-dealer'], faults: { ...noFaults, crash: 2 } },
@@ -145,6 +228,12 @@ export const scenarioNames: readonly string[] = ['mixed', ...fixed.map(({ name }
 
 /** Those in which some correct replica must have fetched the state of others. */
 export const expectedToFetch: readonly string[] = fetching.map(({ name }) => name);
+
+/** Those in which epochs must end before the heal. */
+export const expectedToTurn: readonly string[] = [...epochs, ...mobile].map(({ name }) => name);
+
+/** Those in which the adversary has what it needs to win: a run in which it does not is the surprise. */
+export const expectedToLose: readonly string[] = ['mobile-no-resharing-4', 'mobile-no-renewal-4'];
 
 /** Those that show what happens without a defence: they stall, and a run that does not is the surprise. */
 export const expectedToStall: readonly string[] = ['known-leaders-7'];

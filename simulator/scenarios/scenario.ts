@@ -58,8 +58,11 @@ export interface FaultRates {
 /** How the cluster goes from epoch to epoch, and what is switched off of that. */
 export interface EpochPlan {
   readonly schedule: SimulatedSchedule;
-  /** Keepers start replicas clean when it is their turn. */
-  readonly turns: boolean;
+  /**
+   * Keepers start replicas clean when it is their turn. `log-kept`: their log of the epoch is kept, unless an adversary had its hands on
+   * it, so they go on; `log-lost`: they are observers until the next epoch, and k of the replicas may be.
+   */
+  readonly turns: 'none' | 'log-kept' | 'log-lost';
   /** An adversary takes over one replica after another: as many at once as may be faulty and are not otherwise so. */
   readonly mobile: boolean;
   /** False: the sharing of the service key stays as it is for ever. To see what it is for. */
@@ -69,8 +72,6 @@ export interface EpochPlan {
   /** Replicas that are there from the beginning and no members: administrators may add them. They stand after the first n. */
   readonly joiners: number;
   readonly changes: readonly PlannedChange[];
-  /** The run counts for something when so many epochs have been closed before the heal. */
-  readonly closedMin: number;
 }
 
 export interface Scenario {
@@ -133,13 +134,12 @@ export const noFaults: FaultRates = { crash: 0, crashAll: 0, partition: 0, clock
 
 export const oneEpoch: EpochPlan = {
   schedule: noSchedule,
-  turns: false,
+  turns: 'none',
   mobile: false,
   resharing: true,
   renewal: true,
   joiners: 0,
   changes: [],
-  closedMin: 0,
 };
 
 const clients: readonly ClientBehaviour[] = [
