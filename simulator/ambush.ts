@@ -1,5 +1,6 @@
 /**
- * Ambush: replicas die, or are cut off, in the middle of just what this is about: around a checkpoint, or while one fetches state.
+ * Ambush: replicas die, or are cut off, in the middle of just what this is about: around a checkpoint, at the change of an epoch, or
+ * while one fetches state.
  */
 import type { Prng } from './prng.ts';
 import type { World } from './world.ts';
@@ -8,6 +9,8 @@ import type { World } from './world.ts';
 export interface Ambushes {
   /** All correct replicas die, each before one of the next things it does, when one takes a checkpoint. */
   readonly checkpoint: number;
+  /** A replica dies, or all do, where it is asked for its next keys or goes into the next epoch. */
+  readonly change: number;
   /** A replica that begins to fetch state dies, or is cut off for a while. */
   readonly fetch: number;
 }
@@ -27,7 +30,7 @@ export interface AmbushPorts {
   readonly mend: (replica: number) => void;
 }
 
-const momentsMax = { checkpoint: 12, fetch: 60 } as const;
+const momentsMax = { checkpoint: 12, change: 12, fetch: 60 } as const;
 const downMsMax = 300;
 const cutOffMsMax = 1_500;
 
@@ -67,6 +70,14 @@ export class Ambush {
     this.#chosen('checkpoint', replica);
     if (this.#isOver || !this.#prng.chance(this.#ambushes.checkpoint)) return;
     for (const each of this.#correct) this.#kill(each, this.#prng.between(1, momentsMax.checkpoint));
+  }
+
+  /** It is about to make its next keys, or to leave its epoch. */
+  atChange(replica: number): void {
+    this.#chosen('change', replica);
+    if (this.#isOver || !this.#prng.chance(this.#ambushes.change)) return;
+    const dying = this.#prng.chance(0.3) ? [...this.#correct] : [replica];
+    for (const each of dying) this.#kill(each, this.#prng.between(1, momentsMax.change));
   }
 
   atFetch(replica: number): void {

@@ -406,7 +406,8 @@ export class Cluster {
   #stepped(place: number, effects: ReplicaEffects, machine: Machine): void {
     this.watch.stepped(place, effects, machine);
     if (!this.isCorrect(place)) return;
-    const { checkpoints, stable } = effects;
+    const { checkpoints, stable, wantsSuccessor, closed } = effects;
+    if (wantsSuccessor !== undefined || closed !== undefined) this.#ambush.atChange(place);
     if (checkpoints.length > 0 || stable !== undefined) this.#ambush.atCheckpoint(place);
     if (this.scenario.epochs.turns !== 'none') this.turns.observe(machine.epochStatus, this.standing().places);
   }

@@ -5,8 +5,9 @@
 import { describe, expect, it } from 'vitest';
 import type { ChosenDeath } from './ambush.ts';
 import { describeResult } from './report.ts';
-import { calm, type Scenario } from './scenarios/scenario.ts';
+import { calm, oneEpoch, type Scenario } from './scenarios/scenario.ts';
 import { type SimulationResult, simulate } from './simulate.ts';
+import { noSchedule } from './simulated-membership.ts';
 
 /** Checkpoints and blocks go fast, and there is little else. */
 const small: Scenario = {
@@ -16,6 +17,17 @@ const small: Scenario = {
   checkpointIntervalMs: 40,
   safetyMs: 600,
   clients: [{ windowRequests: 2, operationsPerRequestMax: 2, thinkMsMax: 20, requests: 40, resendMs: 100 }],
+};
+
+/** Two epochs end, in each the cluster waits for nobody in vain. */
+const changing: Scenario = {
+  ...small,
+  name: 'changing',
+  safetyMs: 1_000,
+  epochs: {
+    ...oneEpoch,
+    schedule: { ...noSchedule, epochIntervalMs: 250, successorWaitMs: 600, recovery: 'hardware' },
+  },
 };
 
 const lossy: Scenario = { ...small, name: 'lossy', safetyMs: 900, lostStates: 1 };
@@ -36,6 +48,15 @@ describe('a replica that dies', () => {
     for (const moment of upTo(10)) {
       const result = await dying(small, { after: 'checkpoint', occasion, moment });
       expect(deaths(result)).toBe(1);
+    }
+  });
+
+  // Asked for its keys, and where it leaves its epoch: occasions of all four replicas are counted together.
+  it.each([1, 5])('before each of the next things it does, at occasion %i of a change of epoch', async (occasion) => {
+    for (const moment of upTo(12)) {
+      const result = await dying(changing, { after: 'change', occasion, moment });
+      expect(deaths(result)).toBe(1);
+      expect(result.epochs).toBeGreaterThan(0);
     }
   });
 

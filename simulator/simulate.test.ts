@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { Prng } from './prng.ts';
 import { describeResult } from './report.ts';
 import { mixedScenario } from './scenarios/mixed.ts';
-import { expectedToFetch, expectedToStall } from './scenarios/named.ts';
+import { expectedToFetch, expectedToLose, expectedToStall, expectedToTurn } from './scenarios/named.ts';
 import { adversaryMakers, calm, noFaults, type Scenario } from './scenarios/scenario.ts';
 import { type SimulationResult, scenarioNames, simulate } from './simulate.ts';
 
@@ -35,12 +35,15 @@ describe('any mixture of faults', () => {
 });
 
 describe('each thing alone', () => {
-  const others = scenarioNames.filter((name) => name !== 'mixed' && !expectedToStall.includes(name));
+  const surprising = [...expectedToStall, ...expectedToLose];
+  const others = scenarioNames.filter((name) => name !== 'mixed' && !surprising.includes(name));
   it.each(others)('%s', async (scenario) => {
     const result = await simulate({ seed: 1, scenario });
     expectAgreed(result);
     // A scenario about fetching state in which none is fetched shows nothing.
     if (expectedToFetch.includes(scenario)) expect(result.fetches).toBeGreaterThan(0);
+    if (expectedToTurn.includes(scenario)) expect(result.epochs).toBeGreaterThan(1);
+    if (scenario.startsWith('mobile')) expect(result.everHeld).toBeGreaterThan(1);
     if (scenario.startsWith('fetch-interrupted')) expect(result.fetchesBegun).toBeGreaterThan(result.fetches);
   });
 });
@@ -63,6 +66,28 @@ describe('a cluster of which too few are left to certify anything', () => {
     const result = await simulate({ seed, scenario: fewLeft });
     expectAgreed(result);
     expect(result.fetches).toBeGreaterThan(0);
+  });
+});
+
+describe('the mobile adversary', () => {
+  it('holds every replica once and gets nothing for it', async () => {
+    const result = await simulate({ seed: 2, scenario: 'mobile-4' });
+    expectAgreed(result);
+    expect(result.everHeld).toBe(4);
+    expect(result.impersonations).toBeGreaterThan(10);
+    expect(result.cleanStarts).toBeGreaterThan(3);
+  });
+
+  it('signs as the service when the key is never shared anew', async () => {
+    const result = await simulate({ seed: 1, scenario: 'mobile-no-resharing-4' });
+    expect(result.verdict, describeResult(result)).toBe('diverged');
+    expect(result.violations.map(({ checker }) => checker)).toContain('secrecy');
+  });
+
+  it('makes clients believe a lie when keys are never renewed', async () => {
+    const result = await simulate({ seed: 1, scenario: 'mobile-no-renewal-4' });
+    expect(result.verdict, describeResult(result)).toBe('diverged');
+    expect(result.violations.map(({ message }) => message).join()).toMatch(/a lie/);
   });
 });
 

@@ -45,7 +45,11 @@ describe('epochs', () => {
   });
 
   it.each<[string, (checker: EpochChecker) => void, RegExp]>([
-    ['two closing commits', (c) => c.checkpointTaken(1, closing(4), digest('c')), /closed twice: r0 at commit 3, r1 at/],
+    [
+      'two closing commits',
+      (c) => c.checkpointTaken(1, closing(4), digest('c')),
+      /closed twice: r0 at commit 3, r1 at/,
+    ],
     ['two closing checkpoints', (c) => c.checkpointTaken(1, closing(3), digest('d')), /closed twice/],
     ['two next memberships', (c) => c.checkpointTaken(1, closing(3, 'other'), digest('c')), /closed twice/],
     ['a commit after the closing one', (c) => c.committed(1, 0, commitOf(4, 0)), /commit 4 in epoch 0, closed at 3/],

@@ -49,7 +49,7 @@ export function mixedScenario(prng: Prng): Scenario {
     lostStates,
     rottenStates: losable > 0 && lostStates === 0 && prng.chance(0.3) ? prng.between(1, losable) : 0,
     misbehaving,
-    ambushes: { checkpoint: prng.pick([0, 0, 0.2]), fetch: prng.pick([0, 0.5]) },
+    ambushes: { checkpoint: prng.pick([0, 0, 0.2]), change: 0, fetch: prng.pick([0, 0.5]) },
     checkpointIntervalMs: prng.pick([0, 50, 200, 1_000]),
     retainedSizeBytes: prng.pick([0, 0, 20_000]),
     clockErrorMsMax: prng.weighted([

@@ -170,7 +170,7 @@ export const calm: Scenario = {
   rottenStates: 0,
   misbehaving: 0,
   epochs: oneEpoch,
-  ambushes: { checkpoint: 0, fetch: 0 },
+  ambushes: { checkpoint: 0, change: 0, fetch: 0 },
   death: undefined,
   clockErrorMsMax: 0,
   clockDriftMax: 0,
