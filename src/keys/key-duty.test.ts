@@ -5,7 +5,17 @@ import { dealingSizeBytes } from '../crypto/dealing.ts';
 import type { Digest } from '../crypto/hash.ts';
 import { dutyKinds } from '../wire/duty.ts';
 import { limits } from '../wire/limits.ts';
-import { complaintDuty, dealingContext, dealingDuty, decodeKeyDuty, openingDuty, responseDuty } from './key-duty.ts';
+import {
+  asNextDuty,
+  asPresentDuty,
+  complaintDuty,
+  dealingContext,
+  dealingDuty,
+  decodeKeyDuty,
+  openingDuty,
+  resharedContext,
+  responseDuty,
+} from './key-duty.ts';
 
 const about = { dealer: 3, digest: 'ab'.repeat(32) as Digest };
 
@@ -41,6 +51,42 @@ describe('key duties', () => {
       }
     }
     expect(decodeKeyDuty({ kind: dutyKinds.complaint, payload: new Uint8Array(33) })?.ok).toBe(false);
+  });
+
+  it('of the next sharing are those of the present one under kinds of their own, and there are no others', () => {
+    const pairs = [
+      ['dealing', 'nextDealing'],
+      ['response', 'nextResponse'],
+      ['complaint', 'nextComplaint'],
+      ['opening', 'nextOpening'],
+    ] as const;
+    const payload = Uint8Array.of(1, 2);
+    for (const [present, next] of pairs) {
+      const duty = { kind: dutyKinds[present], payload };
+      expect(asNextDuty(duty)).toEqual({ kind: dutyKinds[next], payload });
+      expect(asPresentDuty(asNextDuty(duty))).toEqual(duty);
+      expect(decodeKeyDuty(asNextDuty(duty))).toBeUndefined();
+    }
+    const others = Array.from({ length: 256 }, (_, kind) => kind).filter((kind) => kind < 7 || kind > 10);
+    for (const kind of others) expect(asPresentDuty({ kind, payload })).toBeUndefined();
+  });
+
+  it('of a resharing are bound to what is dealt on and to whom, in a context that no key generation has', () => {
+    const [serviceId, source, target] = ['cd', 'ab', 'ef'].map((byte) => byte.repeat(32) as Digest) as [
+      Digest,
+      Digest,
+      Digest,
+    ];
+    const contextOf = (changes: object, dealer = 3): string =>
+      Buffer.from(resharedContext({ serviceId, epoch: 5, source, target, ...changes }, dealer)).toString('latin1');
+    const right = contextOf({});
+    expect(right).toBe(
+      `coterie/v1/dealing\n${'\xcd'.repeat(32)}\0\0\0\x05\0\x03${'\xab'.repeat(32)}${'\xef'.repeat(32)}`,
+    );
+    const others = [contextOf({ serviceId: source }), contextOf({ epoch: 6 }), contextOf({}, 4)];
+    others.push(contextOf({ source: target }), contextOf({ target: source }));
+    expect(new Set([...others, right]).size).toBe(6);
+    expect(right).toHaveLength(Buffer.from(dealingContext({ serviceId, epoch: 5 }, 3)).length + 64);
   });
 
   it('of other kinds are not theirs', () => {

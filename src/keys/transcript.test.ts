@@ -1,8 +1,12 @@
 /** Shows that a transcript has one encoding, and that an auditor refuses it when any bit of any field is another. */
 import { describe, expect, it } from 'vitest';
 import { plainCurve as curve } from '../../simulator/plain-curve.ts';
+import { dealingDigest, encodeDealing } from '../crypto/dealing.ts';
+import { deal } from '../crypto/verifiable-sharing.ts';
 import { generationOf } from './sharing.ts';
+import { resharingOf } from './sharing-source.ts';
 import { KeyCluster, keyMembership } from './testing/key-cluster.ts';
+import { generated, idsUpTo, ResharingCluster } from './testing/resharing-cluster.ts';
 import {
   decodeTranscript,
   encodeTranscript,
@@ -113,6 +117,12 @@ describe('a transcript', () => {
     expect(reasonFor({ ...transcript, epoch: 1 }, dealings, elsewhere)).toMatch(/^dealers: the dealing/);
   });
 
+  it('is refused as one of a resharing when it is of key generation, and the other way round', () => {
+    expect(reasonFor({ ...transcript, sourceEpoch: 0 })).toMatch(/^sourceEpoch:/);
+    const unknown = encoded.with(37, 2);
+    expect(decodeTranscript(unknown)).toEqual({ ok: false, reason: 'origin: 2 is unknown' });
+  });
+
   it('does not depend on the order in which dealings were qualified', () => {
     const { g1, g2, name } = curve;
     expect([g1.sizeBytes, g2.sizeBytes, name]).toEqual([48, 96, 'plain']);
@@ -128,5 +138,61 @@ describe('a transcript', () => {
     }));
     const within = generationOf(curve, keyMembership({ n: 7, f: 2, k: 0 }));
     expect(transcriptOf(within, qualified)).toEqual(transcriptOf(within, qualified.toReversed()));
+  });
+});
+
+describe('the transcript of a resharing', () => {
+  const from = generated({ n: 7, f: 2, k: 0 }, { seed: 3 });
+  const change = new ResharingCluster({ from, to: { replicaIds: idsUpTo(7), f: 2, k: 0 } }).run();
+  const { source, target, held } = change;
+  const dealt = change.machine('r0').qualifiedDealings;
+  const right = held.source.transcript;
+  const reason = (changed: Transcript, before = source, after = target, given = dealt): string => {
+    const sharing = resharingOf(curve, before, after);
+    const verdict = verifyTranscript({ sharing, transcript: changed, dealings: given });
+    return verdict.ok ? 'none' : verdict.reason;
+  };
+
+  it('is right as it is, decodes to what was encoded and names what it was made of', () => {
+    expect(reason(right)).toBe('none');
+    const bytes = encodeTranscript(right);
+    const decoded = decodeTranscript(bytes);
+    if (!decoded.ok) throw new Error(decoded.reason);
+    expect(Buffer.from(encodeTranscript(decoded.value))).toEqual(Buffer.from(bytes));
+    expect(decoded.value.sourceEpoch).toBe(0);
+    expect(bytes).toHaveLength(encoded.length + 4);
+  });
+
+  it('is refused with any bit changed, for the field that it is in', () => {
+    const bytes = encodeTranscript(right);
+    for (let bit = 8; bit < 8 * bytes.length; bit += 7) {
+      const decoded = decodeTranscript(flipped(bytes, bit));
+      if (decoded.ok) expect(reason(decoded.value)).not.toBe('none');
+    }
+    expect(reason({ ...right, sourceEpoch: 7 })).toMatch(/^sourceEpoch:/);
+    expect(reason({ ...right, sourceEpoch: undefined })).toMatch(/^sourceEpoch:/);
+  });
+
+  it('is refused between other sharings, and to other holders', () => {
+    const other = new ResharingCluster({
+      from: generated({ n: 7, f: 2, k: 0 }, { seed: 4 }),
+      to: { replicaIds: idsUpTo(7), f: 2, k: 0 },
+    });
+    const elsewhere = { ...source, transcript: { ...other.source.transcript, serviceId: target.serviceId } };
+    expect(reason(right, elsewhere)).toMatch(/^dealers: the dealing is no dealing/);
+    const reordered = { ...target, replicas: target.replicas.toReversed() };
+    expect(reason(right, source, reordered)).toMatch(/^dealers: the dealing is no dealing/);
+  });
+
+  it('is refused with a dealing of something else than the dealer held', () => {
+    const [dealer] = right.dealers as [number];
+    const { threshold, holderKeys, contextOf } = resharingOf(curve, source, target);
+    const seed = new Uint8Array(32).fill(1);
+    const lie = deal({ curve, context: contextOf(dealer), threshold, holderKeys, seed, constant: 5n });
+    const bytes = encodeDealing(curve, lie);
+    const dealingDigests = right.dealingDigests.with(0, dealingDigest(curve, lie));
+    expect(reason({ ...right, dealingDigests }, source, target, dealt.with(0, bytes))).toMatch(
+      /^dealers: the dealing is not of the key share/,
+    );
   });
 });

@@ -79,6 +79,8 @@ export class ResharingCluster {
   /** Of these the commits of the old DAG. */
   commitsBefore = 0;
   hasEntered = false;
+  /** Whom correct replicas have evidence against, and what for: `id rule`. */
+  readonly evidence = new Set<string>();
   readonly from: Held;
   readonly #options: ResharingClusterOptions;
   readonly #random: Random;
@@ -174,7 +176,7 @@ export class ResharingCluster {
 
   /** A replica that knows its secrets and the commits so far, as after a crash. */
   restarted(replicaId: string): Resharing {
-    const machine = this.#machine(replicaId);
+    const machine = this.#machine(replicaId, [], false);
     for (const [i, commit] of this.commits.entries()) {
       if (this.hasEntered && i === this.commitsBefore) machine.enter();
       machine.committed(commit);
@@ -188,8 +190,8 @@ export class ResharingCluster {
     return this.#machine(replicaId, history);
   }
 
-  #machine(replicaId: string, history: readonly TakenKeyDuty[] = []): Resharing {
-    const { curve, source, target, hasEntered } = this;
+  #machine(replicaId: string, history: readonly TakenKeyDuty[] = [], hasEntered: boolean = this.hasEntered): Resharing {
+    const { curve, source, target } = this;
     const isHolder = this.holders.includes(replicaId);
     const { seed } = secretsIn(source.transcript.epoch, replicaId);
     return new Resharing({
@@ -222,6 +224,9 @@ export class ResharingCluster {
     this.commits.push(commit);
     this.#committed.push(...picked);
     for (const machine of this.machines.values()) machine.committed(commit);
+    for (const machine of this.correctMachines) {
+      for (const { author, rule } of machine.takeEvidence()) this.evidence.add(`${this.authors[author ?? -1]} ${rule}`);
+    }
     this.#options.afterCommit?.(this);
     return true;
   }
