@@ -23,6 +23,7 @@ import { openCluster } from './cluster.ts';
 import { type ClientOptions, type CommandContext, clusterDirectory, type TrustOptions } from './command.ts';
 import { blameFile } from './damaged-file.ts';
 import { HeadFile, writeEvidence } from './head-file.ts';
+import { MembershipFile } from './membership-file.ts';
 import { type GivenServiceKey, readServiceKeyOption } from './service-key-option.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -36,13 +37,17 @@ export interface Connected {
 
 /** How a command reaches its cluster. */
 interface Way {
-  readonly options: Omit<ConnectOptions, 'serviceKey' | 'headStore' | 'onAlarm'>;
+  readonly options: Omit<ConnectOptions, 'serviceKey' | 'headStore' | 'onAlarm' | 'onMembership'>;
   readonly serviceKey: GivenServiceKey | undefined;
   /** Where the last head is kept; undefined: nowhere. */
   readonly headPath: string | undefined;
+  /** Where the last membership is kept; undefined: nowhere. */
+  readonly membershipPath: string | undefined;
   /** Where evidence goes. */
   readonly directory: string;
 }
+
+const membershipName = 'membership.json';
 
 /** Connects for as long as `use` takes, all within one deadline. `service`: the only one the command is for. */
 export async function withClient<T>(
@@ -84,8 +89,12 @@ export async function connected<T>(
   const alarms: Promise<void>[] = [];
   const onTrouble = (sentence: string): void => terminal.note(`warning: ${sentence}`);
   const headFile = way.headPath === undefined ? undefined : new HeadFile(way.headPath, onTrouble);
+  const { membershipPath } = way;
+  const membershipFile = membershipPath === undefined ? undefined : new MembershipFile(membershipPath, onTrouble);
   const client = await connect({
     ...way.options,
+    membership: await membershipFile?.load(),
+    onMembership: (document) => membershipFile?.save(document),
     ...left(),
     serviceKey: way.serviceKey?.text,
     headStore: headFile,
@@ -93,7 +102,7 @@ export async function connected<T>(
     onHistoryGap: ({ before, after }) => onTrouble(gapSentence(before.head.logSize, after.head.logSize)),
     onAlarm: (evidence) => alarms.push(raiseAlarm(evidence, way.directory, terminal)),
   }).catch(async (error: unknown) => {
-    throw await blameFile(error, way.serviceKey, headFile);
+    throw blameMembership(await blameFile(error, way.serviceKey, headFile), membershipPath);
   });
   try {
     if (service !== undefined) demandService(client.cluster.service, service);
@@ -102,7 +111,7 @@ export async function connected<T>(
     throw explainGap(error);
   } finally {
     await client.close();
-    await Promise.all(alarms);
+    await Promise.all([...alarms, membershipFile?.ended()]);
   }
 }
 
@@ -125,16 +134,24 @@ async function findWay(
       });
     }
     const directory = head === undefined ? '.' : dirname(head);
-    return { options: { at }, serviceKey, headPath: head, directory };
+    return { options: { at }, serviceKey, headPath: head, membershipPath: undefined, directory };
   }
   const cluster = await openCluster(clusterDirectory(option, environment));
   if (service !== undefined) demandService(cluster.service, service);
   const identity = await readIdentitySeed(cluster.identityPath);
-  const ofDirectory = { genesis: cluster.genesis, identity };
   const directory = dirname(cluster.identityPath);
-  // A quick call does not need the key, and to load the curve for it takes time.
-  if (!isProven) return { options: ofDirectory, serviceKey: undefined, headPath: undefined, directory };
-  const known = serviceKey ?? (await serviceKeyOf(cluster.directory));
+  // Who needs no proof does without a key that cannot be read, as long as the epoch is the first.
+  const inDirectory = isProven
+    ? serviceKeyOf(cluster.directory)
+    : serviceKeyOf(cluster.directory).catch(() => undefined);
+  const known = serviceKey ?? (await inDirectory);
+  const ofDirectory = { genesis: cluster.genesis, identity };
+  const membershipPath = known === undefined ? undefined : join(directory, membershipName);
+  // A quick call needs the key only where the epochs have gone on, and to load the curve for it takes time.
+  if (!isProven) {
+    const options = { ...ofDirectory, followKey: known?.text };
+    return { options, serviceKey: undefined, headPath: undefined, membershipPath, directory };
+  }
   if (known === undefined) {
     throw new CliError(`what is certified needs the service key, and ${cluster.directory} does not hold it`, {
       code: 'no-service-key',
@@ -142,7 +159,7 @@ async function findWay(
     });
   }
   const headPath = head ?? join(directory, 'head.json');
-  return { options: ofDirectory, serviceKey: known, headPath, directory };
+  return { options: ofDirectory, serviceKey: known, headPath, membershipPath, directory };
 }
 
 async function serviceKeyOf(directory: string): Promise<GivenServiceKey | undefined> {
@@ -190,6 +207,17 @@ async function writeDocument(
       },
     );
   }
+}
+
+/** It is the file that holds what the service did not sign; nothing else gives a membership to a command. */
+function blameMembership(error: unknown, path: string | undefined): unknown {
+  if (!(error instanceof CoterieError) || error.code !== 'invalid-membership' || path === undefined) return error;
+  return new CliError(`${path}: ${error.message}`, {
+    code: error.code,
+    hint: 'Remove the file: the replicas are asked instead. If it comes again, check the service key.',
+    exitCode: exitCodes.environment,
+    cause: error,
+  });
 }
 
 function gapSentence(before: number, after: number): string {

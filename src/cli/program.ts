@@ -3,11 +3,13 @@
  * when it runs: every call of `coterie` is a process, and most of its time would else be loading.
  */
 import { Command, CommanderError } from 'commander';
+import { defineAdmin } from './admin.ts';
 import { defineBench } from './bench.ts';
 import { defineCall } from './call.ts';
 import { CliError, type ExitCode, exitCodes, toCliError } from './cli-error.ts';
 import type { CommandContext } from './command.ts';
 import { defineDebug } from './debug.ts';
+import { defineEpoch } from './epoch.ts';
 import { defineInit } from './init.ts';
 import { defineKv } from './kv.ts';
 import { packageVersion } from './package-version.ts';
@@ -90,6 +92,8 @@ export function buildProgram(context: CommandContext): Command {
     defineUp,
     defineReplica,
     defineStatus,
+    defineEpoch,
+    defineAdmin,
     defineServiceKey,
     defineKv,
     defineCall,

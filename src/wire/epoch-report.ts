@@ -6,9 +6,11 @@
  * nothing.
  */
 import { z } from 'zod';
+import type { AdminAction } from './admin-action.ts';
 import type { EpochState } from './epoch-state.ts';
-import { recoveryMethods } from './genesis.ts';
+import { formatAddress, recoveryMethods } from './genesis.ts';
 import { limits } from './limits.ts';
+import type { JoiningReplica } from './membership-statement.ts';
 import type { Value } from './value.ts';
 
 const whole = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
@@ -121,6 +123,21 @@ export function summarizeEpoch(
     disputed: [...state.disputed],
     epochIntervalMs,
   };
+}
+
+/** What a report says of an action: for people, who are shown what they sign as it was decoded and not as others call it. */
+export function reportAction(wanted: AdminAction): ReportedAction {
+  const shown = ({ replicaId, clientAddress }: JoiningReplica) => {
+    return { replicaId, clientAddress: formatAddress(clientAddress) };
+  };
+  switch (wanted.kind) {
+    case 'add':
+      return { kind: 'add', replica: shown(wanted.replica) };
+    case 'replace':
+      return { kind: 'replace', replicaId: wanted.replicaId, replica: shown(wanted.replica) };
+    default:
+      return wanted;
+  }
 }
 
 /** An action in a few words. */

@@ -262,7 +262,18 @@ export function uniquesOf(
 
 /** The genesis as JSON for people, ending in a newline. */
 export function formatGenesis(genesis: Genesis): string {
-  const replicas = genesis.replicas.map((replica) => ({
+  const replicas = genesis.replicas.map(jsonOfReplica);
+  const { version, name, service, created, f, k, parameters, administrators } = genesis;
+  const { headIntervalMs, checkpointIntervalMs, epochIntervalMs, successorWaitMs } = genesis;
+  const intervals = { headIntervalMs, checkpointIntervalMs, epochIntervalMs, successorWaitMs };
+  const { approvals, keys } = administrators;
+  const people = { administrators: { approvals, keys } };
+  const document = { version, name, service, created, f, k, parameters, ...intervals, ...people, replicas };
+  return `${JSON.stringify(document, null, 2)}\n`;
+}
+
+function jsonOfReplica(replica: GenesisReplica) {
+  return {
     replicaId: replica.replicaId,
     signingKey: replica.signingKey,
     linkKeyDigest: replica.linkKeyDigest,
@@ -272,14 +283,24 @@ export function formatGenesis(genesis: Genesis): string {
     peerAddress: formatAddress(replica.peerAddress),
     clientAddress: formatAddress(replica.clientAddress),
     httpAddress: formatAddress(replica.httpAddress),
-  }));
-  const { version, name, service, created, f, k, parameters, administrators } = genesis;
-  const { headIntervalMs, checkpointIntervalMs, epochIntervalMs, successorWaitMs } = genesis;
-  const intervals = { headIntervalMs, checkpointIntervalMs, epochIntervalMs, successorWaitMs };
-  const { approvals, keys } = administrators;
-  const people = { administrators: { approvals, keys } };
-  const document = { version, name, service, created, f, k, parameters, ...intervals, ...people, replicas };
-  return `${JSON.stringify(document, null, 2)}\n`;
+  };
+}
+
+/** One replica as JSON, as a genesis has it, ending in a newline: what a replica that is to join says of itself. */
+export function formatReplica(replica: GenesisReplica): string {
+  return `${JSON.stringify(jsonOfReplica(replica), null, 2)}\n`;
+}
+
+/** The replica that such JSON describes. The reason names the field and what is wrong with it. */
+export function parseReplica(text: string): Decoded<GenesisReplica> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return { ok: false, reason: 'not JSON' };
+  }
+  const result = replicaForm.safeParse(json);
+  return result.success ? { ok: true, value: result.data } : { ok: false, reason: reasonOf(result.error) };
 }
 
 /** The canonical encoding. */
