@@ -214,7 +214,7 @@ describe('what administrators have approved', () => {
     expect(first.carriedOut).toEqual([add(4), add(5), add(6)]);
     expect(first.postponed).toEqual([rule(2)]);
     const second = nextBody({ ...nothing, body: first.body, actions: first.postponed, now: { ...now, epoch: 2 } });
-    expect(second).toMatchObject({ body: { epoch: 2, f: 2 }, carriedOut: [rule(2)], postponed: [], void: [] });
+    expect(second).toMatchObject({ body: { epoch: 2, f: 2 }, carriedOut: [rule(2)], postponed: [], dropped: [] });
   });
 
   it('from 7 replicas with f = 2 to 4 with f = 1 takes one change, wherever the rule stands', () => {
@@ -247,7 +247,7 @@ describe('what administrators have approved', () => {
     const body = bodyFrom(genesisOf(4, 1));
     const next = nextBody({ ...nothing, body, actions: [replace(2, 9)] });
     expect(idsOf(next.body)).toEqual(['r0', 'r1', 'r2', 'r3', 'r9']);
-    expect(next).toMatchObject({ carriedOut: [add(9)], postponed: [remove(2)], void: [] });
+    expect(next).toMatchObject({ carriedOut: [add(9)], postponed: [remove(2)], dropped: [] });
     const after = nextBody({ ...nothing, body: next.body, actions: next.postponed, now: { ...now, epoch: 2 } });
     expect(idsOf(after.body)).toEqual(['r0', 'r1', 'r3', 'r9']);
   });
@@ -255,7 +255,7 @@ describe('what administrators have approved', () => {
   it('of two rules the later counts', () => {
     const body = bodyFrom(genesisOf(7, 1));
     const next = nextBody({ ...nothing, body, actions: [rule(1, 1), rule(2)] });
-    expect(next).toMatchObject({ body: { f: 2, k: 0 }, carriedOut: [rule(2)], void: [rule(1, 1)] });
+    expect(next).toMatchObject({ body: { f: 2, k: 0 }, carriedOut: [rule(2)], dropped: [rule(1, 1)] });
   });
 
   it('what has become impossible is dropped, what only has to wait is kept', () => {
@@ -265,7 +265,7 @@ describe('what administrators have approved', () => {
     expect(idsOf(next.body)).toEqual(['r0', 'r1', 'r2', 'r3']);
     expect(next.carriedOut).toEqual([remove(4)]);
     expect(next.postponed).toEqual([remove(3)]);
-    expect(next.void).toEqual([remove(4), remove(9), replace(4, 8)]);
+    expect(next.dropped).toEqual([remove(4), remove(9), replace(4, 8)]);
   });
 
   it('an id goes to another only at the change after', () => {
@@ -310,7 +310,7 @@ describe('what administrators have approved', () => {
           }
           const uniques = replicas.flatMap((replica) => uniquesOf(replica).map(({ unique }) => unique));
           expect(new Set(uniques).size).toBe(uniques.length);
-          expect(next.carriedOut.length + next.postponed.length + next.void.length).toBeGreaterThanOrEqual(
+          expect(next.carriedOut.length + next.postponed.length + next.dropped.length).toBeGreaterThanOrEqual(
             actions.length,
           );
         },

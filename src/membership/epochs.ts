@@ -102,7 +102,7 @@ export interface NextBody {
   /** For the next change, in order. */
   readonly postponed: readonly AdminAction[];
   /** Never to be carried out: what they are about has changed since they were approved. */
-  readonly void: readonly AdminAction[];
+  readonly dropped: readonly AdminAction[];
 }
 
 /**
@@ -111,11 +111,11 @@ export interface NextBody {
  */
 export function nextBody({ body, actions, successors, disputed, turn, now }: NextBodyInput): NextBody {
   const carriedOut: AdminAction[] = [];
-  const dead: AdminAction[] = [];
+  const dropped: AdminAction[] = [];
   const lastRule = actions.findLast(({ kind }) => kind === 'rule');
   let waiting = actions.filter((action) => {
     const isSuperseded = action.kind === 'rule' && action !== lastRule;
-    if (isSuperseded) dead.push(action);
+    if (isSuperseded) dropped.push(action);
     return !isSuperseded;
   });
   let draft: MembershipBody = { ...body, epoch: now.epoch };
@@ -144,11 +144,11 @@ export function nextBody({ body, actions, successors, disputed, turn, now }: Nex
     } else if (faultOfAction(draft, action) === undefined) {
       postponed.push(action);
     } else {
-      dead.push(action);
+      dropped.push(action);
     }
   }
   const replicas = renewed({ body, draft, successors, disputed, turn, now });
-  return { body: { ...draft, replicas }, carriedOut, postponed, void: dead };
+  return { body: { ...draft, replicas }, carriedOut, postponed, dropped };
 }
 
 /** The draft after an action, or undefined when that cannot be, in this change or ever. */
