@@ -357,6 +357,7 @@ export class Cluster {
       curve: this.curve,
       hasSecrets: coin === 'threshold',
       renewsKeys: epochs.renewal,
+      hasTurns: epochs.turns !== 'none',
       disk: new SimulatedDisk({
         world: this.#world,
         prng: prng.fork(),

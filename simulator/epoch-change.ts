@@ -40,6 +40,8 @@ export interface EpochChangeOptions {
   readonly curve: PairingCurve;
   readonly signatures: Signatures;
   readonly renewsKeys: boolean;
+  /** Its keeper makes it clean in its turn. */
+  readonly hasTurns: boolean;
   readonly ports: Pick<ReplicaPorts, 'askMembership' | 'request'>;
   readonly home: SimulatedHome;
   readonly keeper: SimulatedKeeper;
@@ -127,7 +129,8 @@ export class EpochChange {
   /** Whose turn it is to be made clean says nothing before: what it said could not be taken back. */
   #name({ epoch, isMyTurn }: SuccessorWish): void {
     const { home, keeper, world, place, survives } = this.#options;
-    if (this.#naming === epoch || (isMyTurn && !keeper.isCleanFor(epoch))) return;
+    const waitsForKeeper = isMyTurn && this.#options.hasTurns && !keeper.isCleanFor(epoch);
+    if (this.#naming === epoch || waitsForKeeper) return;
     this.#naming = epoch;
     const run = this.#options.run();
     const isOver = (): boolean => run !== this.#options.run() || this.#naming !== epoch;

@@ -91,13 +91,14 @@ function epochsOf(name: string, epochs: Partial<Scenario['epochs']>, others: Par
 const six = { n: 6, f: 1, k: 1 };
 const people = { approvals: 2, keys: [0, 1, 2].map((person) => administratorKey(person).publicKey.text) };
 const governed = { ...restless.epochs.schedule, administrators: people };
-const byAwareness = { ...restless.epochs.schedule, recovery: 'awareness' } as const;
+/** Without keepers each change waits for somebody to be made clean, in vain. */
+const unkept = { ...restless.epochs.schedule, successorWaitMs: 300 };
 const byRequest = { ...governed, epochIntervalMs: 0 };
 
 /** How a cluster goes from epoch to epoch. In each, some epochs must end before the heal. */
 const epochs: readonly Scenario[] = [
   epochsOf('epochs-4', {}),
-  epochsOf('epochs-awareness-4', { schedule: byAwareness, turns: 'none' }),
+  epochsOf('epochs-awareness-4', { schedule: { ...unkept, recovery: 'awareness' }, turns: 'none' }),
   epochsOf('epochs-by-request-4', {
     schedule: byRequest,
     changes: [500, 1_300, 2_100].map((atMs) => ({ atMs, actions: [{ kind: 'advance' as const }] })),
@@ -106,7 +107,7 @@ const epochs: readonly Scenario[] = [
   epochsOf('epochs-ambush-4', {}, { ambushes: { checkpoint: 0, change: 0.3, fetch: 0 } }),
   epochsOf('epochs-rough-4', {}, { links: rough, faults: { ...noFaults, partition: 0.5 } }),
   // One is cut off from soon after the beginning, and follows with the service key alone.
-  epochsOf('epochs-asleep-4', { turns: 'none' }, { isolated: 1 }),
+  epochsOf('epochs-asleep-4', { schedule: unkept, turns: 'none' }, { isolated: 1 }),
   epochsOf('epochs-asleep-6', { turns: 'log-lost' }, { size: six, isolated: 1 }),
   epochsOf('epochs-log-lost-6', { turns: 'log-lost' }, { size: six, adversaries: ['equivocator'] }),
   epochsOf('epochs-bad-dealer-7', {}, { size: seven, adversaries: ['bad-dealer', 'false-complainer'] }),
