@@ -43,6 +43,8 @@ export const domains = {
   possession: tag('possession'),
   /** An administrator signs a proposal. */
   adminAction: tag('admin-action'),
+  /** Who publishes the code signs the manifest of it. */
+  manifest: tag('manifest'),
   /** What a dealing, its proofs and its ciphertexts are bound to. */
   dealing: tag('dealing'),
   /** A replica's secrets of key generation, derived from its seed for them. */
