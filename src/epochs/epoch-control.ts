@@ -24,6 +24,8 @@ export interface EpochControlOptions {
   readonly rules: EpochRules;
   /** Is this text a point that can be encrypted to? The same answer everywhere. */
   readonly isEncryptionKey: (text: string) => boolean;
+  /** The last commit before was the one that closes the epoch. */
+  readonly isClosed?: boolean;
 }
 
 /** What is known of the service key at the end of a commit, by all alike. */
@@ -45,12 +47,13 @@ export class EpochControl {
   #state: EpochState;
   /** Administrators asked for the end of the epoch in the commit in hand. */
   #isAsked = false;
-  #isClosed = false;
+  #isClosed: boolean;
 
-  constructor({ state, rules, isEncryptionKey }: EpochControlOptions) {
+  constructor({ state, rules, isEncryptionKey, isClosed = false }: EpochControlOptions) {
     this.#state = state;
     this.#rules = rules;
     this.#isEncryptionKey = isEncryptionKey;
+    this.#isClosed = isClosed;
   }
 
   get state(): EpochState {

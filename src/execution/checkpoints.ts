@@ -26,7 +26,7 @@ export interface CheckpointParts {
   readonly membershipDigest: Digest;
   /** Of the next membership, when this commit closes the epoch. */
   readonly nextMembership?: Digest | undefined;
-  /** System entries that are not of sessions, all of them: the duties of key generation. */
+  /** System entries that are not of sessions, all of them: where the epoch stands, and the duties about the service key. */
   readonly system: ReadonlyMap<string, Uint8Array>;
 }
 
@@ -81,10 +81,16 @@ export class Checkpoints {
     return this.#digest;
   }
 
-  /** Takes one when it is time. To be asked after each commit with a due head, before that head is made. */
-  takeIfDue(end: CommitEnd): TakenCheckpoint | undefined {
-    if (!this.#isDue(end)) return undefined;
+  /**
+   * Takes one when it is time, or when the commit closes the epoch. To be asked after each commit with a due head, before that
+   * head is made.
+   */
+  takeIfDue(end: CommitEnd, isClosing = false): TakenCheckpoint | undefined {
+    if (!isClosing && !this.#isDue(end)) return undefined;
     const parts = this.#options.parts?.();
+    if (isClosing && parts?.nextMembership === undefined) {
+      throw new Error('invariant: an epoch closes with a checkpoint that names the next membership');
+    }
     if (parts === undefined) return undefined;
     // Twins can be more than are counted with. Nobody could read such a checkpoint; the horizon will pass them.
     if (parts.ordering.committed.length > limits.checkpointBlocksMax) return undefined;

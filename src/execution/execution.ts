@@ -19,14 +19,15 @@ import { type ProvenState, StateStore } from '../state/state-store.ts';
 import { dutyKinds } from '../wire/duty.ts';
 import type { Head } from '../wire/head.ts';
 import { limits } from '../wire/limits.ts';
-import { encodeOutcome, failure, joinOutcomes, resultOverheadSizeBytes } from '../wire/outcome.ts';
+import { encodeOutcome, type Failure, failure, joinOutcomes, resultOverheadSizeBytes } from '../wire/outcome.ts';
 import type { Operation, Request } from '../wire/request.ts';
+import type { Value } from '../wire/value.ts';
 import { type CheckpointOptions, Checkpoints, type TakenCheckpoint } from './checkpoints.ts';
 import { applyOperation, noGuard, type OperationGuard } from './operation.ts';
 import { ProvableStates } from './provable-states.ts';
 import { ReplyBatch } from './reply-batch.ts';
 import { type CommitEnd, RequestLog } from './request-log.ts';
-import { type AnyService, anonymousClient, type ServiceOperation } from './service-definition.ts';
+import { type AnyService, anonymousClient, type ServiceOperation, systemPrefix } from './service-definition.ts';
 import { type SessionName, Sessions, sessionNameOf } from './sessions.ts';
 import { UnguardedView } from './unguarded-view.ts';
 
@@ -49,6 +50,14 @@ export interface Diagnostic {
   readonly requestDigest: Digest;
   readonly operation: string;
   readonly detail: string;
+}
+
+/** What executes operations that are the system's own, and knows which commit closes the epoch. */
+export interface SystemOperations {
+  /** The outcome of an operation whose name begins with `coterie.`. */
+  apply(operation: Operation): { readonly ok: true; readonly value: Value } | Failure;
+  /** All requests of the commit were executed. Asked before its head and its checkpoint are made. */
+  committed(commit: Commit): { readonly isClosing: boolean };
 }
 
 /** What a commit came to. */
@@ -80,6 +89,8 @@ export interface ExecutionOptions extends CheckpointOptions {
   /** Holds the checkpoint of `from`, or nothing; in memory unless it is given. Nothing is written to it here. */
   readonly engine?: StateView;
   readonly guard?: OperationGuard;
+  /** Undefined: there are no such operations, and no commit closes anything. */
+  readonly system?: SystemOperations;
   /** Public keys, as hex, under which replicas pass on what nobody signed. */
   readonly anonymousClients?: ReadonlySet<string>;
   /** Leaves of the log of which there are proofs, at least. */
@@ -89,6 +100,7 @@ export interface ExecutionOptions extends CheckpointOptions {
 export class Execution {
   readonly #operations: ReadonlyMap<string, ServiceOperation>;
   readonly #guard: OperationGuard;
+  readonly #system: SystemOperations | undefined;
   readonly #anonymousClients: ReadonlySet<string>;
   readonly #state: StateStore;
   readonly #sessions: Sessions;
@@ -106,6 +118,7 @@ export class Execution {
     const { engine = new MemoryEngine(), guard = noGuard, from } = options;
     this.#operations = new Map(Object.entries(options.service.operations));
     this.#guard = guard;
+    this.#system = options.system;
     this.#anonymousClients = options.anonymousClients ?? new Set();
     const { service, ordering } = from?.checkpoint ?? {};
     const view = guard === noGuard ? engine : new UnguardedView(engine, guard);
@@ -189,8 +202,9 @@ export class Execution {
       isWished: commit.blocks.some(({ duties }) => duties.some(({ kind }) => kind === dutyKinds.headWish)),
       leaderTimestamp: commit.blocks.find(({ digest }) => digest === commit.leader.digest)?.timestamp,
     };
-    const isHeadDue = this.#log.isDue(end);
-    const checkpoint = isHeadDue ? this.#checkpoints.takeIfDue(end) : undefined;
+    const isClosing = this.#system?.committed(commit).isClosing ?? false;
+    const isHeadDue = isClosing || this.#log.isDue(end);
+    const checkpoint = isHeadDue ? this.#checkpoints.takeIfDue(end, isClosing) : undefined;
     return {
       commitIndex: commit.index,
       replies: replies.all,
@@ -279,6 +293,10 @@ export class Execution {
 
   #apply(operation: Operation, sizeMax: number, name: SessionName, request: Request, commit: Commit): Uint8Array {
     this.#operationCount += 1;
+    if (this.#system !== undefined && operation.name.startsWith(systemPrefix)) {
+      const outcome = encodeOutcome(this.#system.apply(operation));
+      return outcome.length > sizeMax ? tooLargeOutcome : outcome;
+    }
     const client = this.#anonymousClients.has(name.client) ? anonymousClient : name.client;
     const applied = applyOperation({
       operation,

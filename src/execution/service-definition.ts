@@ -136,6 +136,9 @@ export function query<Schema extends StandardSchemaV1, Out extends Output>(opera
 /** What `context.client` is when nobody signed the request: a replica passed it on in its own name. */
 export const anonymousClient = 'anonymous';
 
+/** Operations whose names begin so are the system's own. */
+export const systemPrefix = 'coterie.';
+
 /** Names that would make the typed client behave oddly: awaiting an object with a `then` calls it. */
 const reservedNames: readonly string[] = ['then', 'constructor'];
 const namePattern = /^[a-z][a-z0-9-]{0,63}$/;
@@ -162,6 +165,9 @@ export function defineService<const Operations extends OperationTable>(definitio
 
 function checkOperation(name: string, operation: ServiceOperation): void {
   if (!isOperationName(name)) throw new TypeError(`operation name "${name}": 1 to 64 of a-z 0-9 . -`);
+  if (name.startsWith(systemPrefix)) {
+    throw new TypeError(`operation name "${name}": names that begin with ${systemPrefix} are the system's`);
+  }
   if (reservedNames.includes(name)) throw new TypeError(`operation name "${name}" is reserved`);
   if (typeof operation.input?.['~standard']?.validate !== 'function') {
     throw new TypeError(`operation ${name}: input must be a Standard Schema, such as z.object({ … }) of zod`);

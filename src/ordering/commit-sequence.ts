@@ -4,7 +4,8 @@
  *
  * Owns: the position in the sequence of slots and what the last commit left behind. Everything in a commit is a function
  * of the agreed sequence and of the histories of its leaders, never of what happens to be stored here.
- * Safety: each commit is handed to the duties before the slot after it is decided for good. The commit that gives them
+ * Safety: each commit is handed to the duties before the slot after it is decided for good. After the commit with which they
+ * close the DAG there is none. The commit that gives them
  * a coin ends one decision rule and begins another (§7), and must do so at the same slot on every replica, however many
  * slots each of them decides at a time.
  */
@@ -103,6 +104,7 @@ export class CommitSequence {
     const leaderOf = (period: number): number | undefined => this.#coins.leaderOf(period);
     const { decisions } = decide(this.#dag, this.#rules, leaderOf, this.#position);
     for (const decision of decisions) {
+      if (this.#duties.isClosed) return false;
       this.#position = positionAfter(this.#position, decision, this.#rules);
       if (decision.block === null) continue;
       const commit = this.#commit(decision.block);

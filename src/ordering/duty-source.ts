@@ -15,6 +15,8 @@ export interface DutySource {
   readonly owed: readonly Duty[];
   /** Something agreed is open that needs further commits, such as results that no due head covers: work (§3.1). */
   readonly hasWork: boolean;
+  /** The last commit it took was the last of this DAG: nothing is decided or proposed any more, and what is here is still served. */
+  readonly isClosed: boolean;
   /** Defined from the commit on with which f + 1 correct replicas are sure to hold key shares; then always the same. */
   readonly coin: Coin | undefined;
 }
@@ -37,5 +39,6 @@ export const noDuties: DutySource = {
   committed: () => {},
   owed: [],
   hasWork: false,
+  isClosed: false,
   coin: undefined,
 };

@@ -40,6 +40,7 @@ function play({ membership, blocks, coinFrom }: World, random: Random, from: Ord
     },
     owed: [],
     hasWork: false,
+    isClosed: false,
     get coin() {
       return scripted.coin;
     },

@@ -11,13 +11,12 @@ import { emptySet, genesisReference, type Membership, withReplica } from '../mem
 import { frontierOfGenesis } from '../membership/restored.ts';
 import { decodeBlock, encodeBlock, type Reference } from '../wire/block.ts';
 import type { OrderingFrontier } from '../wire/checkpoint.ts';
-import { dutyKinds } from '../wire/duty.ts';
 import { limits } from '../wire/limits.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
 import { Acceptance } from './acceptance.ts';
 import { BlockDag } from './block-dag.ts';
 import { Coins } from './coins.ts';
-import type { Commit, VerifiedBlock } from './commit.ts';
+import { type Commit, isLoaded, type VerifiedBlock } from './commit.ts';
 import { CommitSequence } from './commit-sequence.ts';
 import type { DutySource } from './duty-source.ts';
 import type { Evidence, OrderingEffects, OrderingInput } from './effects.ts';
@@ -125,6 +124,11 @@ export class Ordering {
   /** Its log was lost, or it has met a block of its own that is not in it: it says nothing in its own name. */
   get isObserver(): boolean {
     return this.#observer;
+  }
+
+  /** Requests given to us that no commit holds, encoded. */
+  get uncommittedRequests(): readonly Uint8Array[] {
+    return this.#pending.uncommitted;
   }
 
   /** Where another replica can go on as we do; agreed while the duties take a commit. */
@@ -353,7 +357,8 @@ export class Ordering {
   #propose(nowMs: number): boolean {
     const quorumRound = this.#dag.highestQuorumRound;
     const round = quorumRound + 1;
-    if (this.#observer || round <= this.#own.round || !this.#hasWork(round)) return false;
+    if (this.#observer || this.#duties.isClosed) return false;
+    if (round <= this.#own.round || !this.#hasWork(round)) return false;
     if (this.#acceptance.provenRound > quorumRound + behindRoundsMax) return false;
     const authors = this.#dag.authorsAt(quorumRound);
     if (this.#own.round > this.#acceptance.horizon && this.#dag.find(this.#own) === undefined) return false;
@@ -434,10 +439,12 @@ export class Ordering {
    * give them the reason.
    */
   #forwardWhenBlocked(): void {
-    if (this.#own.round <= this.#dag.highestQuorumRound) return;
-    if (this.#loadedBlocks > 0 || this.#forwardedAtRound === this.#own.round) return;
+    const round = this.#observer ? this.#dag.highestQuorumRound : this.#own.round;
+    if (this.#forwardedAtRound === round) return;
+    // An observer has no block for what it is given, so only others can order that.
+    if (!this.#observer && (round <= this.#dag.highestQuorumRound || this.#loadedBlocks > 0)) return;
     const reasons = this.#reasons();
-    if (reasons.length > 0) this.#forwardedAtRound = this.#own.round;
+    if (reasons.length > 0) this.#forwardedAtRound = round;
     this.#send.push(...reasons);
   }
 
@@ -446,6 +453,7 @@ export class Ordering {
    * without requests the message is a call for the one round that our last block stands in.
    */
   #reasons(): readonly Send[] {
+    if (this.#duties.isClosed) return [];
     const requests = this.#pending.batch(limits.forwardedRequestsMax).map((request) => request.bytes);
     const isCalling = this.#owesWaiting && this.#own.round > this.#dag.highestQuorumRound;
     if (requests.length === 0 && !isCalling) return [];
@@ -488,9 +496,4 @@ export class Ordering {
     this.#evidence = [];
     return effects;
   }
-}
-
-/** Does a block carry anything that others make rounds for? A coin is needed for what else is there, or not at all. */
-function isLoaded(block: VerifiedBlock): boolean {
-  return block.requests.length > 0 || block.duties.some(({ kind }) => kind !== dutyKinds.coinShare);
 }

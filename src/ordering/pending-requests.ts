@@ -24,6 +24,11 @@ export class PendingRequests {
     return this.#queue.size;
   }
 
+  /** All that no commit holds, encoded: what waits for a block, and what rests in one. */
+  get uncommitted(): readonly Uint8Array[] {
+    return [...this.#resting.values(), ...this.#queue.values()].map(({ bytes }) => bytes);
+  }
+
   get hasRoom(): boolean {
     return (
       this.#queue.size + this.#resting.size < limits.pendingRequestsMax &&

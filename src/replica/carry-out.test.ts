@@ -39,6 +39,8 @@ const effects: ReplicaEffects = {
   evidence: [],
   diagnostics: [],
   commits: [],
+  wantsSuccessor: undefined,
+  closed: undefined,
   isUnfinished: false,
   wakeAtMs: undefined,
 };

@@ -73,7 +73,7 @@ export class EventLoop {
 
   push(input: ReplicaInput): void {
     if (this.#stopped) return;
-    if (input.kind === 'checkpoint-stored') this.#own.push(input);
+    if (input.kind === 'checkpoint-stored' || input.kind === 'next-session-keys') this.#own.push(input);
     else if ('link' in input) this.#fromClients.push(input.link, input);
     else this.#fromPeers.push(input.kind === 'peer-frame' ? input.from : input.peer, input);
     this.#schedule();

@@ -8,11 +8,12 @@ import { StateDamage } from '../state/engine.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
 import { stateKeyBytes } from '../state/state-key.ts';
 import { engineKey } from '../state/tables.ts';
-import { keyHistoryEntries, readKeyHistory } from './key-history.ts';
+import { type KeyHistory, keyHistoryEntries, noKeyHistory, readKeyHistory } from './key-history.ts';
 import { ServiceKey } from './service-key.ts';
 
 const { curve, membership, commits, machines } = new KeyCluster({ size: { n: 4, f: 1, k: 0 }, seed: 3 }).run();
-const history = machines[0]!.history;
+const duties = machines[0]!.history;
+const history: KeyHistory = { present: { source: undefined, duties }, next: undefined };
 const keyOf = (text: string): Uint8Array => engineKey('system', stateKeyBytes(text));
 
 const hexOf = (all: readonly TakenKeyDuty[]): readonly string[] =>
@@ -22,7 +23,7 @@ describe('the history in the system table', () => {
   let engine: MemoryEngine;
 
   beforeAll(() => {
-    expect(history.length).toBeGreaterThan(9);
+    expect(duties.length).toBeGreaterThan(9);
   });
 
   async function write(entries: Iterable<readonly [string, Uint8Array | undefined]>): Promise<void> {
@@ -44,8 +45,8 @@ describe('the history in the system table', () => {
   it('is read as it was written, whatever lies beside it', async () => {
     await written();
     expect([...keyHistoryEntries(history).keys()].slice(0, 2)).toEqual(['key-duty/00000001', 'key-duty/00000002']);
-    expect(hexOf(readKeyHistory(engine))).toEqual(hexOf(history));
-    expect(readKeyHistory(new MemoryEngine())).toEqual([]);
+    expect(hexOf(readKeyHistory(engine).present.duties)).toEqual(hexOf(duties));
+    expect(readKeyHistory(new MemoryEngine())).toEqual(noKeyHistory);
   });
 
   it.each<readonly [string, string, Uint8Array | undefined]>([
@@ -74,7 +75,7 @@ describe('a service key made from a history', () => {
       expect(restored.coin?.share(1)).toBeDefined();
       expect(restored.share).toBe(all.share);
       expect(restored.transcript?.serviceKey).toEqual(all.transcript?.serviceKey);
-      expect(hexOf(restored.history)).toEqual(hexOf(history));
+      expect(hexOf(restored.history.present.duties)).toEqual(hexOf(duties));
       expect(restored.takeShareToSeal()).toBe(all.share);
     }
   });

@@ -1,9 +1,11 @@
 /**
- * Key history: the duties that key generation took, as entries of the system tree of a checkpoint.
+ * Key history: what is agreed about the sharings of the service key, the present one and the next, as entries of the system tree
+ * of a checkpoint.
  *
  * In: the history of a service key, or an engine that holds a checkpoint. Out: entries, or the history again. One entry
  * a duty, in the order of commits by their keys. What cannot be read is damage: a checkpoint's root covers these bytes.
  */
+import { decodeSharingSource, encodeSharingSource, type SharingSource } from '../keys/sharing-source.ts';
 import type { TakenKeyDuty } from '../keys/taken-duties.ts';
 import { StateDamage, type StateView } from '../state/engine.ts';
 import { stateKeyBytes } from '../state/state-key.ts';
@@ -12,23 +14,64 @@ import { limits } from '../wire/limits.ts';
 import { type Decoded, decode } from '../wire/reader.ts';
 import { Writer } from '../wire/writer.ts';
 
-const prefix = 'key-duty/';
+/** Of one sharing. */
+export interface SharingHistory {
+  /** The sharing that it dealt on; undefined for the first one, which was generated. */
+  readonly source: SharingSource | undefined;
+  /** That made it, in order. */
+  readonly duties: readonly TakenKeyDuty[];
+}
+
+export interface KeyHistory {
+  readonly present: SharingHistory;
+  /** While the key is dealt on. */
+  readonly next: (SharingHistory & { readonly source: SharingSource }) | undefined;
+}
+
+export const noKeyHistory: KeyHistory = { present: { source: undefined, duties: [] }, next: undefined };
+
+const prefixes = { present: 'key-duty/', next: 'next-key-duty/' } as const;
+const sourceKeys = { present: 'key-source', next: 'next-key-source' } as const;
+type Which = keyof typeof prefixes;
+
 const numberLength = 8;
 
 /** Each duty is encoded once: a checkpoint holds all of them. */
 const encodings = new WeakMap<TakenKeyDuty, Uint8Array>();
 
 /** Keys of the system table and their values. */
-export function keyHistoryEntries(history: readonly TakenKeyDuty[]): ReadonlyMap<string, Uint8Array> {
-  return new Map(history.map((taken, i) => [keyOf(i + 1), encodingOf(taken)]));
+export function keyHistoryEntries({ present, next }: KeyHistory): ReadonlyMap<string, Uint8Array> {
+  return new Map([...sharingEntries('present', present), ...(next === undefined ? [] : sharingEntries('next', next))]);
 }
 
 /** The history in the checkpoint that the engine holds. Throws `StateDamage` when it is malformed. */
-export function readKeyHistory(view: StateView): readonly TakenKeyDuty[] {
+export function readKeyHistory(view: StateView): KeyHistory {
+  const present = { source: readSource(view, 'present'), duties: readDuties(view, 'present') };
+  const source = readSource(view, 'next');
+  const duties = readDuties(view, 'next');
+  if (source === undefined && duties.length > 0) throw new StateDamage('The state holds a resharing of nothing.');
+  return { present, next: source === undefined ? undefined : { source, duties } };
+}
+
+function sharingEntries(which: Which, { source, duties }: SharingHistory): readonly (readonly [string, Uint8Array])[] {
+  const entries = duties.map((taken, i) => [keyOf(which, i + 1), encodingOf(taken)] as const);
+  return source === undefined ? entries : [[sourceKeys[which], encodeSharingSource(source)], ...entries];
+}
+
+function readSource(view: StateView, which: Which): SharingSource | undefined {
+  const encoded = view.get(engineKeyOf(sourceKeys[which]));
+  if (encoded === undefined) return undefined;
+  const decoded = decodeSharingSource(Uint8Array.from(encoded));
+  if (!decoded.ok) throw new StateDamage(`The sharing in the state is malformed: ${decoded.reason}.`);
+  return decoded.value;
+}
+
+function readDuties(view: StateView, which: Which): readonly TakenKeyDuty[] {
   const history: TakenKeyDuty[] = [];
-  const range = { start: engineKeyOf(prefix), end: engineKeyOf(afterPrefix) };
+  const prefix = prefixes[which];
+  const range = { start: engineKeyOf(prefix), end: engineKeyOf(firstAfter(prefix)) };
   for (const { key, value } of view.entries(range)) {
-    const expected = engineKeyOf(keyOf(history.length + 1));
+    const expected = engineKeyOf(keyOf(which, history.length + 1));
     if (Buffer.compare(key, expected) !== 0) throw new StateDamage('The key generation in the state has gaps.');
     const decoded = decodeTaken(value);
     if (!decoded.ok) throw new StateDamage(`The key generation in the state is malformed: ${decoded.reason}.`);
@@ -38,10 +81,12 @@ export function readKeyHistory(view: StateView): readonly TakenKeyDuty[] {
 }
 
 /** The first text after all that begin with the prefix. */
-const afterPrefix = `${prefix.slice(0, -1)}${String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1)}`;
+function firstAfter(prefix: string): string {
+  return `${prefix.slice(0, -1)}${String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1)}`;
+}
 
-function keyOf(number: number): string {
-  return `${prefix}${String(number).padStart(numberLength, '0')}`;
+function keyOf(which: Which, number: number): string {
+  return `${prefixes[which]}${String(number).padStart(numberLength, '0')}`;
 }
 
 function engineKeyOf(text: string): Uint8Array {

@@ -13,13 +13,12 @@ import type { CertificationEffects, CertificationInput } from '../certification/
 import { stateMembership } from '../certification/statement.ts';
 import { type Digest, sha256 } from '../crypto/hash.ts';
 import type { CheckpointParts, TakenCheckpoint } from '../execution/checkpoints.ts';
-import { type Diagnostic, Execution, type Reply } from '../execution/execution.ts';
-import { ReplyBatch } from '../execution/reply-batch.ts';
+import { Execution, type Reply } from '../execution/execution.ts';
 import { readExecution } from '../execution/restored-execution.ts';
 import type { Transcript } from '../keys/transcript.ts';
 import type { Commit } from '../ordering/commit.ts';
 import type { DutySource } from '../ordering/duty-source.ts';
-import type { Evidence, OrderingEffects, OrderingInput } from '../ordering/effects.ts';
+import type { OrderingEffects, OrderingInput } from '../ordering/effects.ts';
 import { Ordering } from '../ordering/ordering.ts';
 import { Verifier } from '../ordering/validity.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
@@ -29,26 +28,28 @@ import { limits } from '../wire/limits.ts';
 import { encodeMembershipStatement } from '../wire/membership-statement.ts';
 import { decodePeerMessage } from '../wire/peer-message.ts';
 import { decodeRequest, type Request } from '../wire/request.ts';
-import { type CertifiedAnswer, CertifiedReplies, type Prover } from './certified-replies.ts';
-import { CheckpointProgress, type StableCheckpoint } from './checkpoint-progress.ts';
+import { CertifiedReplies, type Prover } from './certified-replies.ts';
+import { CheckpointProgress } from './checkpoint-progress.ts';
 import type { CheckpointToWrite } from './checkpoint-writer.ts';
 import type { ReplicaEffects, ReplicaInput } from './effects.ts';
+import { EpochChange } from './epoch-change.ts';
+import { epochStart } from './epoch-start.ts';
 import { HeadWishes } from './head-wishes.ts';
-import { keyHistoryEntries, readKeyHistory } from './key-history.ts';
+import { keyHistoryEntries } from './key-history.ts';
 import { LinkChains } from './link-chains.ts';
-import { type MachineOptions, type MachineStatus, startOf } from './machine-options.ts';
+import { type EpochStatus, type MachineOptions, type MachineStatus, startOf } from './machine-options.ts';
 import { ServiceKey } from './service-key.ts';
 import { StateReads } from './state-reads.ts';
+import { StepEffects } from './step-effects.ts';
 
-type Refusal = ReplicaEffects['refusals'][number];
 type ClientRequest = Extract<ReplicaInput, { readonly kind: 'client-request' }>;
-type Serve = ReplicaEffects['serve'][number];
 
 export class ReplicaMachine {
   readonly #verifier: Verifier;
   readonly #ordering: Ordering;
   readonly #execution: Execution;
   readonly #key: ServiceKey;
+  readonly #epoch: EpochChange;
   readonly #certification: Certification;
   readonly #certifiedReplies: CertifiedReplies;
   readonly #stateReads: StateReads;
@@ -62,16 +63,8 @@ export class ReplicaMachine {
   /** The replay of the log is over: effects are for somebody. */
   #isLive = false;
 
-  // Effects of the step in hand.
-  #taken: CheckpointToWrite[] = [];
-  #stable: StableCheckpoint | undefined;
-  #serve: Serve[] = [];
-  #refusals: Refusal[] = [];
-  #replies = new ReplyBatch();
-  #certified: CertifiedAnswer[] = [];
-  #evidence: Evidence[] = [];
-  #diagnostics: Diagnostic[] = [];
-  #commits: Commit[] = [];
+  /** Of the step in hand. */
+  #now = new StepEffects();
   /** For the certification, at the end of the step. */
   #toCertify: CertificationInput[] = [];
   /** Heads that are due, to be signed in the next step: that takes longer than all the rest, and replies do not wait for it. */
@@ -82,11 +75,26 @@ export class ReplicaMachine {
     const { serviceId, epoch, headIntervalMs } = membership;
     this.#wishes = new HeadWishes({ self, headIntervalMs });
     this.#verifier = new Verifier(check === undefined ? { membership } : { membership, check });
-    const anonymousClients = new Set(membership.members.map(({ signingKey }) => signingKey.text as string));
-    const { engine = new MemoryEngine(), from, keyMembership = membership, names } = options;
+    const { engine = new MemoryEngine(), from, names } = options;
+    const start = epochStart({ membership, names, from, engine });
     const membershipStatement = encodeMembershipStatement(stateMembership(membership, names));
     this.#membershipDigest = sha256(membershipStatement);
     this.#progress = new CheckpointProgress(from);
+    this.#key = new ServiceKey({
+      curve,
+      membership,
+      keyMembership: options.keyMembership,
+      self,
+      secrets: options.keySecrets,
+      nextSecrets: options.nextSecrets,
+      sealedShare: options.sealedShare,
+      observer,
+      history: start.history,
+      next: start.state.phase.kind === 'resharing' ? start.state.phase.next : undefined,
+    });
+    const replicaId = membership.members[self]?.replicaId ?? '';
+    this.#epoch = new EpochChange({ membership, replicaId, curve, genesis: options.genesis, start, key: this.#key });
+    const signingKeys = membership.members.map(({ signingKey }) => signingKey.text as string);
     this.#execution = new Execution({
       service: options.service,
       engine,
@@ -97,12 +105,10 @@ export class ReplicaMachine {
       serviceId,
       epoch,
       headIntervalMs,
-      anonymousClients,
+      anonymousClients: new Set([...signingKeys, ...start.formerKeys]),
+      system: this.#epoch.system,
       ...(guard === undefined ? {} : { guard }),
     });
-    const { keySecrets: secrets, sealedShare } = options;
-    const history = from === undefined ? [] : readKeyHistory(engine);
-    this.#key = new ServiceKey({ curve, membership, keyMembership, self, secrets, sealedShare, observer, history });
     this.#certification = new Certification({ curve, membership, self, membershipStatement });
     const chains = new LinkChains(this.#execution);
     this.#certifiedReplies = new CertifiedReplies(this.#execution, chains);
@@ -170,6 +176,15 @@ export class ReplicaMachine {
     return this.#execution;
   }
 
+  /** Requests given to this replica that no commit holds, encoded: when the epoch is closed, they are for the next one. */
+  get pendingRequests(): readonly Uint8Array[] {
+    return this.#ordering.uncommittedRequests;
+  }
+
+  get epochStatus(): EpochStatus {
+    return { state: this.#epoch.state, isClosed: this.#epoch.isClosed, resharing: this.#key.nextProgress };
+  }
+
   get status(): MachineStatus {
     return {
       ...this.#ordering.status,
@@ -191,17 +206,16 @@ export class ReplicaMachine {
    */
   restore(blocks: readonly Uint8Array[]): readonly CheckpointToWrite[] {
     this.#ordering.restore(this.#verifier.restoreAll(blocks));
-    this.#replies = new ReplyBatch();
-    this.#diagnostics = [];
-    this.#commits = [];
-    this.#evidence = [];
-    return this.#takeCheckpoints();
+    const { checkpoints, stable } = this.#now;
+    this.#now = new StepEffects();
+    this.#now.stable = stable;
+    return checkpoints;
   }
 
   /** A checkpoint of ours is durable in the engine. */
   checkpointStored(digest: Digest): void {
     this.#execution.checkpointStored(digest);
-    this.#stable = this.#progress.stored(digest) ?? this.#stable;
+    this.#now.stable = this.#progress.stored(digest) ?? this.#now.stable;
   }
 
   /**
@@ -214,8 +228,10 @@ export class ReplicaMachine {
     for (const input of inputs) this.#take(input, taken);
     this.#watch(nowMs);
     this.#wishes.say(clockMs);
+    this.#epoch.watch(nowMs, clockMs);
     const ordering = this.#ordering.step(taken, nowMs, clockMs);
     this.#watch(nowMs);
+    this.#epoch.watch(nowMs, clockMs);
     return this.#effects(ordering, nowMs);
   }
 
@@ -234,7 +250,7 @@ export class ReplicaMachine {
         this.#takeRequest(input, taken);
         return;
       case 'client-asks-head':
-        this.#certified.push(this.#certifiedReplies.head(input.link, input.logSize, this.certifiedHead));
+        this.#now.certified.push(this.#certifiedReplies.head(input.link, input.logSize, this.certifiedHead));
         return;
       case 'client-asks-state':
         if (this.#stateReads.ask(input) && this.#execution.hasUncertified) {
@@ -250,6 +266,7 @@ export class ReplicaMachine {
         this.#stateReads.forget(input.link);
         return;
       case 'next-session-keys':
+        this.#key.addNextSecrets(input.secrets);
         return;
       case 'peer-frame':
         this.#takeFrame(input.from, input.frame, taken);
@@ -260,7 +277,7 @@ export class ReplicaMachine {
     const decoded = decodePeerMessage(frame);
     if (!decoded.ok) {
       const rule = `message: ${decoded.reason}`;
-      this.#evidence.push({ kind: 'rejection', rule, from, author: undefined, digest: undefined });
+      this.#now.evidence.push({ kind: 'rejection', rule, from, author: undefined, digest: undefined });
       return;
     }
     const message = decoded.value;
@@ -268,7 +285,7 @@ export class ReplicaMachine {
       this.#toCertify.push({ ...message, from });
       return;
     }
-    if (message.kind === 'catch-up') this.#serve.push({ to: from, afterRound: message.afterRound });
+    if (message.kind === 'catch-up') this.#now.serve.push({ to: from, afterRound: message.afterRound });
     taken.push({ kind: 'peer-message', from, message });
   }
 
@@ -279,14 +296,14 @@ export class ReplicaMachine {
       const form = decodeRequest(bytes);
       const code: RefusalCode = form.ok ? 'bad-signature' : 'malformed';
       const requestDigest = form.ok ? form.value.digest : undefined;
-      this.#refusals.push({ link, requestDigest, code, reason: verified.reason });
+      this.#now.refusals.push({ link, requestDigest, code, reason: verified.reason });
       return;
     }
     const request = verified.value;
     const remembered = this.#execution.remembered(request);
     if (remembered === undefined && !this.#ordering.hasRoom) {
       const reason = 'too many requests are waiting here; try another replica, or later';
-      this.#refusals.push({ link, requestDigest: request.digest, code: 'overloaded', reason });
+      this.#now.refusals.push({ link, requestDigest: request.digest, code: 'overloaded', reason });
       return;
     }
     // Only now: a wish for what is never ordered would take up room as long as its link is there.
@@ -301,7 +318,7 @@ export class ReplicaMachine {
   /** Notes that a link wants a certified reply; false when it cannot have one here, and was told so. */
   #want(link: number, { digest: requestDigest }: Request, heldLogSize: number): boolean {
     const refuse = (reason: string): false => {
-      this.#refusals.push({ link, requestDigest, code: 'not-certifying', reason });
+      this.#now.refusals.push({ link, requestDigest, code: 'not-certifying', reason });
       return false;
     };
     if (this.#serviceKey === undefined)
@@ -312,7 +329,7 @@ export class ReplicaMachine {
   }
 
   #answer(reply: Reply): void {
-    this.#replies.add(reply);
+    this.#now.replies.add(reply);
     if (this.#isLive && this.#certifiedReplies.executed(reply)) this.#wishes.await();
   }
 
@@ -324,13 +341,17 @@ export class ReplicaMachine {
   #duties(): DutySource {
     const key = this.#key;
     const wishes = this.#wishes;
+    const epoch = this.#epoch;
     return {
       committed: (commit) => this.#committed(commit),
       get owed() {
         return wishes.owed.length === 0 ? key.owed : [...key.owed, ...wishes.owed];
       },
       get hasWork() {
-        return wishes.isOverdue;
+        return wishes.isOverdue || epoch.hasWork;
+      },
+      get isClosed() {
+        return epoch.isClosed;
       },
       get coin() {
         return key.coin;
@@ -344,8 +365,8 @@ export class ReplicaMachine {
     const applied = this.#execution.step(commit);
     this.#operations += applied.operationCount;
     for (const reply of applied.replies) this.#answer(reply);
-    this.#diagnostics.push(...applied.diagnostics);
-    this.#commits.push(commit);
+    this.#now.diagnostics.push(...applied.diagnostics);
+    this.#now.commits.push(commit);
     this.#wishes.committed(commit);
     this.#noteKey();
     if (applied.checkpoint !== undefined) this.#noteTaken(applied.checkpoint);
@@ -358,10 +379,13 @@ export class ReplicaMachine {
   #checkpointParts(): CheckpointParts | undefined {
     if (this.#key.coin === undefined) return undefined;
     const { frontier } = this.#ordering;
+    const { nextMembership } = this.#epoch;
     return {
-      ordering: frontier,
+      // Nothing is ordered after the last commit of a DAG, so nobody needs to know what was before.
+      ordering: nextMembership === undefined ? frontier : { ...frontier, committed: [] },
       membershipDigest: this.#membershipDigest,
-      system: keyHistoryEntries(this.#key.history),
+      nextMembership,
+      system: new Map([...keyHistoryEntries(this.#key.history), ...this.#epoch.entries]),
     };
   }
 
@@ -369,13 +393,7 @@ export class ReplicaMachine {
     this.#progress.taken(taken);
     const { ownBlock } = this.#ordering;
     const isBelow = ownBlock !== undefined && ownBlock.round <= taken.checkpoint.ordering.horizon;
-    this.#taken.push({ ...taken, ownBlock: isBelow ? ownBlock.bytes : undefined });
-  }
-
-  #takeCheckpoints(): readonly CheckpointToWrite[] {
-    const taken = this.#taken;
-    this.#taken = [];
-    return taken;
+    this.#now.checkpoints.push({ ...taken, ownBlock: isBelow ? ownBlock.bytes : undefined });
   }
 
   /** The certification learns of the key when there is one, and of our share when we have it. */
@@ -407,11 +425,13 @@ export class ReplicaMachine {
     const effects = this.#certification.step(inputs, nowMs);
     if (this.divergence !== undefined) this.#key.stop();
     if (this.certifiedHead !== undefined) this.#noteCertified(this.certifiedHead);
-    this.#certified.push(...this.#certifiedReplies.take(this.certifiedHead));
+    this.#now.certified.push(...this.#certifiedReplies.take(this.certifiedHead));
     const hasDiverged = this.divergence !== undefined;
     const executedIndex = this.#execution.commitIndex;
-    this.#certified.push(...this.#stateReads.take({ newest: this.certifiedHead, executedIndex, hasDiverged, nowMs }));
-    this.#refusals.push(...this.#certifiedReplies.takeDropped());
+    this.#now.certified.push(
+      ...this.#stateReads.take({ newest: this.certifiedHead, executedIndex, hasDiverged, nowMs }),
+    );
+    this.#now.refusals.push(...this.#certifiedReplies.takeDropped());
     return effects;
   }
 
@@ -419,52 +439,22 @@ export class ReplicaMachine {
     if (head === this.#lastCertified) return;
     this.#lastCertified = head;
     this.#execution.headCertified(head.head.commitIndex);
-    this.#stable = this.#progress.certified(head) ?? this.#stable;
+    this.#now.stable = this.#progress.certified(head) ?? this.#now.stable;
   }
 
   #effects(ordering: OrderingEffects, nowMs: number | undefined): ReplicaEffects {
     const certification = nowMs === undefined ? undefined : this.#certify(nowMs);
-    const effects: ReplicaEffects = {
-      persist: ordering.persist,
+    const effects = this.#now.end({
+      ordering,
+      certification,
       seal: this.#key.takeShareToSeal(),
-      checkpoints: this.#takeCheckpoints(),
-      stable: this.#stable,
-      send: [...ordering.send, ...(certification?.send ?? [])],
-      serve: this.#serve,
-      replies: this.#replies.all,
-      certified: this.#certified,
-      refusals: this.#refusals,
-      evidence: [
-        ...this.#evidence,
-        ...ordering.evidence,
-        ...this.#key.takeEvidence(),
-        ...(certification?.evidence ?? []),
-      ],
-      diagnostics: this.#diagnostics,
-      commits: this.#commits,
-      wantsSuccessor: undefined,
-      closed: undefined,
+      evidence: this.#key.takeEvidence(),
+      wantsSuccessor: this.#epoch.takeWish(),
+      closed: this.#epoch.closedBy(this.#now.stable),
       isUnfinished: this.#toCertify.length > 0 || this.#stateReads.isUnfinished,
-      wakeAtMs: [
-        ordering.wakeAtMs,
-        certification?.wakeAtMs,
-        this.#wishes.overdueAtMs,
-        this.#stateReads.wakeAtMs,
-      ].reduce(earliest),
-    };
-    this.#stable = undefined;
-    this.#serve = [];
-    this.#replies = new ReplyBatch();
-    this.#certified = [];
-    this.#refusals = [];
-    this.#evidence = [];
-    this.#diagnostics = [];
-    this.#commits = [];
+      wakeTimesMs: [this.#wishes.overdueAtMs, this.#stateReads.wakeAtMs, this.#epoch.lookAtMs],
+    });
+    this.#now = new StepEffects();
     return effects;
   }
-}
-
-function earliest(a: number | undefined, b: number | undefined): number | undefined {
-  if (a === undefined || b === undefined) return a ?? b;
-  return Math.min(a, b);
 }

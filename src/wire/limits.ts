@@ -88,6 +88,8 @@ export const limits = {
   epochIntervalMsMax: 31_536_000_000,
   successorWaitMsMin: 100,
   successorWaitMsMax: 3_600_000,
+  /** Sets of session keys made for one epoch that a replica remembers. More: the oldest is forgotten. */
+  nextSecretsMax: 8,
   /** An encoded proposal or statement of successor keys. Larger: refused. */
   proposalSizeBytesMax: 4 * KiB,
   successorSizeBytesMax: 1 * KiB,
@@ -314,6 +316,34 @@ export const limits = {
   clientHeadsUnprovenMax: 32,
   /** The answer to a client that asks for the membership. Larger: not read. */
   clientMembershipSizeBytesMax: 256 * KiB,
+
+  // ── keeper ──
+
+  /** One message of a replica to its keeper: two documents as hex. Longer: skipped up to its end, and counted. */
+  keeperMessageSizeBytesMax: 192 * KiB,
+  /** Messages of a replica that its keeper reads in a second, and bytes. More: the channel waits, and the replica with it. */
+  keeperMessagesPerSecond: 20,
+  keeperBytesPerSecond: 512 * KiB,
+  /** Wait between two signatures that a replica asks for: each costs a pairing. Sooner: refused. */
+  keeperSignRestMs: 1_000,
+  /** Signatures for one epoch that one process gets: its channel may break. More: refused. A clean start counts anew. */
+  keeperSignaturesPerLifeMax: 8,
+  /** A line of the log of a replica under a keeper, and bytes of it in a second. More: cut off; the replica waits. */
+  keeperLogLineLengthMax: 64 * KiB,
+  keeperLogBytesPerSecond: 1 * MiB,
+  /** Complaints about one process that a keeper logs. More: not logged. */
+  keeperComplaintsMax: 32,
+  keeperPhaseLengthMax: 32,
+  keeperReasonLengthMax: 512,
+  /** Files of a manifest, and what it is as JSON. More: refused. */
+  manifestFilesMax: 200_000,
+  manifestSizeBytesMax: 64 * MiB,
+  /** What a keeper remembers: a certified membership and a few numbers. Larger: refused unread. */
+  keeperRecordSizeBytesMax: 256 * KiB,
+  /** A replica is clean for so long after it was started clean: later it may have been taken over again. */
+  keeperCleanForMs: 3_600_000,
+  /** Wait between two clean starts that a replica asks for. Sooner: it waits for the rest. */
+  keeperTurnRestMs: 60_000,
 
   // ── command line ──
 

@@ -65,6 +65,8 @@ export class ScriptedDuties implements DutySource {
   commits: Commit[] = [];
   /** There is work until it has so many commits. */
   workUntil = 0;
+  /** The index of the commit that closes the DAG. */
+  closesAt = Number.POSITIVE_INFINITY;
 
   constructor(options: {
     readonly self: number;
@@ -92,6 +94,10 @@ export class ScriptedDuties implements DutySource {
 
   get hasWork(): boolean {
     return this.commits.length < this.workUntil;
+  }
+
+  get isClosed(): boolean {
+    return this.#before + this.commits.length >= this.closesAt;
   }
 
   owe(duty: Duty): void {

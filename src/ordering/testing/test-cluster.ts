@@ -221,6 +221,9 @@ export class TestCluster {
         get hasWork() {
           return source.hasWork;
         },
+        get isClosed() {
+          return source.isClosed;
+        },
         get coin() {
           return source.coin;
         },
