@@ -276,6 +276,8 @@ export class Cluster {
       replica.clock.correct(this.#world.nowMs);
       // Bits that nobody has read since they flipped are noticed by a restart.
       if (replica.disk.engine.rottenCount > 0) this.crash(place);
+      // Who was cut off before there was a service key has it from its operator: nobody in a later epoch is known to it.
+      replica.disk.home.serviceKey ??= this.watch.certification.serviceKey;
       this.start(place);
     }
     this.network.heal(links);

@@ -59,7 +59,9 @@ export class StateTalk {
 
   /** So may the one that a life began with, though later ones may take its place in the engine before they are certified. */
   serveStored({ head, ...stored }: StoredCheckpoint, view: StateView): void {
-    if (head === undefined || this.#options.serviceKey() === undefined || !this.verifyHead(head)) return;
+    // The others take whoever offers a head of another epoch for a liar.
+    if (head === undefined || head.head.epoch !== this.#options.membership.epoch) return;
+    if (this.#options.serviceKey() === undefined || !this.verifyHead(head)) return;
     this.serve({ ...stored, head }, view);
   }
 

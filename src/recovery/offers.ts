@@ -66,7 +66,8 @@ export class Offers {
       if (!decoded.ok) return `offer: ${decoded.reason}`;
       const checkpoint = decoded.value;
       const { commitIndex } = checkpoint.ordering;
-      if (checkpoint.serviceId !== serviceId || checkpoint.epoch !== epoch || commitIndex > head.commitIndex) {
+      // That of an earlier epoch which a head of this one carries is the one that this epoch begins from.
+      if (checkpoint.serviceId !== serviceId || checkpoint.epoch > epoch || commitIndex > head.commitIndex) {
         return 'offer: the checkpoint is of something else than its head';
       }
       if (commitIndex < notBelow || (target !== undefined && commitIndex < indexOf(target))) return undefined;
