@@ -23,7 +23,7 @@ import { openCluster } from './cluster.ts';
 import { type ClientOptions, type CommandContext, clusterDirectory, type TrustOptions } from './command.ts';
 import { blameFile } from './damaged-file.ts';
 import { HeadFile, writeEvidence } from './head-file.ts';
-import { MembershipFile } from './membership-file.ts';
+import { MembershipFile, membershipName } from './membership-file.ts';
 import { type GivenServiceKey, readServiceKeyOption } from './service-key-option.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -46,8 +46,6 @@ interface Way {
   /** Where evidence goes. */
   readonly directory: string;
 }
-
-const membershipName = 'membership.json';
 
 /** Connects for as long as `use` takes, all within one deadline. `service`: the only one the command is for. */
 export async function withClient<T>(

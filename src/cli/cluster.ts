@@ -51,14 +51,14 @@ export async function openCluster(directory: string): Promise<Cluster> {
     httpAddress: formatAddress(httpAddress),
     home: homes.find((home) => home.replicaId === replicaId)?.directory,
   }));
-  const quorumSize = smallestQuorum(membership.value.rule);
+  const quorumSize = quorumSizeOf(membership.value.rule);
   return { directory, name, service, serviceId, f, k, quorumSize, replicas, genesis, identityPath };
 }
 
 const restore = 'Put back the genesis.json of the cluster; it is not to be edited.';
 
 /** How many replicas the smallest quorum has: quorums go by number. */
-function smallestQuorum(rule: QuorumRule): number {
+export function quorumSizeOf(rule: QuorumRule): number {
   let set: ReplicaSet = emptySet;
   let size = 0;
   while (!rule.isQuorum(set)) {

@@ -11,6 +11,9 @@ import { type FileSystem, systemFiles } from '../platform/files.ts';
 import { readText, writeNewText } from '../storage/whole-file.ts';
 import { toCliError } from './cli-error.ts';
 
+/** Beside the identity of the client. */
+export const membershipName = 'membership.json';
+
 export class MembershipFile {
   readonly #path: string;
   readonly #files: FileSystem;

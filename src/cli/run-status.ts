@@ -2,10 +2,14 @@
  * Run status: asks all replicas at the same time, each with the same deadline, so that dead ones cost one timeout.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { now } from '../platform/clock.ts';
+import { formatAddress } from '../wire/genesis.ts';
 import { exitCodes, toCliError } from './cli-error.ts';
-import { askAllStatuses, type Cluster, openCluster } from './cluster.ts';
+import { type Cluster, openCluster, quorumSizeOf } from './cluster.ts';
 import { type CommandContext, clusterDirectory } from './command.ts';
+import { PresentReplicas } from './present-replicas.ts';
 import type { StatusOptions } from './status.ts';
+import { agreedEpoch } from './status-epoch.ts';
 import { agree, type ClusterStatus, formatStatus, type ReplicaAnswer, statusRow } from './status-view.ts';
 
 const watchIntervalMs = 1_000;
@@ -13,8 +17,9 @@ const watchIntervalMs = 1_000;
 export async function runStatus(options: StatusOptions, context: CommandContext): Promise<void> {
   const { terminal, environment } = context;
   const cluster = await openCluster(clusterDirectory(options.cluster, environment));
+  const present = await PresentReplicas.open(cluster, terminal);
   for (;;) {
-    const status = await askAll(cluster, options.timeout * 1000);
+    const status = await askAll(cluster, present, options.timeout * 1000);
     if (!status.hasQuorum) context.setExitCode(exitCodes.unavailable);
     else context.setExitCode(status.agreed ? exitCodes.ok : exitCodes.negative);
     if (terminal.json) terminal.document(status);
@@ -28,9 +33,12 @@ export async function runStatus(options: StatusOptions, context: CommandContext)
   }
 }
 
-async function askAll(cluster: Cluster, timeoutMs: number): Promise<ClusterStatus> {
-  const answers = await askAllStatuses(cluster, timeoutMs);
-  const rows = cluster.replicas.map(({ replicaId, clientAddress }, replicaIndex): ReplicaAnswer => {
+async function askAll(cluster: Cluster, present: PresentReplicas, timeoutMs: number): Promise<ClusterStatus> {
+  const answers = await present.askAll(timeoutMs);
+  const { replicas: asked, rule } = present.replicas;
+  const quorum = quorumSizeOf(rule);
+  const rows = asked.map(({ replicaId, host, port }, replicaIndex): ReplicaAnswer => {
+    const clientAddress = formatAddress({ host, port });
     const settled = answers[replicaIndex]!;
     const answer =
       settled.status === 'fulfilled'
@@ -47,9 +55,14 @@ async function askAll(cluster: Cluster, timeoutMs: number): Promise<ClusterStatu
     serviceId: cluster.serviceId,
     replicas,
     reachable,
-    quorum: cluster.quorumSize,
-    hasQuorum: reachable >= cluster.quorumSize,
+    quorum,
+    hasQuorum: reachable >= quorum,
     agreed: agree(replicas),
+    epoch: agreedEpoch(
+      answers.map((answer) => (answer.status === 'fulfilled' ? answer.value : null)),
+      rule.f,
+      now(),
+    ),
   };
 }
 

@@ -5,7 +5,9 @@
  * as missing, and replicas that show different states at the same commit index are named.
  */
 import type { Value } from '../wire/value.ts';
+import { formatAge } from './epoch-view.ts';
 import { formatSizeBytes } from './format-size.ts';
+import type { EpochSummary } from './status-epoch.ts';
 import { type Cell, formatTable } from './table.ts';
 import { printable, type Terminal } from './terminal.ts';
 import { formatRate } from './up-view.ts';
@@ -92,6 +94,8 @@ export interface ClusterStatus {
    * has diverged: one of them lies or is broken.
    */
   readonly agreed: boolean;
+  /** As more than f of them say; null when they do not. */
+  readonly epoch: EpochSummary | null;
 }
 
 export function statusRow({ replicaId, replicaIndex, clientAddress, answer }: ReplicaAnswer): StatusRow {
@@ -174,6 +178,7 @@ export function agree(rows: readonly StatusRow[]): boolean {
 /** The lines of the table, with what is remarkable below it. */
 export function formatStatus(report: ClusterStatus, terminal: Terminal): readonly string[] {
   const differing = new Set(disagreeing(report.replicas).map(({ replica }) => replica));
+  const windows = new Map(report.epoch?.windows.map(({ replica, windowSeconds }) => [replica, windowSeconds]));
   const rows = report.replicas.map((row): (Cell | string)[] => {
     if (!row.reachable) return [row.replica, { text: 'no', paint: (text) => terminal.style('red', text) }];
     const digest = printable(row.stateRoot?.slice(0, stateShownLength) ?? '?');
@@ -191,12 +196,14 @@ export function formatStatus(report: ClusterStatus, terminal: Terminal): readonl
       diskSizeOf(row),
       keyCell(row, terminal),
       row.requestsPerSecond === null ? '?' : formatRate(row.requestsPerSecond),
+      windowCell(windows.get(row.replica)),
       row.suspected === null ? '?' : printable(row.suspected.join(' ')) || 'none',
     ];
   });
   const table = formatTable(columns, rows, (text) => terminal.style('dim', text));
   const summary = `${report.reachable} of ${report.replicas.length} replicas reachable, ${report.quorum} needed`;
   const out = [`${report.name} · service ${report.service} · ${report.serviceId}`, '', ...table, '', summary];
+  if (report.epoch !== null) out.push(...describeEpoch(report.epoch, terminal));
   for (const { replica, address, reason } of report.replicas) {
     if (reason !== null) out.push(`${replica} (${address}): ${printable(reason)}`);
   }
@@ -214,6 +221,25 @@ export function formatStatus(report: ClusterStatus, terminal: Terminal): readonl
   if (others.length > 0) complain(`different service keys: ${others.join(', ')}`);
   if (differing.size > 0) complain(`different states at one commit index: ${[...differing].join(', ')}`);
   return out;
+}
+
+/** The change of epochs, if one is under way, and what is older than the schedule allows. */
+function describeEpoch({ phase, tooOld, disputed }: EpochSummary, terminal: Terminal): readonly string[] {
+  const lines = phase === 'steady' ? [] : ['the epoch is ending: see "coterie epoch show"'];
+  for (const { replica, kind } of tooOld) {
+    lines.push(terminal.style('red', `${printable(replica)}: its ${kind} is older than the schedule allows`));
+  }
+  for (const replica of disputed) {
+    lines.push(
+      terminal.style('red', `${printable(replica)}: two different successors of its key are signed: replace it`),
+    );
+  }
+  return lines;
+}
+
+/** The age of the oldest of what an attacker may have taken from a replica and still use. */
+function windowCell(windowSeconds: number | undefined): string {
+  return windowSeconds === undefined ? '?' : formatAge(1_000 * windowSeconds);
 }
 
 /** What a replica says while it fetches its state. */
@@ -252,6 +278,7 @@ const columns = [
   { title: 'disk', align: 'right' },
   { title: 'key' },
   { title: 'requests/s', align: 'right' },
+  { title: 'window', align: 'right' },
   { title: 'suspected' },
 ] as const;
 

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import type { Value } from '../wire/value.ts';
 import { formatSizeBytes } from './format-size.ts';
 import { formatProgress, formatSeconds } from './progress-bar.ts';
+import { agreedEpoch } from './status-epoch.ts';
 import { agree, disagreeing, formatStatus, type ReplicaAnswer, statusRow, withOtherKey } from './status-view.ts';
 import type { ReplicaState } from './supervised-replica.ts';
 import { formatTable } from './table.ts';
@@ -158,7 +159,8 @@ describe('the status of a cluster', () => {
     const reachable = replicas.filter((row) => row.reachable).length;
     const agreed = agree(replicas);
     const head = { cluster: '.', name: 'ledger', service: 'kv', serviceId: 'ff', quorum: 3, hasQuorum: reachable >= 3 };
-    return { ...head, replicas, reachable, agreed };
+    const said = rows.map(({ answer }) => (answer.ok ? answer.status : null));
+    return { ...head, replicas, reachable, agreed, epoch: agreedEpoch(said, 1, 10 * hourMs) };
   };
 
   it('is a table, with the reasons of those that cannot be reached', () => {
@@ -172,15 +174,68 @@ describe('the status of a cluster', () => {
     expect(lines).toEqual([
       'ledger · service kv · ff',
       '',
-      'replica  reachable  epoch  round  commit  certified  checkpoint  log  state         entries    disk  key    requests/s  suspected',
-      'r0       yes            0     12       9          8           7   40  abababababab        3  1.5 MB  ready           0  r3',
-      'r1       yes            0     12       9          8           7   40  abababababab        3  1.5 MB  ready           0  r3',
-      'r2       yes            0     11       9          8           7   40  abababababab        3  1.5 MB  ready           0  r3',
+      'replica  reachable  epoch  round  commit  certified  checkpoint  log  state         entries    disk  key    requests/s  window  suspected',
+      'r0       yes            0     12       9          8           7   40  abababababab        3  1.5 MB  ready           0       ?  r3',
+      'r1       yes            0     12       9          8           7   40  abababababab        3  1.5 MB  ready           0       ?  r3',
+      'r2       yes            0     11       9          8           7   40  abababababab        3  1.5 MB  ready           0       ?  r3',
       'r3       no',
       '',
       '3 of 4 replicas reachable, 3 needed',
       'r3 (host:4): connection refused',
     ]);
+  });
+
+  const hourMs = 3_600_000;
+  const since = (hours: number) => ({ epoch: hours, timestamp: hours * hourMs });
+  /** Epoch 9 of four replicas, an hour old, of which r3 was made clean five hours ago. */
+  const epochState = {
+    epoch: 9,
+    sharingEpoch: 9,
+    began: { commitIndex: 90, timestamp: 9 * hourMs },
+    phase: 'steady',
+    since: null,
+    turn: [],
+    membership: {
+      f: 1,
+      k: 0,
+      replicas: [9, 8, 7, 5].map((clean, i) => {
+        return { replicaId: `r${i}`, recovery: 'awareness', keysSince: since(9), cleanSince: since(clean) };
+      }),
+    },
+    next: null,
+    successors: [],
+    disputed: [],
+    epochIntervalMs: 0,
+  };
+
+  it('shows the window of vulnerability as more than f replicas report it, not as one does', () => {
+    const honest = { ...good, epochState };
+    const fresh = epochState.membership.replicas.map((replica) => ({ ...replica, cleanSince: since(10) }));
+    const liar = { ...good, epochState: { ...epochState, epoch: 10, membership: { f: 1, k: 0, replicas: fresh } } };
+    const all = [said(0, honest), said(1, honest), said(2, good), said(3, liar)];
+    expect(report(all).epoch).toMatchObject({ epoch: 9, windowSeconds: 5 * 3_600, tooOld: [], disputed: [] });
+    const lines = formatStatus(report(all), terminal);
+    expect(lines[3]).toMatch(/ 1 h {2}r3$/);
+    expect(lines[6]).toMatch(/ 5 h {2}r3$/);
+    expect(report([said(0, honest), said(3, liar)]).epoch).toBeNull();
+    for (const nonsense of [null, 'x', [], { ...epochState, epoch: -1 }, { ...epochState, turn: [7] }]) {
+      expect(report([0, 1, 2].map((i) => said(i, { ...good, epochState: nonsense }))).epoch).toBeNull();
+    }
+  });
+
+  it('says that the epoch is ending, what is too old for the schedule, and whose keys are in dispute', () => {
+    const ending = {
+      ...epochState,
+      phase: 'preparing',
+      since: { commitIndex: 99, timestamp: 9.9 * hourMs },
+      disputed: ['r1'],
+      epochIntervalMs: hourMs / 2,
+    };
+    const lines = formatStatus(report([0, 1, 2].map((i) => said(i, { ...good, epochState: ending }))), terminal);
+    expect(lines).toContain('the epoch is ending: see "coterie epoch show"');
+    expect(lines).toContain('r3: its code is older than the schedule allows');
+    expect(lines).toContain('r1: two different successors of its key are signed: replace it');
+    expect(lines).not.toContain('r0: its code is older than the schedule allows');
   });
 
   it('says who is an observer', () => {

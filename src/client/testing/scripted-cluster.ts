@@ -16,7 +16,13 @@ import {
   type RefusalCode,
   type ReplicaToClient,
 } from '../../wire/client-message.ts';
-import { type Genesis, type GenesisReplica, genesisVersion, serviceIdOf } from '../../wire/genesis.ts';
+import {
+  type Administrators,
+  type Genesis,
+  type GenesisReplica,
+  genesisVersion,
+  serviceIdOf,
+} from '../../wire/genesis.ts';
 import { encodeOutcomes, failure, type Outcome } from '../../wire/outcome.ts';
 import { decodeRequest, type Operation, type Request, requestPreimage } from '../../wire/request.ts';
 import { decodeOwnValue, type Value } from '../../wire/value.ts';
@@ -285,11 +291,13 @@ export class ScriptedCluster {
     f = 1,
     certifies = false,
     service = 'echo',
+    administrators = { approvals: 0, keys: [] },
   }: {
     readonly n?: number;
     readonly f?: number;
     readonly certifies?: boolean;
     readonly service?: string;
+    readonly administrators?: Administrators;
   } = {}): Promise<ScriptedCluster> {
     const cluster = new ScriptedCluster();
     for (let index = 0; index < n; index++) {
@@ -307,7 +315,7 @@ export class ScriptedCluster {
       checkpointIntervalMs: defaultCheckpointIntervalMs,
       epochIntervalMs: 0,
       successorWaitMs: 30_000,
-      administrators: { approvals: 0, keys: [] },
+      administrators,
       replicas: cluster.replicas.map((replica) => replica.described),
     };
     cluster.serviceId = serviceIdOf(cluster.genesis);

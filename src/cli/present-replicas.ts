@@ -1,0 +1,113 @@
+/**
+ * Present replicas: who the replicas of a cluster directory are by now, and what each says of itself.
+ *
+ * In: the genesis, the service key and the last membership of the directory. Out: statuses, each the word of one replica. The
+ * membership is asked for only when there are signs of a later epoch: a replica that is not the one known, or that says so.
+ */
+import { dirname, join } from 'node:path';
+import { askAddress, claimedEpoch, statedBy } from '../client/certified-membership.ts';
+import type { Value } from '../client/client.ts';
+import { type Cluster as Replicas, readCluster } from '../client/cluster.ts';
+import { isAfter } from '../client/epoch-following.ts';
+import { loadServiceKey, type ServiceKey } from '../client/service-key.ts';
+import { askReplicaStatus } from '../client/status.ts';
+import { deadlineAfter } from '../platform/deadline.ts';
+import { readServiceKey } from '../storage/cluster-directory.ts';
+import { dialReplica } from '../transport/client-dial.ts';
+import { TransportError } from '../transport/transport-error.ts';
+import type { Cluster } from './cluster.ts';
+import { MembershipFile, membershipName } from './membership-file.ts';
+import type { Terminal } from './terminal.ts';
+
+export type Answers = readonly PromiseSettledResult<Value>[];
+
+export class PresentReplicas {
+  #replicas: Replicas;
+  readonly #key: (() => Promise<ServiceKey>) | undefined;
+  readonly #file: MembershipFile;
+
+  private constructor(replicas: Replicas, key: (() => Promise<ServiceKey>) | undefined, file: MembershipFile) {
+    this.#replicas = replicas;
+    this.#key = key;
+    this.#file = file;
+  }
+
+  /** As far as the directory knows. Rejects with the typed errors of storage/ and of the client. */
+  static async open(cluster: Cluster, terminal: Terminal): Promise<PresentReplicas> {
+    const first = await readCluster(cluster.genesis);
+    const text = await readServiceKey(cluster.directory);
+    const key = text === undefined ? undefined : () => loadServiceKey(text);
+    const path = join(dirname(cluster.identityPath), membershipName);
+    const present = new PresentReplicas(
+      first,
+      key,
+      new MembershipFile(path, (what) => terminal.note(`warning: ${what}`)),
+    );
+    const kept = await present.#file.load();
+    if (kept !== undefined) await present.#take(kept).catch(() => false);
+    return present;
+  }
+
+  /** As they are known now, by replica index. */
+  get replicas(): Replicas {
+    return this.#replicas;
+  }
+
+  /** Asks all at the same time; `replicas` are those that were asked. */
+  async askAll(timeoutMs: number): Promise<Answers> {
+    const answers = await this.#ask(timeoutMs);
+    if (!this.#isBehind(answers) || !(await this.#follow(timeoutMs))) return answers;
+    return this.#ask(timeoutMs);
+  }
+
+  #ask(timeoutMs: number): Promise<Answers> {
+    const cluster = this.#replicas;
+    return Promise.allSettled(
+      cluster.replicas.map((_, replicaIndex) =>
+        askReplicaStatus({ cluster, replicaIndex, dial: dialReplica, deadlineMs: timeoutMs }),
+      ),
+    );
+  }
+
+  #isBehind(answers: Answers): boolean {
+    return answers.some((answer) =>
+      answer.status === 'fulfilled'
+        ? Number(Object(answer.value).epoch) > this.#replicas.epoch
+        : isStranger(answer.reason),
+    );
+  }
+
+  /** Is there a later membership? */
+  async #follow(timeoutMs: number): Promise<boolean> {
+    if (this.#key === undefined) return false;
+    const deadline = deadlineAfter(timeoutMs);
+    try {
+      const said = await Promise.allSettled(
+        this.#replicas.replicas.map(({ http }) => askAddress(http, deadline.signal)),
+      );
+      const texts = said.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+      const latestFirst = texts.sort((a, b) => (claimedEpoch(b) ?? -1) - (claimedEpoch(a) ?? -1));
+      for (const text of latestFirst) if (await this.#take(text).catch(() => false)) return true;
+      return false;
+    } finally {
+      deadline.end();
+      await this.#file.ended();
+    }
+  }
+
+  /** False when it is of no later epoch. Rejects when the service did not sign it. */
+  async #take(text: string): Promise<boolean> {
+    if (this.#key === undefined || (claimedEpoch(text) ?? 0) <= this.#replicas.epoch) return false;
+    const { cluster, document } = statedBy(await this.#key(), text);
+    if (!isAfter(cluster, this.#replicas)) return false;
+    this.#replicas = cluster;
+    this.#file.save(document);
+    return true;
+  }
+}
+
+/** Was there somebody else than who is known? */
+function isStranger(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return (cause instanceof TransportError && cause.code === 'wrong-key') || /another replica/.test(String(error));
+}
