@@ -5,6 +5,7 @@ import type { KeyProgress } from '../keys/key-progress.ts';
 import { containsReplica, emptySet, type Membership } from '../membership/membership.ts';
 import type { TransferProgress } from '../recovery/effects.ts';
 import type { Home } from '../storage/home.ts';
+import { summarizeEpoch } from '../wire/epoch-report.ts';
 import type { ReplicaMachine } from './machine.ts';
 
 export interface ReplicaStatus {
@@ -13,6 +14,8 @@ export interface ReplicaStatus {
   readonly serviceId: string;
   readonly service: string;
   readonly epoch: number;
+  /** Where the epoch stands as this replica knows it, and how fresh everybody is. */
+  readonly epochState?: ReturnType<typeof summarizeEpoch>;
   readonly round: number;
   readonly commitIndex: number;
   readonly stateRoot: string;
@@ -60,7 +63,7 @@ export interface ReplicaStatus {
 }
 
 export interface StatusSources {
-  readonly home: Pick<Home, 'replicaId' | 'replicaIndex' | 'service' | 'isLogLost'>;
+  readonly home: Pick<Home, 'replicaId' | 'replicaIndex' | 'service' | 'isLogLost' | 'genesis'>;
   readonly membership: Membership;
   /** Of the last life; undefined before the first. */
   readonly machine: ReplicaMachine | undefined;
@@ -88,6 +91,7 @@ export function statusOf(
     serviceId: membership.serviceId,
     service: home.service,
     epoch: membership.epoch,
+    ...(machine === undefined ? {} : { epochState: summarizeEpoch(machine.epochStatus.state, home.genesis) }),
     round: status?.round ?? 0,
     commitIndex: status?.commitIndex ?? 0,
     stateRoot: status?.stateRoot ?? '',
