@@ -87,9 +87,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   transport: ['wire', 'crypto', 'platform'],
   storage: ['state', 'wire', 'crypto', 'platform'],
   platform: [],
+  keeper: ['storage', 'platform', 'wire', 'crypto', 'verify', 'membership'],
   replica: belowReplica,
   client: ['verify', 'transport', 'membership', 'wire', 'crypto', 'platform'],
-  cli: [...ground, 'verify', 'transport', 'storage', 'platform', 'replica', 'client', 'execution'],
+  cli: [...ground, 'verify', 'transport', 'storage', 'platform', 'replica', 'client', 'execution', 'keeper'],
   dashboard: ['replica', 'client'],
 };
 /**

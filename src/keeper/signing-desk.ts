@@ -1,0 +1,144 @@
+/**
+ * Signing desk: answers what replica processes ask to have signed, one after another.
+ *
+ * In: requests of one process after another. Out: certificates, each with a serial that is durable before the certificate leaves.
+ * Owns the pinned service key and the part of the record that says what was promised.
+ * Safety: `successor-rules.ts`. Bounds: one request at a time, and a rest between two, since each may cost a pairing.
+ */
+import type { Logger } from 'pino';
+import type { SigningKey } from '../crypto/ed25519.ts';
+import { monotonicMs } from '../platform/clock.ts';
+import type { VerifiedMembership } from '../verify/read-membership.ts';
+import { verifyCertifiedMembership } from '../verify/verify.ts';
+import type { KeeperToReplica } from '../wire/keeper-message.ts';
+import { limits } from '../wire/limits.ts';
+import type { KeeperRecord } from './keeper-store.ts';
+import { certificateOf, documentOf, judgeAsk, type SignAsk } from './successor-rules.ts';
+
+/** What the desk needs of the store. */
+export interface DeskStore {
+  readonly record: KeeperRecord | undefined;
+  changeRecord(change: Partial<KeeperRecord>): Promise<void>;
+  pinServiceKey(serviceKey: string): Promise<void>;
+}
+
+export interface SigningDeskOptions {
+  readonly store: DeskStore;
+  readonly key: SigningKey;
+  readonly replicaId: string;
+  readonly serviceId: string;
+  /** Undefined until one is pinned. */
+  readonly serviceKey: string | undefined;
+  readonly logger: Logger;
+  /** Gives the service key that the home shows, for the first time that one is needed; undefined when it shows none. */
+  firstServiceKey(): Promise<string | undefined>;
+}
+
+/** One process of the replica, as the desk sees it. */
+export class DeskVisitor {
+  readonly #wasStartedClean: boolean;
+  readonly #startedAtMs = monotonicMs();
+  readonly #signed = new Map<number, number>();
+
+  constructor({ wasStartedClean }: { readonly wasStartedClean: boolean }) {
+    this.#wasStartedClean = wasStartedClean;
+  }
+
+  /** Clean is who was started clean, not too long ago, and has had nothing signed: later it may have been taken over. */
+  get isClean(): boolean {
+    return (
+      this.#wasStartedClean && this.#signed.size === 0 && monotonicMs() - this.#startedAtMs <= limits.keeperCleanForMs
+    );
+  }
+
+  signedFor(epoch: number): number {
+    return this.#signed.get(epoch) ?? 0;
+  }
+
+  noteSigned(epoch: number): void {
+    this.#signed.set(epoch, this.signedFor(epoch) + 1);
+  }
+}
+
+export class SigningDesk {
+  readonly #options: SigningDeskOptions;
+  #serviceKey: string | undefined;
+  #isBusy = false;
+  #restUntilMs = 0;
+
+  constructor(options: SigningDeskOptions) {
+    this.#options = options;
+    this.#serviceKey = options.serviceKey;
+  }
+
+  /** The pinned one. */
+  get serviceKey(): string | undefined {
+    return this.#serviceKey;
+  }
+
+  /** Never rejects but when the store fails. */
+  async answer(ask: SignAsk, visitor: DeskVisitor): Promise<KeeperToReplica> {
+    if (this.#isBusy || monotonicMs() < this.#restUntilMs)
+      return refused('it was asked for too soon after the last time');
+    this.#isBusy = true;
+    try {
+      return await this.#judge(ask, visitor);
+    } finally {
+      this.#isBusy = false;
+      this.#restUntilMs = monotonicMs() + limits.keeperSignRestMs;
+    }
+  }
+
+  async #judge(ask: SignAsk, visitor: DeskVisitor): Promise<KeeperToReplica> {
+    const { store, key, replicaId, serviceId, logger } = this.#options;
+    const membership = await this.#verified(ask);
+    if (typeof membership === 'string') return this.#refuse(membership);
+    const { record } = store;
+    if (record === undefined) throw new Error('the desk works without a record');
+    const { certifiedEpoch, serial } = record;
+    const identity = { replicaId, serviceId, key, certifiedEpoch, serial };
+    const judged = judgeAsk(ask, membership, identity, visitor);
+    if (!judged.ok) return this.#refuse(judged.reason);
+    const { statement, presentEpoch } = judged;
+    // A turn is over when clean keys are certified.
+    const isOver = statement.isClean ? { turnOf: null } : {};
+    await store.changeRecord({ certifiedEpoch: presentEpoch, serial: statement.serial, ...isOver });
+    visitor.noteSigned(statement.epoch);
+    const { epoch, isClean } = statement;
+    logger.info({ epoch, serial: statement.serial, isClean }, 'certified the next session keys of the replica');
+    const certificate = Buffer.from(certificateOf(statement, key)).toString('hex');
+    return { kind: 'successor-signed', certificate, serial: statement.serial, isClean };
+  }
+
+  /** The membership, or why it is none. */
+  async #verified(ask: SignAsk): Promise<VerifiedMembership | string> {
+    const document = documentOf(ask);
+    if (this.#serviceKey !== undefined) {
+      const verdict = verifyCertifiedMembership(document, this.#serviceKey);
+      return verdict.ok ? verdict.membership : `the membership is not proven: ${verdict.reason.sentence}`;
+    }
+    const first = await this.#options.firstServiceKey();
+    if (first === undefined) return 'this keeper knows no service key, and the home shows none';
+    const verdict = verifyCertifiedMembership(document, first);
+    if (!verdict.ok) return `the membership is not proven: ${verdict.reason.sentence}`;
+    // Of another service is refused all the same, and must not be pinned.
+    if (verdict.membership.serviceId === this.#options.serviceId) {
+      await this.#options.store.pinServiceKey(first);
+      this.#serviceKey = first;
+      this.#options.logger.warn(
+        { serviceKey: first },
+        'pinned the service key at first sight: compare it with that of another replica, or give it with --service-key',
+      );
+    }
+    return verdict.membership;
+  }
+
+  #refuse(reason: string): KeeperToReplica {
+    this.#options.logger.warn({ reason }, 'refused to certify what the replica asked for');
+    return refused(reason);
+  }
+}
+
+function refused(reason: string): KeeperToReplica {
+  return { kind: 'refused', reason: reason.slice(0, limits.keeperReasonLengthMax) };
+}
