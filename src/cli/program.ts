@@ -11,7 +11,9 @@ import type { CommandContext } from './command.ts';
 import { defineDebug } from './debug.ts';
 import { defineEpoch } from './epoch.ts';
 import { defineInit } from './init.ts';
+import { defineKeeper } from './keeper.ts';
 import { defineKv } from './kv.ts';
+import { defineManifest } from './manifest.ts';
 import { packageVersion } from './package-version.ts';
 import { defineReplica } from './replica.ts';
 import { defineServiceKey } from './service-key.ts';
@@ -91,6 +93,8 @@ export function buildProgram(context: CommandContext): Command {
     defineInit,
     defineUp,
     defineReplica,
+    defineKeeper,
+    defineManifest,
     defineStatus,
     defineEpoch,
     defineAdmin,

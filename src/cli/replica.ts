@@ -8,6 +8,8 @@ import { addRetentionOptions, type RetentionOptions } from './retention.ts';
 export interface ReplicaOptions extends RetentionOptions {
   readonly home: string;
   readonly logLevel: string;
+  /** It was started clean: by its keeper, from verified code, with its log gone. */
+  readonly clean?: true;
 }
 
 export function defineReplica(program: Command, context: CommandContext): void {
@@ -15,6 +17,7 @@ export function defineReplica(program: Command, context: CommandContext): void {
     .command('replica')
     .description('Run one replica until SIGTERM or Ctrl-C; logs go to stderr as JSON lines.')
     .requiredOption('--home <dir>', 'the home of the replica, made by "coterie init"')
+    .option('--clean', 'said by a keeper that has just made it clean')
     .action(async (options: ReplicaOptions) => {
       const { runReplica } = await import('./run-replica.ts');
       await runReplica(options, context);
