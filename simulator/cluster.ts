@@ -326,6 +326,7 @@ export class Cluster {
       signatures: this.#signatures,
       atMost: ({ rule }) => Math.min(spare, rule.f),
       strategies: Object.values(adversaryMakers),
+      turnOrder: (membership) => this.turns.order(membership),
       replicaAt: (place) => this.replicaAt(place),
       isTaken: (place) => !this.sound.has(place),
       seize: (place, maker) => this.#seize(place, maker),
@@ -359,6 +360,7 @@ export class Cluster {
       curve: this.curve,
       hasSecrets: coin === 'threshold',
       renewsKeys: epochs.renewal,
+      reshares: epochs.resharing,
       hasTurns: epochs.turns !== 'none',
       disk: new SimulatedDisk({
         world: this.#world,
@@ -412,7 +414,8 @@ export class Cluster {
     const { checkpoints, stable, wantsSuccessor, closed } = effects;
     if (wantsSuccessor !== undefined || closed !== undefined) this.#ambush.atChange(place);
     if (checkpoints.length > 0 || stable !== undefined) this.#ambush.atCheckpoint(place);
-    if (this.scenario.epochs.turns !== 'none') this.turns.observe(machine.epochStatus, this.standing().places);
+    if (this.scenario.epochs.turns !== 'none')
+      this.turns.observe(machine.epochStatus, this.replicaAt(place).membership);
   }
 
   /** One of those that are to go wrong does so with the first write it executes in the second half of the faults. */

@@ -12,7 +12,7 @@ import type { PairingCurve } from '../src/crypto/curve.ts';
 import { sha256 } from '../src/crypto/hash.ts';
 import { membershipOf } from '../src/membership/epochs.ts';
 import type { Membership } from '../src/membership/membership.ts';
-import type { ReplicaEffects, SuccessorWish } from '../src/replica/effects.ts';
+import type { ClosedEpoch, ReplicaEffects, SuccessorWish } from '../src/replica/effects.ts';
 import type { Genesis } from '../src/wire/genesis.ts';
 import { decodeMembershipStatement } from '../src/wire/membership-statement.ts';
 import { encodeRequest, requestPreimage } from '../src/wire/request.ts';
@@ -40,6 +40,8 @@ export interface EpochChangeOptions {
   readonly curve: PairingCurve;
   readonly signatures: Signatures;
   readonly renewsKeys: boolean;
+  /** False: the sharing of the service key stays as it is. */
+  readonly reshares: boolean;
   /** Its keeper makes it clean in its turn. */
   readonly hasTurns: boolean;
   readonly ports: Pick<ReplicaPorts, 'askMembership' | 'request'>;
@@ -83,8 +85,15 @@ export class EpochChange {
   carriedOut({ wantsSuccessor, closed }: ReplicaEffects): void {
     if (closed !== undefined) {
       const pending = [...(this.#options.lives()?.machine?.pendingRequests ?? [])];
-      this.#turn(closed.membership, closed.keyShare, pending);
+      this.#turn(...this.#sharedAnew(closed), pending);
     } else if (wantsSuccessor !== undefined && this.#options.renewsKeys) this.#name(wantsSuccessor);
+  }
+
+  /** Where the sharing is to stay as it is, what was dealt for the next epoch is thrown away, as after the restoring of a snapshot. */
+  #sharedAnew({ membership, keyShare }: ClosedEpoch): readonly [Membership, bigint | undefined] {
+    const { home, reshares } = this.#options;
+    if (reshares) return [membership, keyShare];
+    return [{ ...membership, sharingEpoch: home.membership.sharingEpoch }, home.present.sealedShare];
   }
 
   /** Who the replicas are, as somebody says that the service says. */
@@ -146,9 +155,12 @@ export class EpochChange {
   }
 
   #make(epoch: number): MadeSecrets {
-    const { home, keeper, place } = this.#options;
+    const { home, keeper, place, reshares } = this.#options;
     this.#made += 1;
-    const secrets = freshSecrets(place, `epoch ${epoch} try ${this.#made}`);
+    const fresh = freshSecrets(place, `epoch ${epoch} try ${this.#made}`);
+    const { decryptionKey, seed } = home.present.secrets;
+    // What opens the dealings of a sharing is kept as long as that.
+    const secrets = reshares ? fresh : { ...fresh, decryptionKey, seed };
     return { epoch, secrets, successor: keeper.certify(home.membership, secrets, home.present.secrets) };
   }
 

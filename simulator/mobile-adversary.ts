@@ -28,6 +28,8 @@ export interface MobileAdversaryOptions {
   readonly atMost: (membership: Membership) => number;
   /** What it makes a replica do, each time another thing. */
   readonly strategies: readonly AdversaryMaker[];
+  /** Who will be made clean first: where it holds that one it can soon hold another. */
+  readonly turnOrder: (membership: Membership) => readonly number[];
   readonly replicaAt: (place: number) => SimulatedReplica;
   /** Replicas that are somebody else's prey. */
   readonly isTaken: (place: number) => boolean;
@@ -100,9 +102,9 @@ export class MobileAdversary {
 
   /** Takes over as many as it may in this epoch, of those that are in it: first whom it never held. */
   #move(membership: Membership): void {
-    const { prng, replicaAt, isTaken, seize, strategies, world, atMost } = this.#options;
+    const { prng, replicaAt, isTaken, seize, strategies, turnOrder, world, atMost } = this.#options;
     if (this.#isOver) return;
-    const places = membership.members.map(({ replicaId }) => placeOf(replicaId));
+    const places = turnOrder(membership);
     const inHand = places.filter((place) => this.#heldIn.get(membership.epoch)?.has(place) || replicaAt(place).isHeld);
     const free = places.filter((place) => {
       const { isUp, membership: own, disk } = replicaAt(place);
@@ -111,8 +113,7 @@ export class MobileAdversary {
       );
     });
     if (free.length === 0 || inHand.length >= atMost(membership)) return;
-    const fresh = free.filter((place) => !this.#everHeld.has(place));
-    const place = prng.pick(fresh.length > 0 ? fresh : free);
+    const place = free.find((each) => !this.#everHeld.has(each)) ?? prng.pick(free);
     this.takeovers += 1;
     world.note(`the adversary takes r${place} in epoch ${membership.epoch}`);
     seize(place, this.#maker(place, prng.pick(strategies)));

@@ -32,6 +32,7 @@ import type { ReplicaWatch } from './replica-ports.ts';
 import type { SimulatedDisk } from './simulated-disk.ts';
 import { SimulatedFetch } from './simulated-fetch.ts';
 import type { Machine, MachineOptions } from './simulated-machine.ts';
+import { firstSimulatedMembership } from './simulated-membership.ts';
 import { StateTalk } from './state-talk.ts';
 import type { Cancellable, World } from './world.ts';
 
@@ -274,6 +275,9 @@ export class SimulatedLives {
       service: kv,
       names: { name: genesis.name, service: genesis.service },
       genesis,
+      ...(this.#membership.sharingEpoch === this.#membership.epoch
+        ? {}
+        : { keyMembership: firstSimulatedMembership(genesis) }),
       nextSecrets: this.disk.home.made.map((made) => made.secrets),
     };
     const machine = this.#options.makeMachine(adversary()?.tamper?.(options) ?? options);

@@ -50,6 +50,8 @@ export interface MachineOptions {
   readonly names: { readonly name: string; readonly service: string };
   readonly engine: StateEngine;
   readonly genesis: Genesis;
+  /** Of the epoch whose sharing goes on, where that is not this one. */
+  readonly keyMembership?: Membership;
   /** Made for the next epoch before this start, the newest last. */
   readonly nextSecrets: readonly KeySecrets[];
   /** What its engine holds. */

@@ -38,6 +38,8 @@ export interface SimulatedReplicaOptions {
   readonly hasSecrets: boolean;
   /** False: it names no next session keys, and so keeps the ones it has for ever. */
   readonly renewsKeys: boolean;
+  /** False: the sharing of the service key stays as it is. */
+  readonly reshares: boolean;
   /** Its keeper makes it clean in its turn. */
   readonly hasTurns: boolean;
   readonly disk: SimulatedDisk;

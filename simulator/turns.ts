@@ -4,6 +4,7 @@
  * A keeper knows the turn from the agreed state and does not ask its replica, which may be the adversary's. Where replicas never
  * renew their keys the log gives the turn to the same one for ever; then keepers go by their own clocks, one after another.
  */
+import type { Membership } from '../src/membership/membership.ts';
 import type { EpochStatus } from '../src/replica/machine-options.ts';
 import type { Prng } from './prng.ts';
 import { placeOf } from './simulated-membership.ts';
@@ -32,12 +33,21 @@ export class Turns {
     this.#options = options;
   }
 
-  /** What a correct replica says of its epoch; `places` are those of the members. */
-  observe({ state }: EpochStatus, places: readonly number[]): void {
+  /** Places of the members, those first who are to be made clean first. */
+  order({ epoch, members }: Membership): readonly number[] {
+    const places = members.map(({ replicaId }) => placeOf(replicaId));
+    const first = (epoch + 1) % places.length;
+    if (!this.#options.renewsKeys) return [...places.slice(first), ...places.slice(0, first)];
+    const since = new Map(members.map(({ replicaId, cleanSince }) => [placeOf(replicaId), cleanSince.epoch]));
+    return places.toSorted((a, b) => (since.get(a) ?? 0) - (since.get(b) ?? 0));
+  }
+
+  /** What a correct replica in this epoch says of it. */
+  observe({ state }: EpochStatus, membership: Membership): void {
     if (state.phase.kind !== 'preparing') return;
     const { isClean, renewsKeys } = this.#options;
     const next = state.membership.epoch + 1;
-    const turn = renewsKeys ? state.phase.turn.map(placeOf) : [places[next % places.length] as number];
+    const turn = renewsKeys ? state.phase.turn.map(placeOf) : this.order(membership).slice(0, 1);
     for (const place of turn) {
       const plan = `${next} ${place}`;
       if (this.#planned.has(plan) || isClean(place, next)) continue;
