@@ -303,7 +303,7 @@ describe('what administrators have approved', () => {
           expect(membershipOf(genesis, next.body, place)).toMatchObject({ ok: true });
           const before = new Set(idsOf(body));
           const stayers = replicas.filter(({ replicaId }) => before.has(replicaId));
-          expect(stayers.length).toBeGreaterThanOrEqual(3 * next.body.f + 1);
+          expect(stayers.length).toBeGreaterThanOrEqual(3 * next.body.f + body.k + 1);
           // Whoever has an id that was there is who had it.
           for (const { replicaId, peerAddress } of stayers) {
             expect(peerAddress).toEqual(body.replicas.find((replica) => replica.replicaId === replicaId)?.peerAddress);

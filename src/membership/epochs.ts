@@ -211,13 +211,13 @@ function joined(replica: JoiningReplica, now: Freshness): StatedReplica {
 
 /**
  * May the second membership follow the first? Only those who stay can confirm, before the change, that they have their part
- * of the next sharing: of these a quorum of the next rule must be correct. Whoever leaves still deals.
+ * of the next sharing: of these 2f' + 1 must answer, though f' are silent and k are being made clean. Whoever leaves still deals.
  */
 function isReachable(body: MembershipBody, after: MembershipBody): boolean {
   if (ruleFor(after.replicas.length, after) === undefined) return false;
   const before = new Set(body.replicas.map(({ replicaId }) => replicaId));
   const stayers = after.replicas.filter(({ replicaId }) => before.has(replicaId)).length;
-  return stayers >= 3 * after.f + 1;
+  return stayers >= 3 * after.f + body.k + 1;
 }
 
 /** The replicas of the draft with the keys they have named, and how fresh they are. */
