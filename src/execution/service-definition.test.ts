@@ -16,6 +16,7 @@ describe('a definition is refused', () => {
     ['kv', '1', {}, /no operations/],
     ['kv', '1', { compareAndSet: operation }, /operation name "compareAndSet"/],
     ['kv', '1', Object.fromEntries([['then', operation]]), /"then" is reserved/],
+    ['kv', '1', { 'coterie.admin': operation }, /names that begin with coterie\. are the system's/],
   ] as const)('%s %s %j', (name, version, operations, message) => {
     expect(define(name, version, operations)).toThrow(message);
   });
