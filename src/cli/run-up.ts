@@ -3,7 +3,6 @@
  */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { deadlineAfter } from '../platform/deadline.ts';
 import { clusterPaths, recordServiceKey } from '../storage/cluster-directory.ts';
 import { CliError, exitCodes } from './cli-error.ts';
@@ -12,10 +11,10 @@ import { type CommandContext, clusterDirectory, defaultClusterDirectory } from '
 import { programName, shownPath } from './how-called.ts';
 import { KeyWatch } from './key-watch.ts';
 import { LiveLine } from './live-line.ts';
-import { retentionArguments } from './retention.ts';
 import { Supervisor } from './supervisor.ts';
 import type { Terminal } from './terminal.ts';
 import type { UpOptions } from './up.ts';
+import { makeUpCommand } from './up-command.ts';
 import { formatKey, formatReplicas, formatStatusLine, suggestedCommands, summarize } from './up-view.ts';
 
 const readyTimeoutMs = 60_000;
@@ -34,6 +33,7 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
   }
   const cluster = await openCluster(directory);
   const local = localReplicas(cluster);
+  const command = await makeUpCommand(cluster, options);
   const live = new LiveLine(terminal, () => {
     const line = formatStatusLine(summarize(supervisor.states, cluster.f, performance.now()));
     return keyWatch.progress === undefined ? line : `${line} · ${keyWatch.progress}`;
@@ -51,7 +51,7 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
     replicas: local,
     // Where some replicas live elsewhere, those that are here must do.
     quorumSize: Math.min(cluster.quorumSize, local.length),
-    command: (home) => replicaCommand(home, options),
+    command,
     readyTimeoutMs,
     stopPatienceMs,
     onEvent: ({ sentence }) => live.say(sentence),
@@ -94,13 +94,6 @@ async function awaitKey(keyWatch: KeyWatch, stopping: AbortSignal, terminal: Ter
   await keyWatch.settled(patience.signal);
   patience.end();
   line.stop();
-}
-
-/** The command line of one replica: this program again. */
-function replicaCommand(home: string, options: UpOptions): readonly [string, ...string[]] {
-  const script = fileURLToPath(new URL('./main.js', import.meta.url));
-  const { logLevel } = options;
-  return [process.execPath, script, 'replica', '--home', home, '--log-level', logLevel, ...retentionArguments(options)];
 }
 
 type LocalReplica = ClusterReplica & { readonly home: string };
