@@ -125,6 +125,7 @@ export class Keeper {
       if (this.#isStopping()) break;
       await this.#rest(how);
     }
+    this.#options.logger.info('stopped');
   }
 
   /** Stops the replica and then the keeper; `run` resolves. */
