@@ -85,8 +85,8 @@ export class Cluster {
     this.#world = world;
     this.#prng = prng.fork();
     this.#clientLoss = Math.min(0.1, scenario.links.loss);
-    const spare = f - scenario.adversaries.length - scenario.misbehaving;
-    if (spare < 0) throw new RangeError(`at most f = ${f} adversaries`);
+    const spare = f - scenario.adversaries.length - Math.max(scenario.misbehaving, scenario.lostLogs);
+    if (scenario.adversaries.length + scenario.misbehaving > f) throw new RangeError(`at most f = ${f} adversaries`);
 
     const places = Array.from({ length: n + epochs.joiners }, (_, place) => place);
     const faulty = new Map(
@@ -326,12 +326,15 @@ export class Cluster {
       signatures: this.#signatures,
       atMost: ({ rule }) => Math.min(spare, rule.f),
       strategies: Object.values(adversaryMakers),
+      renewsKeys: this.scenario.epochs.renewal,
       turnOrder: (membership) => this.turns.order(membership),
       replicaAt: (place) => this.replicaAt(place),
       isTaken: (place) => !this.sound.has(place),
       seize: (place, maker) => this.#seize(place, maker),
       send: (from, to, frame, end) => this.network.send(from, to, frame, end),
       reply: (place, reply, end) => this.#reply(place, reply, end),
+      curve: this.curve,
+      request: (place, request) => this.#toReplica(place, request),
     });
   }
 

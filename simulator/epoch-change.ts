@@ -15,16 +15,15 @@ import type { Membership } from '../src/membership/membership.ts';
 import type { ClosedEpoch, ReplicaEffects, SuccessorWish } from '../src/replica/effects.ts';
 import type { Genesis } from '../src/wire/genesis.ts';
 import { decodeMembershipStatement } from '../src/wire/membership-statement.ts';
-import { encodeRequest, requestPreimage } from '../src/wire/request.ts';
-import { type CertifiedSuccessor, encodeSuccessor } from '../src/wire/successor.ts';
-import { encodeValue } from '../src/wire/value.ts';
-import { keyOf, type Signatures } from './keys.ts';
+import type { CertifiedSuccessor } from '../src/wire/successor.ts';
+import type { Signatures } from './keys.ts';
 import type { Prng } from './prng.ts';
 import type { ReplicaPorts } from './replica-ports.ts';
 import { freshSecrets } from './session-secrets.ts';
 import type { MadeSecrets, SimulatedHome } from './simulated-home.ts';
 import type { SimulatedKeeper } from './simulated-keeper.ts';
 import type { SimulatedLives } from './simulated-lives.ts';
+import { successorRequest } from './successor-request.ts';
 import type { World } from './world.ts';
 
 /** Its own requests are given again, here and to another replica, so often. */
@@ -166,14 +165,8 @@ export class EpochChange {
 
   #requestFor(successor: CertifiedSuccessor): Uint8Array {
     const { home, signatures, place, prng } = this.#options;
-    const clerk = keyOf(`clerk ${place}`);
-    const operation = { name: 'coterie.successor', input: encodeValue({ successor: encodeSuccessor(successor) }) };
-    const session = { birth: 0, nonce: prng.bytes(16) };
     const { serviceId } = home.membership;
-    return encodeRequest(
-      { client: clerk.publicKey.bytes, session, number: 1, acknowledged: 0, operations: [operation] },
-      (digest) => signatures.sign(clerk, requestPreimage(serviceId, digest)),
-    ).bytes;
+    return successorRequest({ signatures, serviceId, successor, nonce: prng.bytes(16), clerk: `${place}` });
   }
 
   /** Here, and to another one too: an observer's own word may not get far. */

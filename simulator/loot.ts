@@ -49,6 +49,11 @@ export class Loot {
     return new Set([...this.#secrets.values()].map(({ place }) => place));
   }
 
+  /** By place, the secrets that it read last. */
+  get latest(): ReadonlyMap<number, StolenSecrets> {
+    return new Map([...this.#secrets.values()].map((stolen) => [stolen.place, stolen]));
+  }
+
   /** Those of the members that it can pass for: it has what they prove themselves with in this epoch. */
   impersonable({ members }: Membership): readonly StolenSecrets[] {
     return members.flatMap(({ signingKey }) => this.#secrets.get(signingKey.text) ?? []);

@@ -6,6 +6,7 @@
  * different epochs do not go together.
  */
 
+import type { PairingCurve } from '../src/crypto/curve.ts';
 import type { Reply } from '../src/execution/execution.ts';
 import type { Membership } from '../src/membership/membership.ts';
 import { blockPreimage } from '../src/ordering/validity.ts';
@@ -16,14 +17,19 @@ import type { Signatures } from './keys.ts';
 import { Loot, type StolenSecrets } from './loot.ts';
 import type { LinkEnd } from './network.ts';
 import type { Prng } from './prng.ts';
+import { freshSecrets, publicKeysOf } from './session-secrets.ts';
+import { certifiedBy } from './simulated-keeper.ts';
 import { placeOf, replicaIdAt } from './simulated-membership.ts';
 import type { SimulatedReplica } from './simulated-replica.ts';
+import { successorRequest } from './successor-request.ts';
 import type { World } from './world.ts';
 
 export interface MobileAdversaryOptions {
   readonly world: World;
   readonly prng: Prng;
   readonly signatures: Signatures;
+  /** False: nobody ever gets new keys, and it is to see what it can do with old ones. */
+  readonly renewsKeys: boolean;
   /** How many replicas it may hold in one epoch. */
   readonly atMost: (membership: Membership) => number;
   /** What it makes a replica do, each time another thing. */
@@ -38,12 +44,17 @@ export interface MobileAdversaryOptions {
   /** Says something to another replica as if it were the one in this place. */
   readonly send: (from: number, to: number, frame: Uint8Array, end: LinkEnd) => void;
   readonly reply: (place: number, reply: Reply, end: LinkEnd) => void;
+  readonly curve: PairingCurve;
+  /** As any client may give one. */
+  readonly request: (place: number, request: Uint8Array) => void;
 }
 
 /** After a replica has come into an epoch it is safe for so long at the most. */
 const restMsMax = 40;
 /** Blocks that it signs for others with keys it kept, of all those its replica makes. */
 const impersonation = 0.2;
+/** Ticks at which it names next session keys, its own, for every replica that it has keys of. */
+const succession = 0.1;
 const lie = encodeOutcomes([{ ok: true, value: 'a lie' }]);
 
 export class MobileAdversary {
@@ -56,6 +67,8 @@ export class MobileAdversary {
   /** How often it took a replica over, and how often it spoke in the name of one that it held before. */
   takeovers = 0;
   impersonations = 0;
+  /** Next session keys that it named for others. */
+  forgedSuccessors = 0;
 
   constructor(options: MobileAdversaryOptions) {
     this.#options = options;
@@ -102,10 +115,15 @@ export class MobileAdversary {
 
   /** Takes over as many as it may in this epoch, of those that are in it: first whom it never held. */
   #move(membership: Membership): void {
-    const { prng, replicaAt, isTaken, seize, strategies, turnOrder, world, atMost } = this.#options;
+    const { prng, replicaAt, isTaken, seize, strategies, turnOrder, renewsKeys, world, atMost } = this.#options;
     if (this.#isOver) return;
     const places = turnOrder(membership);
-    const inHand = places.filter((place) => this.#heldIn.get(membership.epoch)?.has(place) || replicaAt(place).isHeld);
+    // Who was made clean and got no new keys in time is as good as held, by the same rule as everybody else's.
+    const isInHand = (place: number): boolean =>
+      this.#heldIn.get(membership.epoch)?.has(place) === true ||
+      replicaAt(place).isHeld ||
+      (renewsKeys && this.isExposed(place, membership));
+    const inHand = places.filter(isInHand);
     const free = places.filter((place) => {
       const { isUp, membership: own, disk } = replicaAt(place);
       return (
@@ -145,6 +163,7 @@ export class MobileAdversary {
         },
         tick: () => {
           this.#read(this.#options.replicaAt(place));
+          if (this.#options.prng.chance(succession)) this.#nameSuccessors(membership);
           return inner.tick?.() ?? [];
         },
         reply: (reply) => {
@@ -186,6 +205,21 @@ export class MobileAdversary {
         const to = placeOf(replicaId);
         if (to !== place && to !== stolen.place) send(stolen.place, to, frame, end);
       }
+    }
+  }
+
+  /** As if the replicas did so themselves: with the signing keys that it kept of them. */
+  #nameSuccessors({ serviceId, epoch, members }: Membership): void {
+    const { prng, signatures, curve, request } = this.#options;
+    for (const [place, { secrets }] of this.loot.latest) {
+      const next = freshSecrets(place, `forged for epoch ${epoch + 1}`);
+      const replicaId = replicaIdAt(place);
+      const keys = publicKeysOf(curve, next);
+      const statement = { serviceId, replicaId, epoch: epoch + 1, serial: 1_000_000 + epoch, isClean: true, keys };
+      const successor = certifiedBy(signatures, statement, { certifier: secrets.signing, next });
+      const to = placeOf(prng.pick(members).replicaId);
+      request(to, successorRequest({ signatures, serviceId, successor, nonce: prng.bytes(16), clerk: 'thief' }));
+      this.forgedSuccessors += 1;
     }
   }
 }

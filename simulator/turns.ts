@@ -12,6 +12,8 @@ import type { World } from './world.ts';
 
 /** From when it is a replica's turn until its keeper has stopped it. */
 const waitMsMax = 40;
+/** A keeper lets a replica that was made clean find its way before it does so again. */
+const restMs = 400;
 
 export interface TurnsOptions {
   readonly world: World;
@@ -60,7 +62,7 @@ export class Turns {
     const { world, prng, isClean, makeClean, renewsKeys } = this.#options;
     world.after(prng.timeMs(1, waitMsMax), '', () => {
       // Where keys are not renewed nobody says that it is clean, and once is enough.
-      if (renewsKeys) this.#planned.delete(plan);
+      if (renewsKeys) world.after(restMs, '', () => this.#planned.delete(plan));
       if (isClean(place, next)) return;
       this.count += 1;
       makeClean(place);

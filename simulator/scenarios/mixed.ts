@@ -4,8 +4,16 @@
  */
 import type { LinkConditions } from '../network.ts';
 import type { Prng } from '../prng.ts';
-import type { ClusterSize } from '../simulated-membership.ts';
-import { adversaryNames, calm, calmLinks, type FaultRates, type Scenario } from './scenario.ts';
+import { type ClusterSize, noSchedule } from '../simulated-membership.ts';
+import {
+  adversaryNames,
+  calm,
+  calmLinks,
+  type EpochPlan,
+  type FaultRates,
+  oneEpoch,
+  type Scenario,
+} from './scenario.ts';
 
 const sizes: readonly (readonly [ClusterSize, number])[] = [
   [{ n: 4, f: 1, k: 0 }, 10],
@@ -59,6 +67,23 @@ export function mixedScenario(prng: Prng): Scenario {
     ]),
     clockDriftMax: prng.chance(0.5) ? 0.01 : 0,
     keys: prng.between(2, 5),
+    epochs: drawEpochs(prng, size),
+  };
+}
+
+/** In every third run epochs end, in some of these an adversary moves. */
+function drawEpochs(prng: Prng, { k }: ClusterSize): EpochPlan {
+  if (!prng.chance(1 / 3)) return oneEpoch;
+  return {
+    ...oneEpoch,
+    schedule: {
+      ...noSchedule,
+      epochIntervalMs: prng.pick([150, 400, 1_200]),
+      successorWaitMs: prng.pick([100, 400, 1_500]),
+      recovery: prng.pick(['hardware', 'hardware', 'awareness']),
+    },
+    turns: prng.pick(k > 0 ? ['log-lost', 'log-kept'] : ['none', 'log-kept']),
+    mobile: prng.chance(0.4),
   };
 }
 
