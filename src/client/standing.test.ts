@@ -74,3 +74,23 @@ it('is patient in proportion to how long answers take, within bounds, and more w
   for (let i = 0; i < 100; i++) latency.observe(60_000);
   expect(latency.patienceMs(9)).toBe(2_000);
 });
+
+it('goes with the replicas into another membership: deeds stay, and only who kept its key stays avoided', () => {
+  const standings = four(3);
+  standings.lied(0, 10);
+  standings.lied(1, 10);
+  standings.lost(2, 10, 'refused', true);
+  // r1 with its old key, r0 with a new one, one that is new, r2 with its old key.
+  const before = [1, 0, undefined, 2];
+  const moved = standings.moved(4, (place) => {
+    const replica = before[place];
+    return replica === undefined ? undefined : { replica, hasSameKey: replica !== 0 };
+  });
+  expect([0, 1, 2, 3].map((place) => moved.isAvoided(place, 20))).toEqual([true, false, false, true]);
+  expect([0, 1, 2, 3].map((place) => moved.observe(place, 20, false).wrongReplies)).toEqual([1, 1, 0, 0]);
+  expect([1, 3].map((place) => moved.isDefinitelyDown(place))).toEqual([false, true]);
+  // They are apart from now on.
+  moved.lied(2, 30);
+  expect(standings.observe(2, 30, false).wrongReplies).toBe(0);
+  expect(standings.moved(2, () => undefined).order(0)).toEqual([1, 0]);
+});
