@@ -67,6 +67,8 @@ export interface ClosedEpoch {
   readonly membership: Membership;
   /** Our share of the next sharing; undefined when it cannot be had yet, or we are no holder. */
   readonly keyShare: bigint | undefined;
+  /** Encoded (`epochs/closing-proof.ts`): brings others over that were left behind. To be kept until the next one. */
+  readonly proof: Uint8Array;
 }
 
 export interface ReplicaEffects {

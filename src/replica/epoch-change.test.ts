@@ -71,6 +71,50 @@ describe('an epoch that administrators end', () => {
   });
 });
 
+describe('a replica that has gone ahead alone', () => {
+  /**
+   * So many turns after the resharing began, what the first and the faulty one say reaches the two others no more; and the faulty
+   * one falls silent when the first has left. True when the first left, and the two others did not.
+   */
+  async function leavesTwoBehind(turns: number, showsProofs: boolean): Promise<EpochNetwork | undefined> {
+    const network = await withKey();
+    network.showsProofs = showsProofs;
+    const [first, faulty] = [network.replica(0), network.replica(3)];
+    const others = [network.replica(1), network.replica(2)];
+    let left = Number.POSITIVE_INFINITY;
+    network.watch = (who) => {
+      if (who !== first) return;
+      left -= 1;
+      if (left > turns && who.machine.epochStatus.state.phase.kind === 'resharing') left = turns;
+    };
+    network.delivers = (from, to) =>
+      left > 0 || first.membership.epoch > 0 || from === to || others.includes(from) || !others.includes(to);
+    network.heldBack.add('r3');
+    const { epoch } = network.newest;
+    await network.outcomeOf(network.approve({ kind: 'advance' }));
+    for (let turn = 0; turn < 200 && first.membership.epoch === epoch; turn++) await network.turn();
+    faulty.isDown = true;
+    return first.membership.epoch > epoch && others.every(({ machine }) => !machine.epochStatus.isClosed)
+      ? network
+      : undefined;
+  }
+
+  it('brings the others over, who are no quorum without it, by the proof of how the epoch ended', async () => {
+    let stuck = 0;
+    for (let turns = 2; turns < 7; turns++) {
+      const without = await leavesTwoBehind(turns, false);
+      if (without === undefined) continue;
+      await without.turns(300);
+      if (without.epochs.slice(1, 3).includes(1)) continue;
+      stuck += 1;
+      const network = await leavesTwoBehind(turns, true);
+      await network?.untilEpoch(1);
+      expect(network?.epochs).toEqual([1, 1, 1, 0]);
+    }
+    expect(stuck).toBeGreaterThan(0);
+  });
+});
+
 describe('requests that are under way while epochs change', () => {
   it('are executed once each, whoever got them', async () => {
     const network = await withKey();

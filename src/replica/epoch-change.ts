@@ -9,6 +9,7 @@
  */
 import type { PairingCurve } from '../crypto/curve.ts';
 import type { Digest } from '../crypto/hash.ts';
+import { encodeClosingProof } from '../epochs/closing-proof.ts';
 import { EpochControl } from '../epochs/epoch-control.ts';
 import { epochRulesOf } from '../epochs/epoch-rules.ts';
 import type { SystemOperations } from '../execution/execution.ts';
@@ -127,11 +128,13 @@ export class EpochChange {
     const { epoch, nextMembership } = stable.checkpoint;
     if (epoch !== this.#membership.epoch || nextMembership === undefined) return undefined;
     this.#hasLeft = true;
+    const { head, encoded: checkpoint } = stable;
     return {
       closing: stable,
       body: next,
       membership: this.#membershipAfter(next, stable.digest),
       keyShare: this.#key.nextShare,
+      proof: encodeClosingProof({ ...head, checkpoint, body: next }),
     };
   }
 

@@ -17,7 +17,9 @@ import {
   simulatedGenesis,
   simulatedReplica,
 } from '../../../simulator/simulated-membership.ts';
+import { blsVerify } from '../../crypto/bls.ts';
 import { sign } from '../../crypto/ed25519.ts';
+import { type ProvenEpoch, readClosingProof } from '../../epochs/closing-proof.ts';
 import { membershipOf } from '../../membership/epochs.ts';
 import { defaultParameters } from '../../membership/genesis.ts';
 import type { Membership } from '../../membership/membership.ts';
@@ -55,6 +57,8 @@ export class EpochNetwork {
   readonly #open = new Map<string, Uint8Array>();
   #number = 0;
   nowMs = 0;
+  /** Those who are ahead show how the epoch before ended. */
+  showsProofs = true;
   /** Says what happens to a message; false: it is lost. */
   delivers: (from: EpochReplica, to: EpochReplica, message: PeerMessage) => boolean = () => true;
   /** Is shown the effects of each step. */
@@ -184,17 +188,34 @@ export class EpochNetwork {
   /** It was away, or is new: it goes into the epoch of those who are there, with the state of one of them. */
   #follow(replica: EpochReplica): void {
     for (const other of this.up) {
-      const certified = other.machine.certifiedMembership;
-      if (other.membership.epoch <= replica.membership.epoch || certified === undefined) continue;
-      const stored = readStored(other.engine);
-      const statement = decodeMembershipStatement(certified.encoded);
-      if (!statement.ok || stored === undefined) continue;
-      const membership = membershipOf(this.genesis, statement.value, statement.value);
+      if (other.membership.epoch <= replica.membership.epoch || readStored(other.engine) === undefined) continue;
+      const follows = this.#shownBy(other, replica);
+      if (follows === undefined) continue;
+      const membership = membershipOf(this.genesis, follows.body, follows);
       if (!membership.ok) throw new Error(membership.reason);
       replica.enter(membership.value, { engine: new MemoryEngine({ after: other.engine }) });
       this.#connect(replica);
       return;
     }
+  }
+
+  /** What another replica shows of the epoch that it is in. */
+  #shownBy({ machine, closings }: EpochReplica, { membership: { serviceId } }: EpochReplica): ProvenEpoch | undefined {
+    const certified = machine.certifiedMembership;
+    if (certified !== undefined) {
+      const statement = decodeMembershipStatement(certified.encoded);
+      return statement.ok ? { ...statement.value, body: statement.value } : undefined;
+    }
+    const proof = this.showsProofs ? closings.at(-1)?.proof : undefined;
+    const key = plainCurve.g2.decode(Buffer.from(machine.serviceKey ?? '', 'hex'));
+    if (proof === undefined || key === undefined) return undefined;
+    const isSigned = (message: Uint8Array, signature: Uint8Array): boolean => {
+      const point = plainCurve.g1.decode(signature);
+      return point !== undefined && blsVerify(plainCurve, key, message, point);
+    };
+    const proven = readClosingProof(proof, { serviceId, isSigned });
+    if (!proven.ok) throw new Error(proven.reason);
+    return proven.value;
   }
 
   /** Begins the life of a replica that was added. */
