@@ -111,6 +111,7 @@ async function putAllBack({ home, putBack, serviceKey }: HomeWork, files: FileSy
   for (const [name, text] of wanted) {
     if (!(await isAs(join(home, name), text, files))) changed.push(name);
   }
+  const hasServiceKey = (await files.describe(join(home, serviceKeyName))) !== undefined;
   for (const [name, text] of wanted) {
     if (!changed.includes(name)) continue;
     const path = join(home, name);
@@ -123,7 +124,8 @@ async function putAllBack({ home, putBack, serviceKey }: HomeWork, files: FileSy
     }
   }
   if (changed.length > 0) await files.fsyncDirectory(home);
-  return changed;
+  // One that was not there yet was not changed either.
+  return changed.filter((name) => name !== serviceKeyName || hasServiceKey);
 }
 
 async function isAs(path: string, text: string | null, files: FileSystem): Promise<boolean> {

@@ -92,7 +92,7 @@ export class Keeper {
       );
     }
     const known = await store.readPinned();
-    const work = { home, sweep: user?.uid ?? null, putBack: null, serviceKey: null, clean: false };
+    const work = { ...noWork, home, sweep: user?.uid ?? null };
     const pinned = known ?? pinnedBy(await workOnHome(options.homeCommand, user, { ...work, look: true }), home);
     const { genesis, serviceId, replicaId } = replicaOf(pinned);
     checkIsOf(store.directory, genesis, replicaId, key.publicKey.text);
@@ -117,13 +117,16 @@ export class Keeper {
 
   /** Keeps the replica until `stop`. Rejects when the replica must not be started any more. */
   async run(): Promise<void> {
-    while (this.#wish !== 'stop') {
-      await this.#prepare();
-      if (this.#isStopping()) break;
-      const how = await this.#live();
+    try {
+      while (!this.#isStopping()) {
+        await this.#prepare();
+        if (this.#isStopping()) break;
+        const how = await this.#live();
+        if (!this.#isStopping()) await this.#rest(how);
+      }
       if (this.#failed !== undefined) throw this.#failed;
-      if (this.#isStopping()) break;
-      await this.#rest(how);
+    } finally {
+      await this.#sweep();
     }
     this.#options.logger.info('stopped');
   }
@@ -132,6 +135,13 @@ export class Keeper {
   stop(): void {
     this.#wish = 'stop';
     this.#wake();
+  }
+
+  /** Nothing that the replica left behind outlives its keeper, where the user is the replica's alone. */
+  async #sweep(): Promise<void> {
+    const { user, home, homeCommand } = this.#options;
+    if (user === undefined) return;
+    await workOnHome(homeCommand, user, { ...noWork, home, sweep: user.uid });
   }
 
   #isStopping(): boolean {
@@ -287,6 +297,7 @@ export class Keeper {
 }
 
 const alarmMsMax = 3_600_000;
+const noWork = { sweep: null, look: false, putBack: null, serviceKey: null, clean: false } as const;
 const kinds: ReadonlySet<unknown> = new Set<ReplicaToKeeper['kind']>(['sign-successor', 'turn']);
 
 /** Meant for the keeper, and malformed; `status` is also what `up` is told, in another form. */

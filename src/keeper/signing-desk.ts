@@ -12,6 +12,7 @@ import type { VerifiedMembership } from '../verify/read-membership.ts';
 import { verifyCertifiedMembership } from '../verify/verify.ts';
 import type { KeeperToReplica } from '../wire/keeper-message.ts';
 import { limits } from '../wire/limits.ts';
+import type { SuccessorStatement } from '../wire/successor.ts';
 import type { KeeperRecord } from './keeper-store.ts';
 import { certificateOf, documentOf, judgeAsk, type SignAsk } from './successor-rules.ts';
 
@@ -38,7 +39,9 @@ export interface SigningDeskOptions {
 export class DeskVisitor {
   readonly #wasStartedClean: boolean;
   readonly #startedAtMs = monotonicMs();
+  /** Signatures by epoch: an old epoch is never signed for again, so few are kept. */
   readonly #signed = new Map<number, number>();
+  readonly #answers = new Map<string, KeeperToReplica>();
 
   constructor({ wasStartedClean }: { readonly wasStartedClean: boolean }) {
     this.#wasStartedClean = wasStartedClean;
@@ -55,8 +58,20 @@ export class DeskVisitor {
     return this.#signed.get(epoch) ?? 0;
   }
 
-  noteSigned(epoch: number): void {
+  /** What it got for the same keys before: asking twice makes nothing less clean. */
+  answerFor(statement: SuccessorStatement): KeeperToReplica | undefined {
+    return this.#answers.get(nameOf(statement));
+  }
+
+  noteSigned(statement: SuccessorStatement, answer: KeeperToReplica): void {
+    const { epoch } = statement;
     this.#signed.set(epoch, this.signedFor(epoch) + 1);
+    for (const old of this.#signed.keys()) if (old < epoch - 1) this.#signed.delete(old);
+    this.#answers.set(nameOf(statement), answer);
+    for (const oldest of this.#answers.keys()) {
+      if (this.#answers.size <= limits.keeperSignaturesPerLifeMax) break;
+      this.#answers.delete(oldest);
+    }
   }
 }
 
@@ -100,14 +115,17 @@ export class SigningDesk {
     const judged = judgeAsk(ask, membership, identity, visitor);
     if (!judged.ok) return this.#refuse(judged.reason);
     const { statement, presentEpoch } = judged;
+    const before = visitor.answerFor(statement);
+    if (before !== undefined) return before;
     // A turn is over when clean keys are certified.
     const isOver = statement.isClean ? { turnOf: null } : {};
     await store.changeRecord({ certifiedEpoch: presentEpoch, serial: statement.serial, ...isOver });
-    visitor.noteSigned(statement.epoch);
     const { epoch, isClean } = statement;
     logger.info({ epoch, serial: statement.serial, isClean }, 'certified the next session keys of the replica');
     const certificate = Buffer.from(certificateOf(statement, key)).toString('hex');
-    return { kind: 'successor-signed', certificate, serial: statement.serial, isClean };
+    const answer = { kind: 'successor-signed', certificate, serial: statement.serial, isClean } as const;
+    visitor.noteSigned(statement, answer);
+    return answer;
   }
 
   /** The membership, or why it is none. */
@@ -137,6 +155,11 @@ export class SigningDesk {
     this.#options.logger.warn({ reason }, 'refused to certify what the replica asked for');
     return refused(reason);
   }
+}
+
+/** The keys and the epoch, whatever else it says. */
+function nameOf({ epoch, keys }: SuccessorStatement): string {
+  return `${epoch} ${keys.signingKey} ${keys.linkKeyDigest} ${keys.encryptionKey}`;
 }
 
 function refused(reason: string): KeeperToReplica {

@@ -2,12 +2,10 @@
  * Kept replica: what tests of the keeper have in place of a cluster: real homes and stores, a service key whose secret half the
  * test has, and a program that plays the replica, as badly as it is told to.
  */
-import { execFile } from 'node:child_process';
-import { chmod, chown, lstat, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { type PublicKeyText, type SigningKey, signingKeyFromSeed } from '../../crypto/ed25519.ts';
 import { sha256 } from '../../crypto/hash.ts';
@@ -228,9 +226,9 @@ export async function giveTo(path: string, { uid, gid }: ReplicaUser): Promise<v
 
 /** Sockets on which a process listens, of any kind, by what the system says (Linux). */
 export async function listeningSockets(pid: number): Promise<readonly string[]> {
-  const { stdout } = await promisify(execFile)('ls', ['-l', `/proc/${pid}/fd`]);
-  const inodes = new Set([...stdout.matchAll(/socket:\[(\d+)\]/g)].map(([, inode]) => inode));
-  const { readFile } = await import('node:fs/promises');
+  const names = await readdir(`/proc/${pid}/fd`);
+  const targets = await Promise.all(names.map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => '')));
+  const inodes = new Set(targets.map((target) => /^socket:\[(\d+)\]$/.exec(target)?.[1]));
   const found: string[] = [];
   for (const table of ['tcp', 'tcp6', 'udp', 'udp6', 'unix']) {
     const lines = (await readFile(`/proc/${pid}/net/${table}`, 'utf8')).split('\n').slice(1);
@@ -244,9 +242,4 @@ export async function listeningSockets(pid: number): Promise<readonly string[]> 
     }
   }
   return found;
-}
-
-export async function makeDirectory(path: string, mode: number): Promise<void> {
-  await mkdir(path);
-  await chmod(path, mode);
 }
