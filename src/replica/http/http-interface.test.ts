@@ -361,6 +361,39 @@ describe('the other routes', () => {
     expect(await proof(`leaf=0&size=${'9'.repeat(30)}`)).toBe(400);
   });
 
+  it('say where the epoch stands, and the window of vulnerability of everybody', async () => {
+    const { url, script } = await start();
+    const said = async () => (await (await fetch(`${url}/v1/status`)).json()) as Readonly<Record<string, unknown>>;
+    expect(await said()).not.toHaveProperty('window');
+    const since = { epoch: 4, timestamp: 0 };
+    const epochState = {
+      epoch: 4,
+      sharingEpoch: 4,
+      began: { commitIndex: 7, timestamp: Number.MAX_SAFE_INTEGER },
+      phase: 'steady',
+      since: null,
+      turn: [],
+      membership: {
+        f: 1,
+        k: 0,
+        replicas: [{ replicaId: 'r0', recovery: 'awareness', keysSince: since, cleanSince: since }],
+      },
+      next: null,
+      successors: [],
+      disputed: [],
+      epochIntervalMs: 1_000,
+    };
+    script.status = { ...script.status, epochState };
+    const status = await said();
+    expect(status).toMatchObject({ epochState, window: { boundsSeconds: { code: 2, 'key-share': 2 } } });
+    expect(status.window).toMatchObject({ replicas: [{ replica: 'r0', agesSeconds: { 'key-share': 0 } }] });
+    const { windowSeconds } = status.window as { readonly windowSeconds: number };
+    // Since 1970.
+    expect(windowSeconds).toBeGreaterThan(50 * 365 * 86_400);
+    script.status = { ...script.status, epochState: { ...epochState, phase: 'nonsense' } };
+    expect(await said()).not.toHaveProperty('window');
+  });
+
   it('name every route in the description, and describe nothing that is not there', async () => {
     const { url } = await start();
     const described = (await (await fetch(`${url}/v1/openapi.json`)).json()) as typeof openApi;

@@ -8,7 +8,7 @@
  */
 import rateLimit from '@fastify/rate-limit';
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { monotonicMs } from '../../platform/clock.ts';
+import { monotonicMs, now } from '../../platform/clock.ts';
 import { transportErrorFrom } from '../../transport/transport-error.ts';
 import { certifiedHeadDocument, certifiedMembershipDocument } from '../../verify/document.ts';
 import { limits } from '../../wire/limits.ts';
@@ -19,6 +19,7 @@ import { Metrics } from './metrics.ts';
 import { openApi } from './openapi.ts';
 import { badRequest, HttpProblem, type Problem, unavailable } from './problem.ts';
 import { answerState } from './state-route.ts';
+import { describeStatus } from './status-route.ts';
 
 export interface HttpInterfaceOptions {
   readonly backend: HttpBackend;
@@ -129,6 +130,7 @@ export class HttpInterface {
       if (membership === undefined) throw notYet('membership');
       return certifiedMembershipDocument({ statement: membership.encoded, signature: membership.signature });
     });
+    server.get('/v1/status', () => describeStatus(backend, now()));
     server.get('/healthz', (_request, reply) => {
       const divergence = backend.divergence();
       if (divergence !== undefined) {

@@ -26,6 +26,13 @@ const head = record({
   timestamp: count('Agreed time of that commit, milliseconds since 1970.'),
 });
 
+const ages = record({
+  code: { type: 'number' },
+  state: { type: 'number' },
+  'session-key': { type: 'number' },
+  'key-share': { type: 'number' },
+});
+
 const schemas = {
   Problem: record({
     error: record({ code: { type: 'string' }, message: { type: 'string' }, hint: { type: 'string' } }),
@@ -92,6 +99,29 @@ const schemas = {
       record({ leafIndex: count('Place of the leaf.'), logSize: count('Leaves in the log.'), path }),
       record({ from: count('The smaller size.'), to: count('The larger size.'), path }),
     ],
+  },
+  Status: {
+    type: 'object',
+    description: 'Further fields are for people, and may change.',
+    properties: {
+      replicaId: { type: 'string' },
+      epoch: count('Of the membership.'),
+      commitIndex: count('Of the last commit.'),
+      window: {
+        type: 'object',
+        description: 'The window of vulnerability, counted by the clock of this replica.',
+        required: ['windowSeconds', 'boundsSeconds', 'replicas'],
+        properties: {
+          windowSeconds: { type: 'number', description: 'The largest of all replicas.' },
+          boundsSeconds: { ...ages, type: ['object', 'null'], description: 'By the schedule; null without one.' },
+          replicas: {
+            type: 'array',
+            items: record({ replica: { type: 'string' }, windowSeconds: { type: 'number' }, agesSeconds: ages }),
+          },
+        },
+        additionalProperties: false,
+      },
+    },
   },
   Health: {
     type: 'object',
@@ -213,6 +243,12 @@ export const openApi = {
       get: {
         summary: 'Who the replicas are and where, signed by the service.',
         responses: { 200: answer('The statement.', 'CertifiedMembership'), 503: problem('There is none yet.') },
+      },
+    },
+    '/v1/status': {
+      get: {
+        summary: 'What this replica says of itself, and of how fresh everybody is.',
+        responses: { 200: answer('Its own word.', 'Status') },
       },
     },
     '/healthz': {
