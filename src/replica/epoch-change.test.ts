@@ -187,6 +187,46 @@ describe('an epoch with a schedule', () => {
   });
 });
 
+describe('a replica whose turn it is', () => {
+  it.each([
+    ['n = 4', { n: 4, f: 1, k: 0 }],
+    ['n = 6 with k = 1, and f silent', { n: 6, f: 1, k: 1 }],
+  ])('is made clean, names its keys as an observer, and has its share in the next epoch: %s', async (_, size) => {
+    const network = await withKey({ ...size, successorWaitMs: 3_000 });
+    const { serviceKey } = network.replica(0).machine;
+    const silent = network.replica(size.n - 1);
+    silent.isDown = size.k > 0;
+    for (let epoch = 1; epoch <= 3; epoch++) {
+      const clean = network.replica(epoch - 1);
+      let begun = 0;
+      clean.successor = (replica, { isMyTurn }) => {
+        if (!isMyTurn) return replica.makeSuccessor({ serial: 1, isClean: false });
+        if (replica.observer) return replica.makeSuccessor({ serial: 1, isClean: true });
+        begun = network.nowMs;
+        return undefined;
+      };
+      network.watch = (who) => {
+        if (who !== clean || begun === 0 || network.nowMs < begun + 200) return;
+        if (clean.observer || clean.membership.epoch === epoch) return;
+        clean.beginClean(network.replica(epoch).engine);
+        network.connect(clean);
+      };
+      await network.outcomeOf(network.approve({ kind: 'advance' }));
+      const word = network.request('say', `in epoch ${epoch}`, [network.replica(3)]);
+      await network.untilEpoch(epoch);
+      network.watch = () => {};
+      expect(begun).toBeGreaterThan(0);
+      expect(clean.closings).toHaveLength(epoch);
+      expect(clean.closings.at(-1)?.keyShare).toBeDefined();
+      await network.until(() => haveShares(network), 'the key shares');
+      expect(await network.outcomeOf(word)).toEqual({ ok: true, value: 1 });
+      expect(network.newest.members[epoch - 1]).toMatchObject({ keysSince: { epoch }, cleanSince: { epoch } });
+      expect(clean.machine.serviceKey).toBe(serviceKey);
+      expect(clean.machine.status.observer).toBe(false);
+    }
+  });
+});
+
 describe('successors', () => {
   it('that are two of one key block both, and the replica goes on with the keys it has until it is replaced', async () => {
     const network = await withKey({ successorWaitMs: 500 });

@@ -144,7 +144,7 @@ export class EpochNetwork {
   enter(replica: EpochReplica, membership: Membership, keyShare: bigint | undefined): void {
     if (membership.members.some(({ replicaId }) => replicaId === replica.replicaId)) {
       replica.enter(membership, { keyShare });
-      this.#connect(replica);
+      this.connect(replica);
     } else this.replicas.delete(replica.replicaId);
   }
 
@@ -194,7 +194,7 @@ export class EpochNetwork {
       const membership = membershipOf(this.genesis, follows.body, follows);
       if (!membership.ok) throw new Error(membership.reason);
       replica.enter(membership.value, { engine: new MemoryEngine({ after: other.engine }) });
-      this.#connect(replica);
+      this.connect(replica);
       return;
     }
   }
@@ -233,11 +233,12 @@ export class EpochNetwork {
       engine,
     });
     this.replicas.set(replicaId, replica);
-    this.#connect(replica);
+    this.connect(replica);
     return replica;
   }
 
-  #connect(replica: EpochReplica): void {
+  /** Links of a replica that has begun anew. */
+  connect(replica: EpochReplica): void {
     for (const other of this.up) {
       if (other === replica || other.membership.epochGenesis !== replica.membership.epochGenesis) continue;
       other.inbox.push({ kind: 'connected', peer: replica.self });

@@ -83,6 +83,8 @@ export class EpochReplica {
   ) => CertifiedSuccessor | undefined = (replica, { isMyTurn }) =>
     replica.makeSuccessor({ serial: 1, isClean: isMyTurn });
   isDown = false;
+  /** Its log is not to be trusted: it says nothing in this epoch. */
+  observer = false;
   #made = 0;
   #requests = 0;
 
@@ -112,6 +114,7 @@ export class EpochReplica {
       keySecrets: secrets,
       nextSecrets: this.next,
       sealedShare: this.sealed,
+      observer: this.observer,
       names: genesis,
       genesis,
       engine,
@@ -124,6 +127,17 @@ export class EpochReplica {
     this.inbox.length = 0;
     this.machine = await this.replayed(new MemoryEngine({ after: this.engine }), this.log);
     this.engine = this.#engineOfReplay;
+  }
+
+  /** Its keeper starts it clean: of what it had is left what it can verify. */
+  beginClean(verified: MemoryEngine): void {
+    this.inbox.length = 0;
+    this.log = [];
+    this.next = [];
+    this.sealed = undefined;
+    this.observer = true;
+    this.engine = new MemoryEngine({ after: verified });
+    this.machine = this.makeMachine(this.engine);
   }
 
   #engineOfReplay = new MemoryEngine();
@@ -215,6 +229,7 @@ export class EpochReplica {
     this.secrets = secrets;
     this.next = [];
     this.log = [];
+    this.observer = false;
     this.sealed = keyShare;
     this.engine = engine;
     this.inbox.length = 0;
