@@ -3,7 +3,7 @@
  * whatever a process that was taken over has put there (links, names, files that are no files) is worth no more than what that
  * user could do anyway.
  *
- * `sweep` ends everything that runs as that user. `look` tells what the home says of itself, the first time. `clean` removes all
+ * `look` tells what the home says of itself, the first time. `clean` removes all
  * that a process could have written but the keys and the state, which are a cache to be verified; puts back the files that say what the
  * replica is and runs; and leaves the log lost, so that the replica follows and signs nothing until the next epoch.
  * Source: docs/operations/keeper.md; trust.md §6.
@@ -11,7 +11,7 @@
 import { chmod, lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { errorCode, type FileSystem, systemFiles } from '../platform/files.ts';
+import { type FileSystem, systemFiles } from '../platform/files.ts';
 import { logPaths } from '../storage/home-log.ts';
 import { readText, writeNewText } from '../storage/whole-file.ts';
 import { limits } from '../wire/limits.ts';
@@ -20,8 +20,6 @@ import type { PinnedHome } from './keeper-store.ts';
 const pinnedForm = z.strictObject({ genesis: z.string(), replica: z.string(), restored: z.string().nullable() });
 export const homeWorkForm = z.strictObject({
   home: z.string(),
-  /** End everything of this user, who does this; null: of nobody. */
-  sweep: z.int().min(1).nullable(),
   look: z.boolean(),
   /** Put these back; null: nothing. */
   putBack: pinnedForm.nullable(),
@@ -64,7 +62,6 @@ const removedToldMax = 256;
 const epochForm = z.object({ epoch: z.int().min(0).max(0xffff_ffff) });
 
 export async function doHomeWork(work: HomeWork, files: FileSystem = systemFiles): Promise<HomeReport> {
-  if (work.sweep !== null) endAllOf(work.sweep);
   const { home } = work;
   const removed = work.clean ? await cleanHome(home, files) : [];
   const putBack = await putAllBack(work, files);
@@ -72,19 +69,6 @@ export async function doHomeWork(work: HomeWork, files: FileSystem = systemFiles
   const found = work.look ? await lookAt(home, files) : null;
   const serviceKey = work.look ? await readIfThere(join(home, serviceKeyName), files) : null;
   return { found, serviceKey: serviceKey?.trimEnd().slice(0, 1024) ?? null, putBack, removed };
-}
-
-/** Ends every process that this one may end. It must be of the very user whose processes are meant, and never of root. */
-function endAllOf(uid: number): void {
-  if (uid === 0 || process.getuid?.() !== uid || process.geteuid?.() !== uid) {
-    throw new RangeError('only the user whose processes are to end may end them');
-  }
-  try {
-    process.kill(-1, 'SIGKILL');
-  } catch (error) {
-    // There was nobody but this process.
-    if (errorCode(error) !== 'ESRCH') throw error;
-  }
 }
 
 async function lookAt(home: string, files: FileSystem): Promise<PinnedHome> {

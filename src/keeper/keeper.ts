@@ -20,7 +20,7 @@ import { KeeperError } from './keeper-error.ts';
 import { isServiceKey, type KeeperStore, type PinnedHome, replicaOf } from './keeper-store.ts';
 import { checkAtMost, firstDueMs, RecoveryClock, turnGroup } from './recovery-clock.ts';
 import { ReplicaProcess } from './replica-process.ts';
-import { processesOf, type ReplicaUser } from './replica-user.ts';
+import { endAllOf, processesOf, type ReplicaUser } from './replica-user.ts';
 import { DeskVisitor, SigningDesk } from './signing-desk.ts';
 
 export interface KeeperOptions {
@@ -92,8 +92,8 @@ export class Keeper {
       );
     }
     const known = await store.readPinned();
-    const work = { ...noWork, home, sweep: user?.uid ?? null };
-    const pinned = known ?? pinnedBy(await workOnHome(options.homeCommand, user, { ...work, look: true }), home);
+    const look = { home, look: true, putBack: null, serviceKey: null, clean: false };
+    const pinned = known ?? pinnedBy(await workOnHome(options.homeCommand, user, look), home);
     const { genesis, serviceId, replicaId } = replicaOf(pinned);
     checkIsOf(store.directory, genesis, replicaId, key.publicKey.text);
     if (known === undefined) await store.pinHome(pinned);
@@ -103,7 +103,7 @@ export class Keeper {
     await store.keepRecord({ ...before, dueAtMs: clock?.dueAtMs ?? null, userId: user?.uid ?? null });
     const serviceKey = await store.readServiceKey();
     const firstServiceKey = async (): Promise<string | undefined> => {
-      const report = await workOnHome(options.homeCommand, user, { ...work, sweep: null, look: true });
+      const report = await workOnHome(options.homeCommand, user, look);
       return report.serviceKey !== null && isServiceKey(report.serviceKey) ? report.serviceKey : undefined;
     };
     const desk = new SigningDesk({ store, key, replicaId, serviceId, serviceKey, logger, firstServiceKey });
@@ -139,9 +139,7 @@ export class Keeper {
 
   /** Nothing that the replica left behind outlives its keeper, where the user is the replica's alone. */
   async #sweep(): Promise<void> {
-    const { user, home, homeCommand } = this.#options;
-    if (user === undefined) return;
-    await workOnHome(homeCommand, user, { ...noWork, home, sweep: user.uid });
+    if (this.#options.user !== undefined) await endAllOf(this.#options.user);
   }
 
   #isStopping(): boolean {
@@ -154,14 +152,15 @@ export class Keeper {
     return record;
   }
 
-  /** Code first, then the home, so that nothing runs that was not looked at. */
+  /** What was left behind first, then the code, then the home: nothing runs that was not looked at, nor changes it afterwards. */
   async #prepare(): Promise<void> {
     const { store, home, user, homeCommand, logger } = this.#options;
+    await this.#sweep();
     await this.#options.verifyCode();
     if (this.#wish === 'clock') await store.changeRecord({ turnOf: Math.max(0, this.#record().certifiedEpoch) });
     const clean = this.#record().turnOf !== null;
     const serviceKey = this.#desk.serviceKey ?? null;
-    const work: HomeWork = { home, sweep: user?.uid ?? null, look: false, putBack: this.#pinned, serviceKey, clean };
+    const work: HomeWork = { home, look: false, putBack: this.#pinned, serviceKey, clean };
     const { putBack, removed } = await workOnHome(homeCommand, user, work);
     if (putBack.length > 0) logger.warn({ putBack }, 'files of the home were not what they must be, and were put back');
     if (clean) logger.info({ removed }, 'the home is clean: the replica follows the others until the next epoch');
@@ -297,7 +296,6 @@ export class Keeper {
 }
 
 const alarmMsMax = 3_600_000;
-const noWork = { sweep: null, look: false, putBack: null, serviceKey: null, clean: false } as const;
 const kinds: ReadonlySet<unknown> = new Set<ReplicaToKeeper['kind']>(['sign-successor', 'turn']);
 
 /** Meant for the keeper, and malformed; `status` is also what `up` is told, in another form. */

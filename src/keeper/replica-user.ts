@@ -4,6 +4,7 @@
  * Safety: a process of another user can neither read what the keeper has on disk and in memory nor signal it. That the user is
  * the replica's alone is what makes it possible to end all that a replica left behind, wherever it hid.
  */
+import { spawn } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { KeeperError } from './keeper-error.ts';
 
@@ -52,4 +53,45 @@ export async function processesOf(uid: number): Promise<readonly number[]> {
     if (ids?.slice(1).map(Number).includes(uid)) found.push(Number(name));
   }
   return found;
+}
+
+/** Signals all that it may signal, which for a process of that user is all of that user, and not itself. */
+const sweeper = `
+const uid = Number(process.argv[1]);
+if (uid < 1 || process.getuid() !== uid || process.geteuid() !== uid) process.exit(1);
+try { process.kill(-1, 'SIGKILL'); } catch (error) { if (error.code !== 'ESRCH') throw error; }
+`;
+
+const attemptsMax = 5;
+
+/**
+ * Ends everything that runs as a user, in one step of the system, so that nothing gets away by starting another. It needs none
+ * of the code that a manifest lists. Rejects with `user-refused` when it cannot be done.
+ */
+export async function endAllOf(user: ReplicaUser): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const how = await sweepOnce(user);
+    if (how === undefined) return;
+    if (attempt === attemptsMax) {
+      const what = `What runs as user ${user.uid} could not be ended: ${how}.`;
+      throw new KeeperError('user-refused', what, 'Check that the keeper is root and may use SETUID, SETGID and KILL.');
+    }
+    // One of those that are meant may have ended it first; nobody of them can end this process.
+    for (const pid of await processesOf(user.uid)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It has ended.
+      }
+    }
+  }
+}
+
+/** What was in the way; undefined when nothing was. */
+function sweepOnce({ uid, gid }: ReplicaUser): Promise<string | undefined> {
+  const child = spawn(process.execPath, ['-e', sweeper, String(uid)], { cwd: '/', stdio: 'ignore', env: {}, uid, gid });
+  return new Promise((resolve) => {
+    child.on('error', (error) => resolve(error.message));
+    child.on('exit', (code, signal) => resolve(code === 0 ? undefined : (signal ?? `exit code ${code}`)));
+  });
 }
