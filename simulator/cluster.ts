@@ -85,7 +85,7 @@ export class Cluster {
     this.#world = world;
     this.#prng = prng.fork();
     this.#clientLoss = Math.min(0.1, scenario.links.loss);
-    const spare = f - scenario.adversaries.length - Math.max(scenario.misbehaving, scenario.lostLogs);
+    const unreliable = Math.max(scenario.misbehaving, scenario.lostLogs);
     if (scenario.adversaries.length + scenario.misbehaving > f) throw new RangeError(`at most f = ${f} adversaries`);
 
     const places = Array.from({ length: n + epochs.joiners }, (_, place) => place);
@@ -138,7 +138,7 @@ export class Cluster {
       },
       adversary: this.#networkAdversary(),
     });
-    this.mobile = epochs.mobile ? this.#mobileAdversary(spare) : undefined;
+    this.mobile = epochs.mobile ? this.#mobileAdversary(unreliable) : undefined;
     this.turns = new Turns({
       world,
       prng: this.#prng.fork(),
@@ -211,6 +211,8 @@ export class Cluster {
   makeClean(place: number): void {
     const replica = this.replicaAt(place);
     const wasHeld = replica.isHeld;
+    // One that is faulty for ever is taken again as soon as it is there.
+    const keepsAdversary = !this.sound.has(place);
     this.mobile?.loses(place);
     this.network.breakLinks(place);
     replica.crash();
@@ -219,7 +221,7 @@ export class Cluster {
       else replica.loseState();
     }
     const keepsLog = !wasHeld && this.scenario.epochs.turns === 'log-kept';
-    replica.startClean({ keepsLog }, () => this.network.raiseLinks(place));
+    replica.startClean({ keepsLog, keepsAdversary }, () => this.network.raiseLinks(place));
   }
 
   /** An administrator has named it: its operator starts it, with the service key. */
@@ -319,12 +321,12 @@ export class Cluster {
     return this.#coin.open(period, shares).leader;
   }
 
-  #mobileAdversary(spare: number): MobileAdversary {
+  #mobileAdversary(unreliable: number): MobileAdversary {
     return new MobileAdversary({
       world: this.#world,
       prng: this.#prng.fork(),
       signatures: this.#signatures,
-      atMost: ({ rule }) => Math.min(spare, rule.f),
+      atMost: ({ rule }) => rule.f - unreliable,
       strategies: Object.values(adversaryMakers),
       renewsKeys: this.scenario.epochs.renewal,
       turnOrder: (membership) => this.turns.order(membership),

@@ -124,14 +124,12 @@ export class MobileAdversary {
       replicaAt(place).isHeld ||
       (renewsKeys && this.isExposed(place, membership));
     const inHand = places.filter(isInHand);
-    const free = places.filter((place) => {
-      const { isUp, membership: own, disk } = replicaAt(place);
-      return (
-        isUp && own.epoch === membership.epoch && !disk.home.hasOldEpochs && !inHand.includes(place) && !isTaken(place)
-      );
-    });
-    if (free.length === 0 || inHand.length >= atMost(membership)) return;
-    const place = free.find((each) => !this.#everHeld.has(each)) ?? prng.pick(free);
+    const others = places.filter((place) => !isInHand(place) && !isTaken(place));
+    // It waits for the one it wants to come into the epoch.
+    const place = others.find((each) => !this.#everHeld.has(each)) ?? others[0];
+    if (place === undefined || inHand.length >= atMost(membership)) return;
+    const { isUp, membership: own, disk } = replicaAt(place);
+    if (!isUp || own.epoch !== membership.epoch || disk.home.hasOldEpochs) return;
     this.takeovers += 1;
     world.note(`the adversary takes r${place} in epoch ${membership.epoch}`);
     seize(place, this.#maker(place, prng.pick(strategies)));

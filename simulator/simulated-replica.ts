@@ -145,9 +145,9 @@ export class SimulatedReplica {
    * Is started by its keeper. Of what the process could have written it has the state, when that is certified, and the log where it is
    * kept; keys are in a store of their own.
    */
-  startClean({ keepsLog }: { readonly keepsLog: boolean }, started: () => void): void {
-    if (!keepsLog) this.disk.makeClean();
-    this.#adversaryMaker = undefined;
+  startClean(keeps: { readonly keepsLog: boolean; readonly keepsAdversary: boolean }, started: () => void): void {
+    if (!keeps.keepsLog) this.disk.makeClean();
+    if (!keeps.keepsAdversary) this.#adversaryMaker = undefined;
     this.#adversary = undefined;
     this.#world.note(`r${this.place} is started clean`);
     this.#start(started, { clean: true });
