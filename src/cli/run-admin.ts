@@ -15,6 +15,7 @@ import { connected } from './cluster-client.ts';
 import { type CommandContext, clusterDirectory, type TrustOptions } from './command.ts';
 import { readInput } from './read-input.ts';
 import { formatTable } from './table.ts';
+import { printable } from './terminal.ts';
 
 const replicaFileSizeBytesMax = 16 * 1024;
 /** Enough to tell proposals apart; all of it is shown as JSON. */
@@ -97,7 +98,7 @@ export async function runAdminShow(options: TrustOptions, context: CommandContex
   terminal.line();
   if (approved.length === 0) terminal.line('Nothing is approved for the next epoch.');
   else terminal.line(`Approved, to be carried out when epoch ${epoch} ends:`);
-  for (const action of approved) terminal.line(`  ${describeAction(action)}`);
+  for (const action of approved) terminal.line(`  ${printable(describeAction(action))}`);
 }
 
 export async function runMakeReplica(
@@ -186,7 +187,7 @@ function readProposals(proposals: EpochReport['proposals']): readonly ReadPropos
   return proposals.flatMap(({ proposal: encoded, approvedBy }) => {
     const decoded = decodeAdminProposal(encoded);
     if (!decoded.ok) return [];
-    const what = describeAction(reportAction(decoded.value.action));
+    const what = printable(describeAction(reportAction(decoded.value.action)));
     return { proposal: decoded.value, digest: proposalDigest(decoded.value), what, approvedBy };
   });
 }
