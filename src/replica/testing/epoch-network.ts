@@ -190,7 +190,8 @@ export class EpochNetwork {
     for (const other of this.up) {
       if (other.membership.epoch <= replica.membership.epoch || readStored(other.engine) === undefined) continue;
       const follows = this.#shownBy(other, replica);
-      if (follows === undefined) continue;
+      // It may have followed too, and show an older end.
+      if (follows === undefined || follows.body.epoch <= replica.membership.epoch) continue;
       const membership = membershipOf(this.genesis, follows.body, follows);
       if (!membership.ok) throw new Error(membership.reason);
       replica.enter(membership.value, { engine: new MemoryEngine({ after: other.engine }) });
