@@ -31,7 +31,7 @@ export function defineInit(program: Command, context: CommandContext): void {
     .option('--f <n>', 'how many may be hostile (default: the most that n allows)', wholeNumber(0, 1000))
     .option('--k <n>', 'how many more may be down for recovery (default: 0)', wholeNumber(0, 1000))
     .option('--service <name>', '"kv", or a module that exports a service', 'kv')
-    .option('--host <host>', 'address that the replicas listen on', '127.0.0.1')
+    .option('--host <host>', 'address that the replicas listen on; {i} in it is the index of each', '127.0.0.1')
     .option(
       '--base-port <port>',
       'first of three ports for each replica: +0 replicas, +100 clients, +200 HTTP (default: the first that are free)',

@@ -51,7 +51,7 @@ export interface NewCluster {
   readonly service: string;
   /** What people call the cluster; the name of the directory when left out. */
   readonly name?: string | undefined;
-  /** Where all replicas listen; 127.0.0.1 when left out. */
+  /** Where all replicas listen, `{i}` in it being the index of each; 127.0.0.1 when left out. */
   readonly host?: string | undefined;
   /**
    * Replica i listens for replicas on basePort + i, for clients on basePort + 100 + i, for HTTP on basePort + 200 + i;
@@ -231,9 +231,9 @@ function makeGenesis(
       encryptionKey: encryption.encryptionKey,
       recovery: options.recovery ?? 'awareness',
       identityKey: identitySeed === undefined ? undefined : publicKeyOf(identitySeed),
-      peerAddress: { host, port: basePort + i },
-      clientAddress: { host, port: basePort + clientPortOffset + i },
-      httpAddress: { host, port: basePort + httpPortOffset + i },
+      peerAddress: { host: host.replaceAll('{i}', String(i)), port: basePort + i },
+      clientAddress: { host: host.replaceAll('{i}', String(i)), port: basePort + clientPortOffset + i },
+      httpAddress: { host: host.replaceAll('{i}', String(i)), port: basePort + httpPortOffset + i },
     })),
   };
   const parsed = parseGenesis(formatGenesis(genesis));
