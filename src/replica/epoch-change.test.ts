@@ -142,6 +142,22 @@ describe('requests that are under way while epochs change', () => {
   });
 });
 
+describe('a request that nobody signed', () => {
+  it("is still nobody's when the replica that passed it on has other keys by then, for one epoch", async () => {
+    const network = await withKey();
+    const replica = network.replica(2);
+    const outcomes: string[] = [];
+    const former = replica.secrets;
+    for (const epoch of [1, 2]) {
+      await advance(network);
+      expect(replica.membership.epoch).toBe(epoch);
+      outcomes.push(replica.call('who', 'am I', former.signing));
+    }
+    expect(await network.outcomeOf(outcomes[0] as string)).toEqual({ ok: true, value: 'anonymous' });
+    expect(await network.outcomeOf(outcomes[1] as string)).toEqual({ ok: true, value: former.signing.publicKey.text });
+  });
+});
+
 describe('an epoch with a schedule', () => {
   it('ends when its time is over though nobody asks for anything, and every replica is made clean in its turn', async () => {
     const network = await withKey({ epochIntervalMs: 1_500 });

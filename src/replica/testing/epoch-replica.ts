@@ -9,7 +9,7 @@ import { plainCurve } from '../../../simulator/plain-curve.ts';
 import { freshSecrets, publicKeysOf, type SessionSecrets } from '../../../simulator/session-secrets.ts';
 import { identityKeyAt, placeOf } from '../../../simulator/simulated-membership.ts';
 import { sign } from '../../crypto/ed25519.ts';
-import { type AnyService, defineService, update } from '../../execution/service-definition.ts';
+import { type AnyService, defineService, query, update } from '../../execution/service-definition.ts';
 import type { Membership } from '../../membership/membership.ts';
 import { blockPreimage } from '../../ordering/validity.ts';
 import { MemoryEngine } from '../../state/memory-engine.ts';
@@ -49,6 +49,7 @@ export const countingService: AnyService = defineService({
         return count;
       },
     }),
+    who: query({ input: text, anonymous: true, apply: ({ client }) => client }),
   },
 });
 
@@ -196,20 +197,20 @@ export class EpochReplica {
   }
 
   /** A request of its own, as nobody signs it. Its digest. */
-  call(name: string, input: Value): string {
+  call(name: string, input: Value, key = this.secrets.signing): string {
     this.#requests += 1;
     const nonce = Buffer.alloc(16);
     nonce.writeUInt32BE(this.#requests);
     nonce.write(this.replicaId, 4);
     const request = encodeRequest(
       {
-        client: this.secrets.signing.publicKey.bytes,
+        client: key.publicKey.bytes,
         session: { birth: 0, nonce },
         number: 1,
         acknowledged: 0,
         operations: [{ name, input: encodeValue(input) }],
       },
-      (digest) => signatures.sign(this.secrets.signing, requestPreimage(this.membership.serviceId, digest)),
+      (digest) => signatures.sign(key, requestPreimage(this.membership.serviceId, digest)),
     );
     this.inbox.push({ kind: 'client-request', link: 0, request: request.bytes });
     return request.digest;
