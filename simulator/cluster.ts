@@ -144,7 +144,6 @@ export class Cluster {
       prng: this.#prng.fork(),
       isClean: (place, epoch) => this.replicaAt(place).keeper.isCleanFor(epoch),
       makeClean: (place) => this.makeClean(place),
-      renewsKeys: epochs.renewal,
     });
     this.administration = new Administration({
       world,
@@ -419,8 +418,7 @@ export class Cluster {
     const { checkpoints, stable, wantsSuccessor, closed } = effects;
     if (wantsSuccessor !== undefined || closed !== undefined) this.#ambush.atChange(place);
     if (checkpoints.length > 0 || stable !== undefined) this.#ambush.atCheckpoint(place);
-    if (this.scenario.epochs.turns !== 'none')
-      this.turns.observe(machine.epochStatus, this.replicaAt(place).membership);
+    if (this.scenario.epochs.turns !== 'none') this.turns.observe(machine.epochStatus);
   }
 
   /** One of those that are to go wrong does so with the first write it executes in the second half of the faults. */

@@ -8,9 +8,10 @@ const linesBefore = 25;
 const linesAfter = 3;
 
 export function describeResult(result: SimulationResult): string {
-  const { verdict, seed, scenario, replicas, adversaries, events, commits, requests, virtualMs } = result;
+  const { verdict, seed, scenario, replicas, adversaries, events, commits, requests, epochs, virtualMs } = result;
   const faulty = adversaries.length === 0 ? '' : `, of them faulty: ${adversaries.join(', ')}`;
-  const counts = `${events} events, ${commits} commits, ${requests} requests in ${(virtualMs / 1_000).toFixed(1)} virtual seconds`;
+  const changes = epochs === 0 ? '' : `${epochs} changes of epoch, `;
+  const counts = `${events} events, ${commits} commits, ${changes}${requests} requests in ${(virtualMs / 1_000).toFixed(1)} virtual seconds`;
   const summary = `seed ${seed}: ${verdict}. ${scenario}, ${replicas} replicas${faulty}; ${counts}.`;
   if (verdict === 'agreed') return summary;
   const lines = [summary];

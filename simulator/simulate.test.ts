@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { Prng } from './prng.ts';
 import { describeResult } from './report.ts';
 import { mixedScenario } from './scenarios/mixed.ts';
-import { expectedToFetch, expectedToLose, expectedToStall, expectedToTurn } from './scenarios/named.ts';
+import { expectedToFetch, expectedToLose, expectedToStall, expectedToTurn, scenarioNamed } from './scenarios/named.ts';
 import { adversaryMakers, calm, noFaults, type Scenario } from './scenarios/scenario.ts';
 import { type SimulationResult, scenarioNames, simulate } from './simulate.ts';
 
@@ -69,6 +69,17 @@ describe('a cluster of which too few are left to certify anything', () => {
   });
 });
 
+describe('administrators', () => {
+  it('make seven replicas of four, which tolerate two, and four of seven again, under load', async () => {
+    const result = await simulate({ seed: 1, scenario: 'members-4-7-4' });
+    expectAgreed(result);
+    const sizes = result.memberships.map(({ n, f }) => `${n} with f = ${f}`);
+    const steps = sizes.filter((size, i) => size !== sizes[i - 1]);
+    expect(steps).toEqual(['4 with f = 1', '7 with f = 1', '7 with f = 2', '4 with f = 1']);
+    expect(result.requests).toBeGreaterThan(100);
+  });
+});
+
 describe('the mobile adversary', () => {
   it('holds every replica once and gets nothing for it', async () => {
     const result = await simulate({ seed: 2, scenario: 'mobile-4' });
@@ -88,6 +99,25 @@ describe('the mobile adversary', () => {
     const result = await simulate({ seed: 1, scenario: 'mobile-no-renewal-4' });
     expect(result.verdict, describeResult(result)).toBe('diverged');
     expect(result.violations.map(({ message }) => message).join()).toMatch(/a lie/);
+  });
+});
+
+describe('a cluster of 3f + 1 of which f keep silent', () => {
+  const silent: Partial<Scenario> = { adversaries: ['silent'], safetyMs: 2_000, progressMsMax: 4_000 };
+  const without = (turns: 'log-kept' | 'log-lost'): Scenario => {
+    const scenario = scenarioNamed('epochs-4', new Prng(1)) as Scenario;
+    return { ...scenario, ...silent, name: turns, epochs: { ...scenario.epochs, turns } };
+  };
+
+  it('goes on while one is made clean that keeps its log', async () => {
+    expectAgreed(await simulate({ seed: 1, scenario: without('log-kept') }));
+  });
+
+  it('waits for the silent ones when who is made clean is an observer until the next epoch', async () => {
+    // What docs/protocol/epochs.md §6 says of k = 0.
+    const result = await simulate({ seed: 1, scenario: without('log-lost') });
+    expect(result.verdict, describeResult(result)).toBe('stalled');
+    expect(result.epochs).toBe(0);
   });
 });
 

@@ -64,6 +64,8 @@ export interface SimulationResult {
   readonly fetchesBegun: number;
   /** Epochs that correct replicas have come into, but for the first. */
   readonly epochs: number;
+  /** How many replicas each epoch had that a correct one came into, and how many of them might be faulty. */
+  readonly memberships: readonly { readonly epoch: number; readonly n: number; readonly f: number }[];
   /** Replicas that were started clean because it was their turn. */
   readonly cleanStarts: number;
   /** Replicas that the mobile adversary ever held, and how often it spoke in the name of one with keys that it had kept. */
@@ -287,6 +289,7 @@ function resultOf(run: {
     fetches: cluster.watch.fetches,
     fetchesBegun: cluster.watch.fetchesBegun,
     epochs: cluster.watch.epochs.highest,
+    memberships: cluster.watch.epochs.memberships.map(({ epoch, rule: { n, f } }) => ({ epoch, n, f })),
     cleanStarts: cluster.turns.count,
     everHeld: cluster.mobile?.everHeld.size ?? 0,
     impersonations: cluster.mobile?.impersonations ?? 0,

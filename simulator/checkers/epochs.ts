@@ -39,6 +39,11 @@ export class EpochChecker {
     return this.#memberships.get(epoch);
   }
 
+  /** All that correct replicas have been in. */
+  get memberships(): readonly Membership[] {
+    return [...this.#memberships.values()];
+  }
+
   /** A correct replica is in this epoch. */
   entered(place: number, membership: Membership): void {
     const { epoch, epochGenesis } = membership;
