@@ -233,6 +233,7 @@ export async function listeningSockets(pid: number): Promise<readonly string[]> 
   for (const table of ['tcp', 'tcp6', 'udp', 'udp6', 'unix']) {
     const lines = (await readFile(`/proc/${pid}/net/${table}`, 'utf8')).split('\n').slice(1);
     for (const line of lines) {
+      if (line.trim() === '') continue;
       const fields = line.trim().split(/\s+/);
       // TCP: state 0A listens. UDP: any socket takes. Unix: flag 00010000 listens.
       const isUnix = table === 'unix';
