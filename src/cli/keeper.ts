@@ -1,8 +1,8 @@
 /**
  * `coterie keeper`: starts a replica, supervises it, and makes it clean again and again.
  */
-import type { Command } from 'commander';
-import { addHelp, addLogLevelOption, type CommandContext } from './command.ts';
+import { type Command, Option } from 'commander';
+import { addHelp, addJsonOption, addLogLevelOption, type CommandContext } from './command.ts';
 import { parseDuration } from './duration.ts';
 import { addRetentionOptions, type RetentionOptions } from './retention.ts';
 
@@ -49,12 +49,16 @@ export function defineKeeper(program: Command, context: CommandContext): void {
       'a clean start at the latest after this time, such as 7d, turn or no turn',
       parseDuration,
     )
-    .option('--stop-patience <duration>', 'a replica that has not stopped by then is ended', parseDuration, 10_000);
+    .addOption(
+      new Option('--stop-patience <duration>', 'a replica that has not stopped by then is ended')
+        .argParser(parseDuration)
+        .default(10_000, '10s'),
+    );
   command.action(async (options: KeeperCommandOptions) => {
     const { runKeeper } = await import('./run-keeper.ts');
     await runKeeper(options, context);
   });
-  addHelp(addLogLevelOption(addRetentionOptions(addAlsoOption(command))), {
+  addHelp(addJsonOption(addLogLevelOption(addRetentionOptions(addAlsoOption(command)))), {
     examples: [
       'coterie keeper --store /var/lib/coterie-keeper --home /var/lib/coterie --user coterie --at-most 7d',
       'coterie keeper --store .coterie/keepers/r0 --home .coterie/replicas/r0 --no-manifest',

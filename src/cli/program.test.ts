@@ -50,6 +50,8 @@ const commands = [
   'init',
   'up',
   'replica',
+  'keeper',
+  'manifest',
   'status',
   'epoch show',
   'epoch advance',

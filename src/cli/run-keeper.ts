@@ -22,7 +22,7 @@ import type { KeeperCommandOptions } from './keeper.ts';
 import { retentionArguments } from './retention.ts';
 import { type FromReplica, isFromReplica, isStop } from './supervision-message.ts';
 
-export async function runKeeper(options: KeeperCommandOptions, _context: CommandContext): Promise<void> {
+export async function runKeeper(options: KeeperCommandOptions, { terminal }: CommandContext): Promise<void> {
   const sink: DestinationStream & NodeJS.EventEmitter = destination({ fd: 2, sync: true });
   sink.on('error', () => {});
   const logger = pino(
@@ -65,6 +65,8 @@ export async function runKeeper(options: KeeperCommandOptions, _context: Command
       },
     });
     stopWhenAsked(keeper);
+    const { replicaId, identityKey } = keeper;
+    if (terminal.json) terminal.document({ replicaId, identityKey, home, userId: user?.uid, store: store.directory });
     await keeper.run();
   } catch (error) {
     const { code, message, hint } = toCliError(error);

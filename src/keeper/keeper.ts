@@ -59,6 +59,9 @@ interface Life {
 type Wish = 'stop' | 'turn' | 'clock';
 
 export class Keeper {
+  readonly replicaId: string;
+  /** Its public half, 64 hex characters. */
+  readonly identityKey: string;
   readonly #options: KeeperOptions;
   readonly #pinned: PinnedHome;
   readonly #desk: SigningDesk;
@@ -71,8 +74,16 @@ export class Keeper {
 
   private constructor(
     options: KeeperOptions,
-    parts: { pinned: PinnedHome; desk: SigningDesk; clock: RecoveryClock | undefined },
+    parts: {
+      readonly replicaId: string;
+      readonly identityKey: string;
+      readonly pinned: PinnedHome;
+      readonly desk: SigningDesk;
+      readonly clock: RecoveryClock | undefined;
+    },
   ) {
+    this.replicaId = parts.replicaId;
+    this.identityKey = parts.identityKey;
     this.#options = options;
     this.#pinned = parts.pinned;
     this.#desk = parts.desk;
@@ -108,7 +119,7 @@ export class Keeper {
     };
     const desk = new SigningDesk({ store, key, replicaId, serviceId, serviceKey, logger, firstServiceKey });
     logger.info({ replicaId, home, userId: user?.uid, atMostMs }, 'keeping a replica');
-    return new Keeper(options, { pinned, desk, clock });
+    return new Keeper(options, { replicaId, identityKey: key.publicKey.text, pinned, desk, clock });
   }
 
   get pid(): number | undefined {
