@@ -425,6 +425,8 @@ export class Cluster {
   #makeFlawed(place: number, makeMachine: MachineMaker): MachineMaker {
     if (!this.#flawed.has(place)) return makeMachine;
     const flips = (): boolean => {
+      // Not while it replays its log: what it goes on from then is what it is wrong about.
+      if (!this.replicaAt(place).isUp) return false;
       if (this.#world.nowMs < this.scenario.safetyMs / 2 || !this.#flawed.delete(place)) return false;
       this.watch.goesWrong(place);
       return true;
@@ -444,10 +446,13 @@ export class Cluster {
       this.replicaAt(place).membership.epoch === epoch &&
       members.some(({ replicaId }) => replicaId === replicaIdAt(place));
     const heard = 1 + others.filter(isOfEpoch).length;
-    if (others.length === 0 || (own.self !== undefined && heard >= rule.n - rule.f - rule.k)) return;
-    const certified = this.replicaAt(this.#prng.pick(others)).machine?.certifiedMembership;
-    if (certified === undefined) return;
-    this.#world.after(this.#clientDelayMs(), '', () => own.told(certified.encoded, certified.signature));
+    const isIn = own.self !== undefined && own.disk.home.isNamed && heard >= rule.n - rule.f - rule.k;
+    if (others.length === 0 || isIn) return;
+    const { certifiedMembership, epochStatus } = this.replicaAt(this.#prng.pick(others)).machine ?? {};
+    if (certifiedMembership === undefined) return;
+    const { encoded: statement, signature } = certifiedMembership;
+    const told = { statement, signature, isPreparing: epochStatus?.state.phase.kind === 'preparing' };
+    this.#world.after(this.#clientDelayMs(), '', () => own.told(told));
   }
 
   #toReplica(place: number, request: Uint8Array): void {

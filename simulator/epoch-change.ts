@@ -55,6 +55,13 @@ export interface EpochChangeOptions {
   readonly turned: (pending: Uint8Array[]) => void;
 }
 
+/** What a replica is told over HTTP. */
+export interface ToldMembership {
+  readonly statement: Uint8Array;
+  readonly signature: Uint8Array;
+  readonly isPreparing: boolean;
+}
+
 export class EpochChange {
   readonly #options: EpochChangeOptions;
   /** How many successors and requests it has made: each is another one. */
@@ -95,12 +102,17 @@ export class EpochChange {
     return [{ ...membership, sharingEpoch: home.membership.sharingEpoch }, home.present.sealedShare];
   }
 
-  /** Who the replicas are, as somebody says that the service says. */
-  follow(statement: Uint8Array, signature: Uint8Array): void {
-    const { genesis, home, place, world } = this.#options;
+  /** Who the replicas are, as somebody says that the service says; and whether they wait for next keys, which anybody may say. */
+  follow({ statement, signature, isPreparing }: ToldMembership): void {
+    const { genesis, home, place, world, renewsKeys } = this.#options;
     const decoded = decodeMembershipStatement(statement);
-    if (!decoded.ok || decoded.value.epoch <= home.membership.epoch) return;
-    if (!this.#isSigned(statement, signature)) return;
+    if (!decoded.ok || decoded.value.epoch < home.membership.epoch || !this.#isSigned(statement, signature)) return;
+    const { epoch } = decoded.value;
+    if (epoch === home.membership.epoch) {
+      // Who has lost the keys that it is known by hears of no wish, and is somebody again with the next ones.
+      if (isPreparing && renewsKeys && !home.isNamed) this.#name({ epoch: epoch + 1, isMyTurn: false });
+      return;
+    }
     const next = membershipOf(genesis, decoded.value, decoded.value);
     if (!next.ok) throw new Error(`invariant: the service has signed a membership that is none: ${next.reason}`);
     world.note(`r${place} follows into epoch ${next.value.epoch}`);
@@ -135,7 +147,7 @@ export class EpochChange {
   }
 
   /** Whose turn it is to be made clean says nothing before: what it said could not be taken back. */
-  #name({ epoch, isMyTurn }: SuccessorWish): void {
+  #name({ epoch, isMyTurn }: Pick<SuccessorWish, 'epoch' | 'isMyTurn'>): void {
     const { home, keeper, world, place, survives } = this.#options;
     const waitsForKeeper = isMyTurn && this.#options.hasTurns && !keeper.isCleanFor(epoch);
     if (this.#naming === epoch || waitsForKeeper) return;

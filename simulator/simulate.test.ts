@@ -69,6 +69,12 @@ describe('a cluster of which too few are left to certify anything', () => {
   });
 });
 
+describe('a replica that executes a write wrongly', () => {
+  it('does not do so in the replay of a log, from which it would seem to be repaired', async () => {
+    expectAgreed(await simulate({ seed: 20024 }));
+  });
+});
+
 describe('administrators', () => {
   it('make seven replicas of four, which tolerate two, and four of seven again, under load', async () => {
     const result = await simulate({ seed: 1, scenario: 'members-4-7-4' });

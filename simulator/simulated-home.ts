@@ -63,6 +63,12 @@ export class SimulatedHome {
     return this.#epochs.get(this.#membership.epoch) as EpochHome;
   }
 
+  /** Has it the keys that the membership names as its own? Else somebody else has, or nobody. */
+  get isNamed(): boolean {
+    const { signing } = this.present.secrets;
+    return this.#membership.members.some(({ signingKey }) => signingKey.text === signing.publicKey.text);
+  }
+
   /** Everything that is on this disk, of whatever epoch: what a thief finds. */
   get all(): readonly EpochHome[] {
     return [...this.#epochs.values()];

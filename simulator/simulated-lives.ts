@@ -253,7 +253,8 @@ export class SimulatedLives {
   }
 
   async #restore(life: number): Promise<Machine | undefined> {
-    const { secrets, sealedShare, isLogLost } = this.disk.home.present;
+    const { isNamed, present } = this.disk.home;
+    const { secrets, sealedShare, isLogLost } = present;
     const { self, signatures, adversary, genesis } = this.#options;
     const span = this.#span(life);
     const engine = new MortalEngine(this.disk.engine, span);
@@ -268,9 +269,9 @@ export class SimulatedLives {
       self,
       sign: (digest) => signatures.sign(secrets.signing, blockPreimage(digest)),
       check: signatures.check,
-      observer: isLogLost,
+      observer: isLogLost || !isNamed,
       curve: this.#options.curve,
-      keySecrets: this.#options.hasSecrets ? secrets : undefined,
+      keySecrets: this.#options.hasSecrets && isNamed ? secrets : undefined,
       sealedShare,
       service: kv,
       names: { name: genesis.name, service: genesis.service },

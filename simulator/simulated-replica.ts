@@ -11,7 +11,7 @@ import type { Genesis } from '../src/wire/genesis.ts';
 import { decodePeerMessage } from '../src/wire/peer-message.ts';
 import { type Adversary, type AdversaryMaker, messageOf, type Outgoing } from './adversaries/adversary.ts';
 import type { Clock } from './clock.ts';
-import { EpochChange } from './epoch-change.ts';
+import { EpochChange, type ToldMembership } from './epoch-change.ts';
 import type { Signatures } from './keys.ts';
 import type { LinkEnd } from './network.ts';
 import type { Prng } from './prng.ts';
@@ -225,8 +225,8 @@ export class SimulatedReplica {
   }
 
   /** Somebody told it who the replicas are. */
-  told(membership: Uint8Array, signature: Uint8Array): void {
-    if (this.#isRunning) this.#change.follow(membership, signature);
+  told(membership: ToldMembership): void {
+    if (this.#isRunning) this.#change.follow(membership);
   }
 
   /** Goes out as if it were its own. */

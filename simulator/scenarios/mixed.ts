@@ -67,23 +67,26 @@ export function mixedScenario(prng: Prng): Scenario {
     ]),
     clockDriftMax: prng.chance(0.5) ? 0.01 : 0,
     keys: prng.between(2, 5),
-    epochs: drawEpochs(prng, size),
+    epochs: drawEpochs(prng, size, isDiskLost),
   };
 }
 
 /** In every third run epochs end, in some of these an adversary moves. */
-function drawEpochs(prng: Prng, { k }: ClusterSize): EpochPlan {
+function drawEpochs(prng: Prng, { k }: ClusterSize, isDiskLost: boolean): EpochPlan {
   if (!prng.chance(1 / 3)) return oneEpoch;
+  // By awareness one that has lost all its keys is nobody for ever, and whoever has its present ones may name the next: then people
+  // have to decide.
+  const recovery = isDiskLost ? 'hardware' : prng.pick(['hardware', 'hardware', 'awareness'] as const);
   return {
     ...oneEpoch,
     schedule: {
       ...noSchedule,
       epochIntervalMs: prng.pick([150, 400, 1_200]),
       successorWaitMs: prng.pick([100, 400, 1_500]),
-      recovery: prng.pick(['hardware', 'hardware', 'awareness']),
+      recovery,
     },
     turns: prng.pick(k > 0 ? ['log-lost', 'log-kept'] : ['none', 'log-kept']),
-    mobile: prng.chance(0.4),
+    mobile: recovery === 'hardware' && prng.chance(0.6),
   };
 }
 
