@@ -33,6 +33,8 @@ export type HomeErrorCode =
   /** The parts of a home belong to different clusters or replicas. */
   | 'genesis-mismatch'
   | 'key-mismatch'
+  /** The membership of now does not have this replica any more. */
+  | 'removed'
   /** A cluster directory holds another service key than its replicas report. */
   | 'service-key-mismatch'
   /** The log of a replica that had one is gone. */

@@ -3,77 +3,84 @@
  *
  *   genesis.json             copy of the cluster's genesis
  *   replica.json             { version, replicaId, serviceId, service }
- *   keys/signing.seed        32 bytes as hex: signs its blocks
- *   keys/link.key.pem        the TLS key that others have pinned
- *   keys/link.cert.pem       its certificate
- *   keys/encryption.key      32 bytes as hex: opens what key generation deals to it
- *   keys/dealing.seed        32 bytes as hex: what it deals itself is derived from this
- *   keys/sealing.key         32 bytes as hex: seals its key share on disk
- *   keys/share.sealed        its key share (`key-store.ts`), there once it has one
- *   log/                     the block log
+ *   keys/                    its keys in epoch 0 (`key-files.ts`)
+ *   log/                     the block log of epoch 0
  *   log-began                there when the log was ever opened
  *   log-lost                 there when the log was found lost: the replica is an observer until a new epoch
  *   log-damaged-1/ …         a damaged log that was set aside (`home-log.ts`)
+ *   epoch.json epochs/       which epoch it is in, with keys and log of that (`epoch-files.ts`)
  *   state/                   the state, as of a checkpoint (`state-directory.ts`)
+ *   joining.json             there when it was made to join a cluster that was there before
  *   restored.json            there when it goes on from a snapshot (`restored-home.ts`)
  *
  * Safety: one process at a time (`platform/directory-lock.ts`), and never with an empty log in place of a lost one: each
  * of these could make a correct replica sign two blocks of one round.
  * Trust: whoever reads the keys is the replica. No error holds any part of them.
  */
-import { createPrivateKey, type KeyObject, sign, verify, X509Certificate } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import type { PairingCurve } from '../crypto/curve.ts';
-import { type SigningKey, signingKeyFromSeed } from '../crypto/ed25519.ts';
-import { type Digest, hmacSha256, sha256 } from '../crypto/hash.ts';
+import { type Digest, hmacSha256 } from '../crypto/hash.ts';
 import { type DirectoryLock, lockDirectory } from '../platform/directory-lock.ts';
 import { type FileSystem, systemFiles } from '../platform/files.ts';
+import { randomBytes } from '../platform/random.ts';
 import { domains } from '../wire/domain.ts';
 import {
   formatGenesis,
   type Genesis,
-  type GenesisReplica,
   genesisVersion,
   parseGenesis,
   serviceIdOf,
   versionOfGenesis,
 } from '../wire/genesis.ts';
 import type { DiskLog } from './disk-log.ts';
+import { faultOfEncryptionKeys, loadCurve } from './encryption-key.ts';
 import {
-  decryptionKeyFrom,
-  encryptionKeyFor,
-  faultOfEncryptionKeys,
-  formatDecryptionKey,
-  loadCurve,
-} from './encryption-key.ts';
+  type EpochRecord,
+  epochDirectory,
+  eraseEarlier,
+  keysDirectory,
+  keysNamed,
+  placeKeys,
+  placeLog,
+  readEpochRecord,
+  writeEpochRecord,
+} from './epoch-files.ts';
 import { HomeError, homeErrorOf } from './home-error.ts';
 import { findLogLost, type HomeLogOptions, logPaths, openHomeLog } from './home-log.ts';
+import {
+  type EpochKeys,
+  keyFileNames,
+  type PublicKeys,
+  readKeyFiles,
+  type SecretKeys,
+  secretSizeBytes,
+  writeKeyFiles,
+} from './key-files.ts';
+import { KeyStore, type SealedKeyShare } from './key-store.ts';
 import type { OpenState } from './state-directory.ts';
-import { malformed, parseJson, readSecretText, readText, writeNewText } from './whole-file.ts';
+import { malformed, parseJson, readText, writeNewText } from './whole-file.ts';
 
 /** Where things are in a home. */
 export const homePaths = {
   genesis: 'genesis.json',
   replica: 'replica.json',
   keys: 'keys',
-  signingSeed: join('keys', 'signing.seed'),
-  linkKey: join('keys', 'link.key.pem'),
-  linkCertificate: join('keys', 'link.cert.pem'),
-  encryptionKey: join('keys', 'encryption.key'),
-  dealingSeed: join('keys', 'dealing.seed'),
-  sealingKey: join('keys', 'sealing.key'),
-  sealedShare: join('keys', 'share.sealed'),
+  signingSeed: join('keys', keyFileNames.signingSeed),
+  linkKey: join('keys', keyFileNames.linkKey),
+  linkCertificate: join('keys', keyFileNames.linkCertificate),
+  encryptionKey: join('keys', keyFileNames.encryptionKey),
+  dealingSeed: join('keys', keyFileNames.dealingSeed),
+  sealingKey: join('keys', keyFileNames.sealingKey),
+  sealedShare: join('keys', keyFileNames.sealedShare),
   log: logPaths.log,
   serviceKey: 'service-key',
   logBegan: logPaths.logBegan,
   logLost: logPaths.logLost,
   state: 'state',
   restored: 'restored.json',
+  joining: 'joining.json',
 } as const;
-
-/** Of the dealing seed and of the sealing key. */
-export const secretSizeBytes = 32;
 
 const replicaForm = z.strictObject({
   version: z.literal(1),
@@ -82,52 +89,52 @@ const replicaForm = z.strictObject({
   service: z.string().min(1).max(4096),
 });
 
-/** An open home, held by this process until it is closed. */
-export interface Home {
+/** An open home, held by this process until it is closed. What it says of keys and log is of the epoch that it is in. */
+export interface Home extends Omit<EpochKeys, 'seed'> {
   /** Absolute. */
   readonly directory: string;
   readonly genesis: Genesis;
   readonly serviceId: Digest;
   readonly replicaId: string;
+  readonly epoch: number;
+  /** How it came to this epoch; undefined in epoch 0. */
+  readonly record: EpochRecord | undefined;
+  /** Its place in the membership; -1 when it is not there, or not yet. */
   readonly replicaIndex: number;
   /** What this replica runs: as in the genesis, unless its operator wrote another name for it into replica.json. */
   readonly service: string;
-  readonly signingKey: SigningKey;
-  readonly linkKeyPem: string;
-  readonly linkCertificatePem: string;
-  /** Opens what is dealt to it; its public half is in the genesis. */
-  readonly decryptionKey: bigint;
-  /** 32 bytes that what it deals is derived from. */
-  readonly dealingSeed: Uint8Array;
-  /** 32 bytes that seal its key share. */
-  readonly sealingKey: Uint8Array;
+  /** Where the log of the epoch lies, absolute. */
+  readonly epochDirectory: string;
   /** Where the sealed key share lies, absolute. */
   readonly sealedSharePath: string;
   /** The service key, 192 hex characters, once this replica has seen it, or its operator has written it here. */
   readonly serviceKey: string | undefined;
   /** Writes it down, unless it is there already. Rejects with `service-key-mismatch` when another one is. */
   keepServiceKey(serviceKey: string): Promise<void>;
-  /** The log this replica had is gone, so it may only observe (docs/protocol/ordering.md §3.3). */
+  /** The log this replica had in this epoch is gone, so it may only observe (docs/protocol/ordering.md §3.3). */
   readonly isLogLost: boolean;
   /** Opens the log; at most once at a time. `isLogLost` is true afterwards also when it was damaged and set aside. */
   openLog(options?: HomeLogOptions): Promise<DiskLog>;
   /** Opens the state; at most once at a time. `wipe` says why what is there is to be removed first, as damaged. */
   openState(options?: { readonly wipe?: string | undefined }): Promise<OpenState>;
+  /** Keys that were made for the next epoch; undefined when none were. */
+  readNextKeys(): Promise<EpochKeys | undefined>;
+  /** Puts down keys for the next epoch, in place of any that were made for it. Durable when it resolves. */
+  keepNextKeys(keys: SecretKeys): Promise<EpochKeys>;
+  /**
+   * Turns to a later epoch: from then on this home is that of the epoch, which has an empty log, and all of earlier ones is erased. This
+   * object is not to be used any more; the log is closed. `share`: ours of the epoch's sharing. Undefined: the membership does
+   * not have this replica, and its keys are erased. Rejects with `key-mismatch` when it names keys that are not here.
+   */
+  turnTo(record: EpochRecord, share: SealedKeyShare | undefined): Promise<Home | undefined>;
   /** Lets other processes have the home. Close the log and the state first. */
   close(): Promise<void>;
 }
 
-export interface NewHome {
+export interface NewHome extends SecretKeys {
   readonly directory: string;
   readonly genesis: Genesis;
   readonly replicaId: string;
-  /** Of its signing key. */
-  readonly seed: Uint8Array;
-  readonly linkKeyPem: string;
-  readonly linkCertificatePem: string;
-  readonly decryptionKey: bigint;
-  readonly dealingSeed: Uint8Array;
-  readonly sealingKey: Uint8Array;
 }
 
 /** Makes a home in a directory that does not exist yet; its parent does. Durable but for the name in the parent. */
@@ -141,20 +148,11 @@ export async function createHome(home: NewHome, files: FileSystem = systemFiles)
     const identity = { version: 1, replicaId, serviceId: serviceIdOf(genesis), service: genesis.service };
     await writeNewText(files, at(homePaths.genesis), formatGenesis(genesis));
     await writeNewText(files, at(homePaths.replica), `${JSON.stringify(identity, null, 2)}\n`);
-    await writeNewText(files, at(homePaths.signingSeed), hexLine(home.seed));
-    await writeNewText(files, at(homePaths.linkKey), home.linkKeyPem);
-    await writeNewText(files, at(homePaths.linkCertificate), home.linkCertificatePem);
-    await writeNewText(files, at(homePaths.encryptionKey), `${formatDecryptionKey(home.decryptionKey)}\n`);
-    await writeNewText(files, at(homePaths.dealingSeed), hexLine(home.dealingSeed));
-    await writeNewText(files, at(homePaths.sealingKey), hexLine(home.sealingKey));
+    await writeKeyFiles(files, at(homePaths.keys), home);
     for (const path of [homePaths.keys, homePaths.log, '.']) await files.fsyncDirectory(at(path));
   } catch (error) {
     throw homeErrorOf(error, directory, 'writing');
   }
-}
-
-function hexLine(bytes: Uint8Array): string {
-  return `${Buffer.from(bytes).toString('hex')}\n`;
 }
 
 /** Opens a home and takes its lock. Rejects with a `HomeError` that says what is wrong with it. */
@@ -231,52 +229,113 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
       'Put back the genesis.json of its own cluster; even a small change to it makes another service.',
     );
   }
-  const replicaIndex = genesis.replicas.findIndex(({ replicaId }) => replicaId === replica.replicaId);
-  const entry = genesis.replicas[replicaIndex];
-  if (entry === undefined) {
-    throw new HomeError(
-      'genesis-mismatch',
-      `${at(homePaths.replica)} names replica "${replica.replicaId}", which the genesis does not have.`,
-      `The genesis has ${genesis.replicas.map(({ replicaId }) => replicaId).join(', ')}.`,
-    );
-  }
-  const { seed, signingKey } = await readSigningKey(files, at(homePaths.signingSeed), entry);
-  const { linkKeyPem, linkCertificatePem } = await readLinkKey(files, at, entry);
+  const { replicaId } = replica;
   const curve = await loadCurve();
   const fault = faultOfEncryptionKeys(curve, genesis);
   if (fault !== undefined) throw malformed(at(homePaths.genesis), fault);
-  const decryptionKey = await readDecryptionKey(files, at(homePaths.encryptionKey), entry, curve);
-  const dealingSeed = await readHexSecret(files, at(homePaths.dealingSeed));
-  const sealingKey = await readHexSecret(files, at(homePaths.sealingKey));
-  const logKey = hmacSha256(seed, [domains.logKey]);
-  let isLogLost = await findLogLost(files, directory);
+  const record = await readEpochRecord(files, directory);
+  const epoch = record?.statement.epoch ?? 0;
+  await eraseEarlier(files, directory, epoch);
+  const members: readonly PublicKeys[] = record?.statement.replicas ?? genesis.replicas;
+  const replicaIndex = members.findIndex((each) => each.replicaId === replicaId);
+  if (replicaIndex < 0) await checkMayJoin(files, directory, { replicaId, epoch, members });
+  const keys = await readKeyFiles(files, keysDirectory(directory, epoch), { owner: members[replicaIndex], curve });
+  const ofEpoch = epochDirectory(directory, epoch);
+  const logKey = hmacSha256(keys.seed, [domains.logKey]);
+  let isLogLost = await findLogLost(files, ofEpoch);
+  const readNextKeys = async (): Promise<EpochKeys | undefined> => {
+    const next = keysDirectory(directory, epoch + 1);
+    return (await files.describe(next)) === undefined
+      ? undefined
+      : readKeyFiles(files, next, { owner: undefined, curve });
+  };
+  const { seed: _, ...ours } = keys;
   return {
+    ...ours,
     directory,
     genesis,
     serviceId,
-    replicaId: replica.replicaId,
+    replicaId,
+    epoch,
+    record,
     replicaIndex,
     service: replica.service,
-    signingKey,
-    linkKeyPem,
-    linkCertificatePem,
-    decryptionKey,
-    dealingSeed,
-    sealingKey,
-    sealedSharePath: at(homePaths.sealedShare),
+    epochDirectory: ofEpoch,
+    sealedSharePath: join(keysDirectory(directory, epoch), keyFileNames.sealedShare),
     serviceKey: await readServiceKey(files, at(homePaths.serviceKey), curve),
     keepServiceKey: (serviceKey) => keepServiceKey(files, at(homePaths.serviceKey), serviceKey, curve),
     get isLogLost() {
       return isLogLost;
     },
     async openLog(options = {}) {
-      const open = await openHomeLog({ files, directory, logKey, isLogLost }, options);
+      const open = await openHomeLog({ files, directory: ofEpoch, logKey, isLogLost }, options);
       isLogLost = open.isLogLost;
       return open.log;
     },
     openState: ({ wipe } = {}) => openState(files, directory, wipe),
+    readNextKeys,
+    async keepNextKeys(next) {
+      await placeKeys(files, directory, epoch + 1, next);
+      return readKeyFiles(files, keysDirectory(directory, epoch + 1), { owner: undefined, curve });
+    },
+    async turnTo(next, share) {
+      const candidates = [await readNextKeys(), keys].filter((each) => each !== undefined);
+      const isMember = await prepareEpoch(files, directory, { next, replicaId, candidates, share });
+      await writeEpochRecord(files, directory, next);
+      if (isMember) return readHome(files, directory, lock);
+      await eraseEarlier(files, directory, next.statement.epoch);
+      return undefined;
+    },
     close: () => lock.release(),
   };
+}
+
+/** Puts everything in place that the epoch begins with, so that one rename makes it the present one. False: it does without us. */
+async function prepareEpoch(
+  files: FileSystem,
+  directory: string,
+  options: {
+    readonly next: EpochRecord;
+    readonly replicaId: string;
+    readonly candidates: readonly EpochKeys[];
+    readonly share: SealedKeyShare | undefined;
+  },
+): Promise<boolean> {
+  const { next, replicaId, candidates, share } = options;
+  const { epoch, serviceId, sharingEpoch } = next.statement;
+  const owner = next.statement.replicas.find((each) => each.replicaId === replicaId);
+  if (owner === undefined) return false;
+  // The sealing key is a new one in each epoch: with it goes what a disk keeps of a sealed share.
+  const keys = { ...keysNamed(owner, epoch, candidates), sealingKey: randomBytes(secretSizeBytes) };
+  await placeKeys(files, directory, epoch, keys);
+  if (share !== undefined) {
+    const path = join(keysDirectory(directory, epoch), keyFileNames.sealedShare);
+    await new KeyStore({ path, sealingKey: keys.sealingKey, serviceId, epoch: sharingEpoch, files }).write(share);
+  }
+  await placeLog(files, directory, epoch);
+  return true;
+}
+
+/** A replica that no membership has yet waits for one that does. One that was in a membership before was removed. */
+async function checkMayJoin(
+  files: FileSystem,
+  directory: string,
+  about: { readonly replicaId: string; readonly epoch: number; readonly members: readonly PublicKeys[] },
+): Promise<void> {
+  const { replicaId, epoch, members } = about;
+  if (epoch > 0) {
+    throw new HomeError(
+      'removed',
+      `Replica "${replicaId}" is not in the membership of epoch ${epoch}: it was removed, and its keys are erased.`,
+      'A replica that is to come back is made anew, with an id of its own: "coterie admin make-replica".',
+    );
+  }
+  if ((await files.describe(join(directory, homePaths.joining))) !== undefined) return;
+  throw new HomeError(
+    'genesis-mismatch',
+    `${join(directory, homePaths.replica)} names replica "${replicaId}", which the genesis does not have.`,
+    `The genesis has ${members.map((each) => each.replicaId).join(', ')}.`,
+  );
 }
 
 /** Reads a genesis file. */
@@ -292,83 +351,6 @@ export async function readGenesis(files: FileSystem, path: string): Promise<Gene
     version < genesisVersion
       ? 'Use the version of Coterie that made it. Or make a new cluster with "coterie init" and copy the data over.'
       : 'Use the version of Coterie that made it.',
-  );
-}
-
-/** 32 bytes written as hex, for nobody but the owner. */
-async function readHexSecret(files: FileSystem, path: string): Promise<Uint8Array> {
-  const text = (await readSecretText(files, path)).trimEnd();
-  if (!/^[0-9a-f]{64}$/.test(text)) throw malformed(path, 'it must be 64 lower-case hex characters');
-  return Buffer.from(text, 'hex');
-}
-
-async function readDecryptionKey(
-  files: FileSystem,
-  path: string,
-  entry: GenesisReplica,
-  curve: PairingCurve,
-): Promise<bigint> {
-  const decryptionKey = decryptionKeyFrom(curve, await readHexSecret(files, path));
-  if (decryptionKey === undefined) throw malformed(path, 'it is no scalar of the group');
-  if (encryptionKeyFor(curve, decryptionKey) !== entry.encryptionKey) throw keyMismatch(path, entry);
-  return decryptionKey;
-}
-
-async function readSigningKey(
-  files: FileSystem,
-  path: string,
-  entry: GenesisReplica,
-): Promise<{ readonly seed: Uint8Array; readonly signingKey: SigningKey }> {
-  const seed = await readHexSecret(files, path);
-  const signingKey = signingKeyFromSeed(seed);
-  if (signingKey.publicKey.text !== entry.signingKey) throw keyMismatch(path, entry);
-  return { seed, signingKey };
-}
-
-async function readLinkKey(
-  files: FileSystem,
-  at: (path: string) => string,
-  entry: GenesisReplica,
-): Promise<{ readonly linkKeyPem: string; readonly linkCertificatePem: string }> {
-  const linkKeyPem = await readSecretText(files, at(homePaths.linkKey));
-  const linkCertificatePem = await readText(files, at(homePaths.linkCertificate));
-  let certificate: X509Certificate;
-  let publicKeyDer: Buffer;
-  try {
-    certificate = new X509Certificate(linkCertificatePem);
-    // A damaged one may be a certificate and hold no key.
-    publicKeyDer = certificate.publicKey.export({ type: 'spki', format: 'der' });
-  } catch {
-    throw malformed(at(homePaths.linkCertificate), 'it is not a certificate in PEM');
-  }
-  let key: KeyObject;
-  try {
-    key = createPrivateKey(linkKeyPem);
-  } catch {
-    throw malformed(at(homePaths.linkKey), 'it is not a private key in PEM');
-  }
-  if (sha256(publicKeyDer) !== entry.linkKeyDigest) {
-    throw keyMismatch(at(homePaths.linkCertificate), entry);
-  }
-  if (!certificate.checkPrivateKey(key) || !canSign(key, certificate)) throw keyMismatch(at(homePaths.linkKey), entry);
-  return { linkKeyPem, linkCertificatePem };
-}
-
-/** A damaged private key may still hold the right public one. */
-function canSign(key: KeyObject, { publicKey }: X509Certificate): boolean {
-  const probe = Buffer.from('coterie');
-  try {
-    return verify(null, probe, publicKey, sign(null, probe, key));
-  } catch {
-    return false;
-  }
-}
-
-function keyMismatch(path: string, { replicaId }: GenesisReplica): HomeError {
-  return new HomeError(
-    'key-mismatch',
-    `${path} does not belong to replica "${replicaId}" of this genesis.`,
-    'Put back the keys this replica was made with; others would refuse it with any other ones.',
   );
 }
 
