@@ -113,8 +113,9 @@ export class StateTalk {
   #watch({ from, message }: ReceivedOffer): void {
     const machine = this.#options.machine();
     if (machine === undefined) return;
-    const { serviceId, epoch, rule } = this.#options.membership;
-    this.#behind ??= new BehindWatch({ serviceId, epoch, rule, verifyHead: (head) => this.verifyHead(head) });
+    const { serviceId, epoch, epochGenesis, rule } = this.#options.membership;
+    const verifyHead = (head: CertifiedHead): boolean => this.verifyHead(head);
+    this.#behind ??= new BehindWatch({ serviceId, epoch, epochGenesis, rule, verifyHead });
     const broken = this.#behind.take(from, message, machine.commitIndex);
     if (broken !== undefined) {
       this.#options.rejected({ kind: 'rejection', rule: broken, from, author: undefined, digest: undefined });

@@ -109,7 +109,8 @@ function scheduleOf(report: EpochReport): string {
 function phaseOf({ phase, since, turn, next, successors, membership }: EpochReport, nowMs: number): string {
   if (phase === 'steady' || since === null) return 'No change is under way';
   const age = formatAge(Math.max(0, nowMs - since.timestamp));
-  const clean = turn.length === 0 ? '' : `; ${turn.map(printable).join(', ')} ${turn.length === 1 ? 'is' : 'are'} made clean`;
+  const clean =
+    turn.length === 0 ? '' : `; ${turn.map(printable).join(', ')} ${turn.length === 1 ? 'is' : 'are'} made clean`;
   if (phase === 'preparing') {
     return `Ending for ${age}: ${successors.length} of ${membership.replicas.length} have named their next keys${clean}`;
   }

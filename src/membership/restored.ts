@@ -11,13 +11,28 @@ import { type Digest, sha256Of } from '../crypto/hash.ts';
 import type { Checkpoint, OrderingFrontier } from '../wire/checkpoint.ts';
 import { domains } from '../wire/domain.ts';
 import { Writer } from '../wire/writer.ts';
+import { epochGenesisAfter } from './epochs.ts';
 import type { Membership } from './membership.ts';
 
 /** The same replicas under the same rules, in the epoch after, in a DAG that grows from the checkpoint. */
 export function restoredMembership(membership: Membership, checkpointDigest: Digest): Membership {
   const epoch = membership.epoch + 1;
-  const preimage = new Writer(64).digest(membership.serviceId).digest(checkpointDigest).u32(epoch).finish();
-  return { ...membership, epoch, epochGenesis: sha256Of([domains.restoredEpoch, preimage]) };
+  return { ...membership, epoch, epochGenesis: restoredGenesis(membership.serviceId, checkpointDigest, epoch) };
+}
+
+/** Is this the digest of the checkpoint that the epoch begins from, by the end of the one before or by being restored? */
+export function beginsFrom(
+  { serviceId, epoch, epochGenesis }: Pick<Membership, 'serviceId' | 'epoch' | 'epochGenesis'>,
+  checkpointDigest: Digest,
+): boolean {
+  return [epochGenesisAfter, restoredGenesis].some(
+    (genesis) => genesis(serviceId, checkpointDigest, epoch) === epochGenesis,
+  );
+}
+
+function restoredGenesis(serviceId: Digest, checkpointDigest: Digest, epoch: number): Digest {
+  const preimage = new Writer(64).digest(serviceId).digest(checkpointDigest).u32(epoch).finish();
+  return sha256Of([domains.restoredEpoch, preimage]);
 }
 
 /** Where a DAG begins that has had no commit. */

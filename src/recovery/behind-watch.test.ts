@@ -12,6 +12,7 @@ function watch(): { readonly behind: BehindWatch; readonly checked: { count: num
   const behind = new BehindWatch({
     serviceId,
     epoch: 0,
+    epochGenesis: serviceId,
     rule: quorumRule({ n: 4, f: 1, k: 0 }),
     verifyHead: (head) => {
       checked.count += 1;

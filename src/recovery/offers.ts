@@ -6,7 +6,9 @@
  * Abuse: a signature is checked only for a checkpoint that would be news, later than those that the same replica has; whoever sends a
  * wrong one is not to be listened to again.
  */
+
 import type { Digest } from '../crypto/hash.ts';
+import { beginsFrom } from '../membership/restored.ts';
 import { checkpointDigest, decodeCheckpoint } from '../wire/checkpoint.ts';
 import type { CertifiedHead } from '../wire/client-message.ts';
 import { decodeHead } from '../wire/head.ts';
@@ -21,6 +23,7 @@ const heldMax = 2;
 export interface OffersOptions {
   readonly serviceId: Digest;
   readonly epoch: number;
+  readonly epochGenesis: Digest;
   /** Checkpoints of earlier commits are of no use. */
   readonly notBelow: number;
   /** Is this the service's signature of the head? */
@@ -58,8 +61,10 @@ export class Offers {
     const head = decodeHead(message.head);
     if (head === undefined) return 'offer: the head is malformed';
     const { serviceId, epoch, notBelow, verifyHead } = this.#options;
-    if (head.serviceId !== serviceId || head.epoch !== epoch) return 'offer: of another service or epoch';
     const digest = checkpointDigest(message.checkpoint);
+    // Before a head of this epoch is certified there is only the one with which the epoch before was closed.
+    const isOfNow = head.epoch === epoch || (head.epoch < epoch && beginsFrom(this.#options, digest));
+    if (head.serviceId !== serviceId || !isOfNow) return 'offer: of another service or epoch';
     if (head.checkpoint !== digest) return 'offer: the head carries another checkpoint';
     if (!this.#known.has(digest)) {
       const decoded = decodeCheckpoint(message.checkpoint);

@@ -28,7 +28,7 @@ import { TreeTransfer } from './tree-transfer.ts';
 import { VerifiedSubtrees } from './verified-subtrees.ts';
 
 export interface StateTransferOptions {
-  readonly membership: Pick<Membership, 'serviceId' | 'epoch' | 'members'>;
+  readonly membership: Pick<Membership, 'serviceId' | 'epoch' | 'epochGenesis' | 'members'>;
   readonly self: number;
   /** Is this the service's signature of the head? */
   readonly verifyHead: (head: CertifiedHead) => boolean;
@@ -74,7 +74,8 @@ export class StateTransfer {
     const { membership, self, verifyHead, notBelow, staged } = options;
     this.#options = options;
     this.#peers = membership.members.map((_, index) => index).filter((index) => index !== self);
-    this.#offers = new Offers({ serviceId: membership.serviceId, epoch: membership.epoch, notBelow, verifyHead });
+    const { serviceId, epoch, epochGenesis } = membership;
+    this.#offers = new Offers({ serviceId, epoch, epochGenesis, notBelow, verifyHead });
     this.#staged = new Staged(staged);
   }
 

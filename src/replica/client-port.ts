@@ -37,7 +37,7 @@ const noDigest = '0'.repeat(64) as Digest;
 
 export class ClientPort {
   readonly #serviceId: Digest;
-  readonly #replicaIndex: number;
+  #replicaIndex: number;
   readonly #randomBytes: RandomBytes;
   readonly #commitIndex: () => number;
   readonly #status: () => Value;
@@ -62,6 +62,11 @@ export class ClientPort {
     this.#status = options.status;
     this.#onInput = options.onInput;
     this.#onCounted = options.onCounted;
+  }
+
+  /** In another epoch the replica may have another place. Links that are open keep the one they were told. */
+  moveTo(replicaIndex: number): void {
+    this.#replicaIndex = replicaIndex;
   }
 
   /** A client has connected: tell it who we are and what to sign. */

@@ -76,7 +76,7 @@ export class Life {
       roundIndex,
       retainedSizeBytes: options.retainedSizeBytes,
       // Where it says that the log goes on, an observer's log may be in the middle: that was begun anew.
-      restored: stored === undefined || !this.#observer ? stored : { ...stored, logPosition: log.begin },
+      restored: stored === undefined || this.#isInLog(stored) ? stored : { ...stored, logPosition: log.begin },
       stored: (digest) => this.#stored(digest),
       failed: (error) => this.#writeFailed(error),
     });
@@ -132,6 +132,11 @@ export class Life {
     await this.#writer.idle();
   }
 
+  /** An observer's log was begun anew, and so is that of each epoch: the position is one in another log. */
+  #isInLog({ checkpoint }: StoredCheckpoint): boolean {
+    return !this.#observer && checkpoint.epoch === this.#epoch;
+  }
+
   async #replay(stored: StoredCheckpoint | undefined, onReplay: LifeOptions['onReplay']): Promise<void> {
     let blocks = 0;
     const log = this.#log;
@@ -140,7 +145,7 @@ export class Life {
     const horizon = checkpoint?.epoch === this.#epoch ? checkpoint.ordering.horizon : 0;
     // An observer's log was begun anew: where the checkpoint says it goes on was in another one.
     if (this.#observer && log.droppedRound === 0) await log.dropBefore(log.begin, horizon);
-    const begin = stored === undefined || this.#observer ? log.begin : stored.logPosition;
+    const begin = stored === undefined || !this.#isInLog(stored) ? log.begin : stored.logPosition;
     if (begin === 0) this.#roundIndex.lacks(log.droppedRound);
     else this.#roundIndex.dropBefore(begin, Math.max(horizon, log.droppedRound));
     for (let position = begin; this.#failure === undefined; ) {

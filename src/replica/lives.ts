@@ -10,6 +10,7 @@
  */
 import type { Logger } from 'pino';
 import type { Membership } from '../membership/membership.ts';
+import { beginsFrom } from '../membership/restored.ts';
 import { monotonicMs, setTimer } from '../platform/clock.ts';
 import { BehindWatch } from '../recovery/behind-watch.ts';
 import type { TransferEvidence, TransferProgress } from '../recovery/effects.ts';
@@ -42,7 +43,8 @@ const restMsMax = 60_000;
 export interface LivesOptions {
   readonly membership: Membership;
   readonly self: number;
-  readonly openState: (options?: { readonly wipe?: string }) => Promise<OpenState>;
+  /** Where the state lies; one that was verified in the epoch before is not looked through again. */
+  readonly openState: (options?: { readonly wipe?: string }) => Promise<OpenState & { readonly isVerified?: boolean }>;
   readonly log: BlockLog;
   readonly life: Pick<LifeOptions, 'machine' | 'retainedSizeBytes' | 'ports' | 'pressure' | 'onReplay'>;
   readonly retainedLeaves: number;
@@ -119,11 +121,12 @@ export class Lives {
 
   /** Resolves when the first life has begun, or when state is being fetched for it. Rejects like opening a home. */
   async begin(): Promise<void> {
-    this.#state = await this.#options.openState();
-    const { wiped } = this.#state;
+    const state = await this.#options.openState();
+    this.#state = state;
+    const { wiped, isVerified = false } = state;
     if (wiped !== undefined)
       this.#logger.error({ reason: wiped }, 'the state was damaged and is fetched from the others');
-    const lack = await this.#lack(wiped);
+    const lack = await this.#lack(wiped, isVerified);
     const reason = lack ?? (await this.#liveOrLack());
     // Not waited for here: nobody is connected yet who could give anything.
     if (reason !== undefined) this.#turnTo(() => this.#fetchState(reason));
@@ -167,17 +170,30 @@ export class Lives {
 
   /** Ends for good. `isSudden`: what was accepted is not made durable. */
   async end({ isSudden }: { readonly isSudden: boolean }): Promise<void> {
+    await this.#endAll(isSudden);
+    await this.#state?.engine.close();
+  }
+
+  /** Ends because the epoch does. The state is for the lives of the next; undefined when there is none that is whole. */
+  async leave(): Promise<OpenState | undefined> {
+    const isWhole = this.#phase === 'running';
+    await this.#endAll(false);
+    if (isWhole) return this.#state;
+    await this.#state?.engine.close();
+    return undefined;
+  }
+
+  async #endAll(isSudden: boolean): Promise<void> {
     this.#isEnded = true;
     this.#fetch?.stop();
     this.#endRest();
     await this.#turn;
     await this.#life?.end({ isSudden });
     this.#stateService.close();
-    await this.#state?.engine.close();
   }
 
   /** Why the engine is not to begin a life from; undefined when it is: all it holds was verified then. */
-  async #lack(wiped: string | undefined): Promise<string | undefined> {
+  async #lack(wiped: string | undefined, isVerified = false): Promise<string | undefined> {
     const engine = this.#engine;
     const { begin, droppedRound } = this.#options.log;
     // Later epochs go on from a checkpoint: replayed from nothing, their blocks would make another state.
@@ -188,9 +204,14 @@ export class Lives {
         if (isTransferring(engine)) return 'it was being fetched when the replica ended';
         return hasAllBlocks ? undefined : (wiped ?? 'there is no state, and the log does not go back to the beginning');
       }
-      const { service, system, ordering } = stored.checkpoint;
+      const { epoch, service, system, ordering } = stored.checkpoint;
+      const { membership } = this.#options;
+      const isOfNow = epoch === membership.epoch;
+      if (!isOfNow && !beginsFrom(membership, stored.digest)) return 'it is of an earlier epoch';
+      if (isVerified) return undefined;
       // An older copy of the state was put back. A replica that began with it would lack what came between, and wait for it for ever.
-      if (droppedRound > ordering.horizon) return 'it is older than the log, which has dropped the blocks after it';
+      if (isOfNow && droppedRound > ordering.horizon)
+        return 'it is older than the log, which has dropped the blocks after it';
       const beganAtMs = monotonicMs();
       await this.#inSlices(verifyTree(engine, 'system', system));
       await this.#inSlices(verifyTree(engine, 'service', service));
@@ -265,9 +286,9 @@ export class Lives {
   }
 
   #watch({ from, message }: ReceivedOffer): void {
-    const { serviceId, epoch, rule } = this.#options.membership;
+    const { serviceId, epoch, epochGenesis, rule } = this.#options.membership;
     const verifyHead = (head: CertifiedHead): boolean => this.#offered.verifyHead(head);
-    this.#behind ??= new BehindWatch({ serviceId, epoch, rule, verifyHead });
+    this.#behind ??= new BehindWatch({ serviceId, epoch, epochGenesis, rule, verifyHead });
     const commitIndex = this.#machine?.commitIndex ?? 0;
     const broken = this.#behind.take(from, message, commitIndex);
     if (broken !== undefined) this.#reject(from, broken);
@@ -413,10 +434,10 @@ export class Lives {
     } else snapshot.close();
   }
 
-  /** The others take whoever offers a checkpoint of another epoch for a liar; a cluster that was restored begins with one. */
-  #isOfNow({ checkpoint, head }: Pick<StoredCheckpoint, 'checkpoint' | 'head'>): boolean {
-    const { epoch } = this.#options.membership;
-    return checkpoint.epoch === epoch && head?.head.epoch === epoch;
+  /** The others take whoever offers a checkpoint of another epoch for a liar, but for that with which this one begins. */
+  #isOfNow({ digest, head }: Pick<StoredCheckpoint, 'digest' | 'head'>): boolean {
+    const { membership } = this.#options;
+    return head !== undefined && (head.head.epoch === membership.epoch || beginsFrom(membership, digest));
   }
 
   #refuse(input: Extract<ReplicaInput, { readonly link: number }>): void {

@@ -123,6 +123,11 @@ export class ClientListener {
     });
   }
 
+  /** Clients that connect from now on see this key; links that are open stay. */
+  showKey(key: { readonly keyPem: string; readonly certificatePem: string }): void {
+    this.#listener.showKey(key);
+  }
+
   /** Returns where it listens. Rejects with a `TransportError`. */
   async listen(): Promise<LinkAddress> {
     const bound = await this.#listener.listen(this.#address);

@@ -92,6 +92,11 @@ export class LinkListener {
     });
   }
 
+  /** Who connects from now on sees this key; who is connected stays. */
+  showKey({ keyPem, certificatePem }: { readonly keyPem: string; readonly certificatePem: string }): void {
+    this.#server.setSecureContext({ ...tlsShape, key: keyPem, cert: certificatePem });
+  }
+
   /** Binds and returns the real address (port 0 picks one). Rejects with a `TransportError`. */
   listen({ host, port }: LinkAddress): Promise<LinkAddress> {
     return new Promise((resolve, reject) => {

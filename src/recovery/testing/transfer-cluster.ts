@@ -117,7 +117,7 @@ export class TransferCluster {
   #begun(): StateTransfer {
     const members = new Array(this.servers.length + 1).fill(undefined);
     return new StateTransfer({
-      membership: { serviceId, epoch: 0, members },
+      membership: { serviceId, epoch: 0, epochGenesis: serviceId, members },
       self: this.servers.length,
       verifyHead,
       staged: this.#staged.engine,

@@ -38,7 +38,7 @@ export function isHttpLink(link: number): boolean {
 
 export class HttpCalls {
   readonly #serviceId: Digest;
-  readonly #signingKey: SigningKey;
+  #signingKey: SigningKey;
   readonly #randomBytes: RandomBytes;
   readonly #commitIndex: () => number;
   readonly #onInput: (input: ClientInput) => void;
@@ -61,6 +61,12 @@ export class HttpCalls {
     this.#randomBytes = options.randomBytes;
     this.#commitIndex = options.commitIndex;
     this.#onInput = options.onInput;
+  }
+
+  /** In another epoch the replica has another key, and sessions of its own under that. */
+  signWith(signingKey: SigningKey): void {
+    this.#signingKey = signingKey;
+    this.#session = undefined;
   }
 
   submit(request: Uint8Array, { certified, signal }: SubmitOptions): Promise<Submitted> {
