@@ -88,7 +88,10 @@ export class ClusterWatch {
         `r${place} round ${status.round}: ${persist.length} durable, ${send.length} sent, ${commits.length} commits${upTo}`,
       );
     }
-    if (!this.#options.isCorrect(place)) return;
+    if (!this.#options.isCorrect(place)) {
+      for (const commit of commits) this.execution.claimed(commit);
+      return;
+    }
     const { epoch } = this.#options.membershipOf(place);
     for (const commit of commits) {
       this.agreement.committed(place, commit);
