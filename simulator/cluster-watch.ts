@@ -5,6 +5,7 @@
 import type { PairingCurve } from '../src/crypto/curve.ts';
 import type { Reply } from '../src/execution/execution.ts';
 import type { Membership } from '../src/membership/membership.ts';
+import type { Commit } from '../src/ordering/commit.ts';
 import type { Evidence } from '../src/ordering/effects.ts';
 import type { CertifiedAnswer } from '../src/replica/certified-replies.ts';
 import type { ReplicaEffects } from '../src/replica/effects.ts';
@@ -78,6 +79,11 @@ export class ClusterWatch {
     if (this.isRight(place)) this.execution.replied(place, reply);
   }
 
+  /** Whoever it is: the correct ones may all die of it, and make these commits again in replays, where nobody sees them. */
+  decided(commits: readonly Commit[]): void {
+    for (const commit of commits) this.execution.claimed(commit);
+  }
+
   stepped(place: number, effects: ReplicaEffects, machine: Machine): void {
     const { status } = machine;
     const { persist, send, commits, replies } = effects;
@@ -88,10 +94,7 @@ export class ClusterWatch {
         `r${place} round ${status.round}: ${persist.length} durable, ${send.length} sent, ${commits.length} commits${upTo}`,
       );
     }
-    if (!this.#options.isCorrect(place)) {
-      for (const commit of commits) this.execution.claimed(commit);
-      return;
-    }
+    if (!this.#options.isCorrect(place)) return;
     const { epoch } = this.#options.membershipOf(place);
     for (const commit of commits) {
       this.agreement.committed(place, commit);

@@ -128,7 +128,7 @@ describe('execution', () => {
     expect(checker.lastRequestIndex).toBe(3);
   });
 
-  it('takes a commit that only a faulty replica shows when the next one goes on from it, and no other', () => {
+  it('takes a commit that no correct replica shows when the next one goes on from it, and no other', () => {
     const [unseen, false1] = [commitOf(1, put1), commitOf(1, put2)];
     const second = commitOf(2, get3);
     const blocks = second.blocks.map(({ round, author, digest }) => ({ round, author, digest }));

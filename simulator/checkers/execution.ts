@@ -54,8 +54,8 @@ export class ExecutionChecker {
   }
 
   /**
-   * A faulty replica says that it made this commit. Correct ones may all have made it in replays of their logs, where nobody sees them:
-   * it counts when the next one of a correct replica goes on from it.
+   * Some replica, which may be faulty or die of it, came to this commit. Correct ones may all make it in replays of their logs alone,
+   * where nobody sees them: it counts when the next one of a correct replica goes on from it.
    */
   claimed(commit: Commit): void {
     if (commit.index <= this.#index) return;
