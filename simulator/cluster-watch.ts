@@ -5,6 +5,7 @@
 import type { PairingCurve } from '../src/crypto/curve.ts';
 import type { Reply } from '../src/execution/execution.ts';
 import type { Membership } from '../src/membership/membership.ts';
+import type { Commit } from '../src/ordering/commit.ts';
 import type { Evidence } from '../src/ordering/effects.ts';
 import type { CertifiedAnswer } from '../src/replica/certified-replies.ts';
 import type { ReplicaEffects } from '../src/replica/effects.ts';
@@ -76,6 +77,11 @@ export class ClusterWatch {
 
   replied(place: number, reply: Reply): void {
     if (this.isRight(place)) this.execution.replied(place, reply);
+  }
+
+  /** Whoever it is: the correct ones may all die of it, and make these commits again in replays, where nobody sees them. */
+  decided(commits: readonly Commit[]): void {
+    for (const commit of commits) this.execution.claimed(commit);
   }
 
   stepped(place: number, effects: ReplicaEffects, machine: Machine): void {

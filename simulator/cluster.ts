@@ -390,6 +390,7 @@ export class Cluster {
         },
         refused: (from, { code, reason }) => this.#world.note(`r${from} refuses a request: ${code}, ${reason}`),
         certified: (from, answer) => watch.certified(from, answer),
+        decided: (_, commits) => watch.decided(commits),
         stepped: (at, effects, machine) => this.#stepped(at, effects, machine),
         rejected: (at, evidence) => watch.refused(at, [evidence]),
         fetching: (at) => {

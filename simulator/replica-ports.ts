@@ -4,6 +4,7 @@
  * All here go by places: where a replica stands in the simulation, whatever its index in the membership of an epoch.
  */
 import type { Reply } from '../src/execution/execution.ts';
+import type { Commit } from '../src/ordering/commit.ts';
 import type { TransferEvidence } from '../src/recovery/effects.ts';
 import type { CertifiedAnswer } from '../src/replica/certified-replies.ts';
 import type { ReplicaEffects } from '../src/replica/effects.ts';
@@ -15,6 +16,8 @@ export interface ReplicaWatch {
   readonly reply: (place: number, reply: Reply, end: LinkEnd) => void;
   readonly refused: (place: number, refusal: ReplicaEffects['refusals'][number]) => void;
   readonly certified: (place: number, answer: CertifiedAnswer) => void;
+  /** A step came to these commits; it may die before anything of that step is durable. */
+  readonly decided: (place: number, commits: readonly Commit[]) => void;
   /** A step's effects, now that what they rest on is durable; `status` is that of the machine after the step. */
   readonly stepped: (place: number, effects: ReplicaEffects, machine: Machine) => void;
   /** It refuses what another one gave it of a state. */

@@ -92,6 +92,7 @@ describe('the mobile adversary', () => {
     expectAgreed(result);
     expect(result.everHeld).toBe(4);
     expect(result.impersonations).toBeGreaterThan(10);
+    expect(result.forgedSuccessors).toBeGreaterThan(10);
     expect(result.cleanStarts).toBeGreaterThan(3);
   });
 

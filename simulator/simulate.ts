@@ -71,6 +71,8 @@ export interface SimulationResult {
   /** Replicas that the mobile adversary ever held, and how often it spoke in the name of one with keys that it had kept. */
   readonly everHeld: number;
   readonly impersonations: number;
+  /** Next session keys that it named for replicas with the keys it had kept of them. */
+  readonly forgedSuccessors: number;
   readonly virtualMs: number;
   /** From the heal until everything demanded was there; undefined when it never was. */
   readonly recoveryMs: number | undefined;
@@ -293,6 +295,7 @@ function resultOf(run: {
     cleanStarts: cluster.turns.count,
     everHeld: cluster.mobile?.everHeld.size ?? 0,
     impersonations: cluster.mobile?.impersonations ?? 0,
+    forgedSuccessors: cluster.mobile?.forgedSuccessors ?? 0,
     virtualMs: world.nowMs,
     recoveryMs,
     firstDivergence: first,

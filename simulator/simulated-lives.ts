@@ -368,6 +368,7 @@ export class SimulatedLives {
     }
     this.disk.home.serviceKey ??= machine.serviceKey;
     this.#carryingOut = true;
+    this.#ports.decided(this.#place, effects.commits);
     if (effects.persist.length === 0) this.#ports.stepped(this.#place, effects, machine);
     carryOut(
       effects,

@@ -21,8 +21,6 @@ import { keyOf } from './keys.ts';
 import { plainCurve } from './plain-curve.ts';
 import { firstSecrets, publicKeysOf } from './session-secrets.ts';
 
-export { type SimulatedSecrets, simulatedSecrets } from './session-secrets.ts';
-
 export interface ClusterSize {
   readonly n: number;
   readonly f: number;

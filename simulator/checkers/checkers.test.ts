@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { type Digest, sha256 } from '../../src/crypto/hash.ts';
 import type { Commit, VerifiedBlock } from '../../src/ordering/commit.ts';
 import type { Evidence } from '../../src/ordering/effects.ts';
+import { commitDigest } from '../../src/ordering/linearizer.ts';
 import { encodeOutcomes, failure, type Outcome } from '../../src/wire/outcome.ts';
 import { encodeRequest, type Request } from '../../src/wire/request.ts';
 import { History } from '../history.ts';
@@ -125,6 +126,21 @@ describe('execution', () => {
     expect(checker.operations).toBe(3);
     expect(checker.commitOf(put2.digest)).toBe(2);
     expect(checker.lastRequestIndex).toBe(3);
+  });
+
+  it('takes a commit that no correct replica shows when the next one goes on from it, and no other', () => {
+    const [unseen, false1] = [commitOf(1, put1), commitOf(1, put2)];
+    const second = commitOf(2, get3);
+    const blocks = second.blocks.map(({ round, author, digest }) => ({ round, author, digest }));
+    const chained = commitDigest({ previous: unseen.digest, leader: second.leader, blocks });
+    const checker = new ExecutionChecker(() => {});
+    checker.claimed({ ...false1, digest: digest('made up') });
+    checker.claimed(unseen);
+    expect(checker.commitOf(put1.digest)).toBeUndefined();
+    checker.committed({ ...second, digest: chained });
+    expect(checker.commitOf(put1.digest)).toBe(1);
+    expect(checker.commitOf(put2.digest)).toBeUndefined();
+    expect(checker.commitOf(get3.digest)).toBe(2);
   });
 
   it('names a result that only a second execution explains', () => {

@@ -6,6 +6,7 @@
 import type { Digest } from '../../src/crypto/hash.ts';
 import type { Reply } from '../../src/execution/execution.ts';
 import type { Commit } from '../../src/ordering/commit.ts';
+import { commitDigest } from '../../src/ordering/linearizer.ts';
 import type { Request } from '../../src/wire/request.ts';
 import { readKvAction, readKvOutcomes } from '../kv-client.ts';
 import { applyKvAction, type KvAction } from '../kv-model.ts';
@@ -22,6 +23,7 @@ export class ExecutionChecker {
   readonly #report: Report;
   /** Commits not yet reached because one before them was not yet seen. */
   readonly #waiting = new Map<number, Commit>();
+  readonly #claimed = new Map<number, readonly Commit[]>();
   #index = 0;
   readonly #registers = new Map<string, string>();
   /** By client, session and number. */
@@ -48,11 +50,37 @@ export class ExecutionChecker {
   committed(commit: Commit): void {
     if (commit.index <= this.#index || this.#waiting.has(commit.index)) return;
     this.#waiting.set(commit.index, commit);
-    for (let next = this.#waiting.get(this.#index + 1); next !== undefined; next = this.#waiting.get(this.#index + 1)) {
+    this.#advance();
+  }
+
+  /**
+   * Some replica, which may be faulty or die of it, came to this commit. Correct ones may all make it in replays of their logs alone,
+   * where nobody sees them: it counts when the next one of a correct replica goes on from it.
+   */
+  claimed(commit: Commit): void {
+    if (commit.index <= this.#index) return;
+    this.#claimed.set(commit.index, [...(this.#claimed.get(commit.index) ?? []), commit]);
+    this.#advance();
+  }
+
+  #advance(): void {
+    for (let next = this.#next(); next !== undefined; next = this.#next()) {
       this.#index += 1;
       this.#waiting.delete(this.#index);
+      this.#claimed.delete(this.#index);
       for (const block of next.blocks) for (const request of block.decodedRequests) this.#execute(request);
     }
+  }
+
+  #next(): Commit | undefined {
+    const index = this.#index + 1;
+    const known = this.#waiting.get(index);
+    const after = this.#waiting.get(index + 1);
+    if (known !== undefined || after === undefined) return known;
+    return this.#claimed.get(index)?.find(({ digest: previous }) => {
+      const blocks = after.blocks.map(({ round, author, digest }) => ({ round, author, digest }));
+      return commitDigest({ previous, leader: after.leader, blocks }) === after.digest;
+    });
   }
 
   /** A correct replica says this to a client. */

@@ -146,6 +146,22 @@ const mobile: readonly Scenario[] = [
   epochsOf('mobile-7', { mobile: true }, { size: seven }),
   epochsOf('mobile-rough-4', { mobile: true }, { links: uneven, faults: { ...noFaults, crash: 0.5 }, safetyMs: 6_000 }),
   epochsOf('mobile-real-curve-4', { mobile: true }, { curve: 'mcl' }),
+  // Everything at once: one that is faulty for ever, one that moves, deaths at any moment and at each change, a network that is cut.
+  epochsOf(
+    'mobile-storm-7',
+    { mobile: true },
+    {
+      size: seven,
+      adversaries: ['equivocator'],
+      links: uneven,
+      faults: { crash: 0.5, crashAll: 0.1, partition: 0.3, clockJump: 0.5, vanish: 0.1 },
+      ambushes: { checkpoint: 0.05, change: 0.05, fetch: 0.2 },
+      lostStates: 1,
+      clockErrorMsMax: 500,
+      clockDriftMax: 0.01,
+      safetyMs: 10_000,
+    },
+  ),
   // What each defence is for: the same without it, which the adversary is expected to win.
   epochsOf('mobile-no-resharing-4', { mobile: true, resharing: false }),
   epochsOf('mobile-no-renewal-4', { mobile: true, renewal: false, schedule: unkept }),

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { giveTo, isRoot, listeningSockets } from '../keeper/testing/kept-replica.ts';
 import { createCluster } from '../replica/create-cluster.ts';
+import { isFromReplica } from './supervision-message.ts';
 
 const repository = fileURLToPath(new URL('../../', import.meta.url));
 /** A user that nothing else on this machine runs as. */
@@ -74,18 +75,18 @@ interface Running {
   until(isIt: (line: string) => boolean, count?: number): Promise<string>;
 }
 
-function keeper(more: readonly string[] = []): Running {
+function keeper(more: readonly string[] = [], channel: 'ipc' | 'ignore' = 'ignore'): Running {
   const store = join(cluster, 'keepers', 'r0');
   const as = isRoot ? ['--user', `${user.uid}:${user.gid}`] : [];
   const words = [process.execPath, program, 'keeper', '--store', store];
   const whole = [...words, '--home', join(cluster, 'replicas', 'r0'), ...as, ...more];
   const [name = '', ...parameters] = hasSetpriv ? ['setpriv', ...capabilities, ...whole] : whole;
-  const started = spawn(name, parameters, { cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] });
+  const started = spawn(name, parameters, { cwd: '/', stdio: ['ignore', 'ignore', 'pipe', channel] });
   child = started;
   const lines: string[] = [];
   let wake = (): void => {};
   let partial = '';
-  started.stderr.setEncoding('utf8').on('data', (text: string) => {
+  started.stderr?.setEncoding('utf8').on('data', (text: string) => {
     const pieces = (partial + text).split('\n');
     partial = pieces.pop() ?? '';
     lines.push(...pieces);
@@ -150,6 +151,20 @@ test('a replica runs under its keeper, as another user, and is started again whe
   child?.kill('SIGTERM');
   expect(await kept.ended).toBe(0);
   expect(runs('kill', ['-0', String(second)])).toBe(false);
+});
+
+test('started by `up` it passes on what the replica has for `up`, and stops when it is asked to', async () => {
+  const heard: unknown[] = [];
+  const kept = keeper(['--log-level', 'error'], 'ipc');
+  await new Promise<void>((resolve) => {
+    child?.on('message', (message) => {
+      heard.push(message);
+      if (isFromReplica(message) && message.kind === 'ready') resolve();
+    });
+  });
+  expect(heard.every(isFromReplica)).toBe(true);
+  child?.send({ kind: 'stop' });
+  expect(await kept.ended).toBe(0);
 });
 
 test('changed code is not started, and the file is named', async () => {

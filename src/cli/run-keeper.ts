@@ -6,7 +6,7 @@
  */
 import { resolve } from 'node:path';
 import { type DestinationStream, destination, pino } from 'pino';
-import { readCodeTree } from '../keeper/code-tree.ts';
+import { checkNotWritableBy, readCodeTree } from '../keeper/code-tree.ts';
 import { Keeper } from '../keeper/keeper.ts';
 import { KeeperError } from '../keeper/keeper-error.ts';
 import { isServiceKey, KeeperStore, storePaths } from '../keeper/keeper-store.ts';
@@ -117,6 +117,7 @@ async function verifyCode(
   if (options.manifest === false) return;
   const path = options.manifest ?? resolve(storeDirectory, storePaths.manifest);
   const wanted = await readManifest(path, options.manifestKey);
+  if (user !== undefined && options.manifestKey === undefined) await checkNotWritableBy(path, user.uid);
   const root = codeRoot();
   const found = await readCodeTree({
     root,

@@ -123,16 +123,7 @@ class Walk {
   }
 
   async #checkOwner(path: string): Promise<void> {
-    if (this.#notWritableBy === undefined) return;
-    const { uid, mode } = await stat(path);
-    // In a sticky directory, as /tmp is, everybody may add and only the owner may replace.
-    const isOpen = (mode & 0o002) !== 0 && (mode & 0o1000) === 0;
-    if (uid !== this.#notWritableBy && !isOpen) return;
-    throw new KeeperError(
-      'code-writable',
-      `The user of the replica could change its code: ${path} ${isOpen ? 'is writable by everybody' : 'belongs to it'}.`,
-      'Install the code as another user, such as root, so that a replica that was taken over cannot change what is started next.',
-    );
+    if (this.#notWritableBy !== undefined) await checkNotWritableBy(path, this.#notWritableBy);
   }
 
   async #digest(path: string): Promise<string> {
@@ -150,6 +141,19 @@ class Walk {
     }
     return hash.digest('hex');
   }
+}
+
+/** Rejects with `code-writable` when a path is that user's, or everybody's to write. */
+export async function checkNotWritableBy(path: string, userId: number): Promise<void> {
+  const { uid, mode } = await stat(path);
+  // In a sticky directory, as /tmp is, everybody may add and only the owner may replace.
+  const isOpen = (mode & 0o002) !== 0 && (mode & 0o1000) === 0;
+  if (uid !== userId && !isOpen) return;
+  throw new KeeperError(
+    'code-writable',
+    `The user of the replica could change its code: ${path} ${isOpen ? 'is writable by everybody' : 'belongs to it'}.`,
+    'Install the code, and its manifest, as another user, such as root, so that a replica that was taken over cannot change what is started next.',
+  );
 }
 
 function impossible(what: string): KeeperError {

@@ -8,10 +8,11 @@
  * replica is and runs; and leaves the log lost, so that the replica follows and signs nothing until the next epoch.
  * Source: docs/operations/keeper.md; trust.md §6.
  */
+import type { Stats } from 'node:fs';
 import { chmod, lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type FileSystem, systemFiles } from '../platform/files.ts';
+import { errorCode, type FileSystem, systemFiles } from '../platform/files.ts';
 import { logPaths } from '../storage/home-log.ts';
 import { readText, writeNewText } from '../storage/whole-file.ts';
 import { limits } from '../wire/limits.ts';
@@ -45,8 +46,8 @@ export type HomeReport = Readonly<z.infer<typeof homeReportForm>>;
 const pinnedNames = { genesis: 'genesis.json', replica: 'replica.json', restored: 'restored.json' } as const;
 const serviceKeyName = 'service-key';
 /**
- * What stays beside them. Evidence against others proves itself and is read by people; of `epoch.json` the replica believes
- * what the service signed.
+ * What stays beside them. Evidence against others proves itself and is read by people, as the logs of `up` are; of `epoch.json`
+ * the replica believes what the service signed.
  */
 const keptNames: ReadonlySet<string> = new Set([
   'keys',
@@ -54,6 +55,8 @@ const keptNames: ReadonlySet<string> = new Set([
   'epochs',
   'epoch.json',
   'evidence',
+  'replica.log',
+  'replica.log.1',
   logPaths.logBegan,
 ]);
 /** Of one epoch. */
@@ -121,20 +124,24 @@ async function isAs(path: string, text: string | null, files: FileSystem): Promi
 
 async function cleanHome(home: string, files: FileSystem): Promise<string[]> {
   const removed: string[] = [];
+  const tell = (name: string): void => {
+    if (removed.length < removedToldMax) removed.push(name.slice(0, 255));
+  };
   const remove = async (name: string): Promise<void> => {
     await files.remove(join(home, name));
-    if (removed.length < removedToldMax) removed.push(name.slice(0, 255));
+    tell(name);
   };
   const pinned: readonly string[] = [...Object.values(pinnedNames), serviceKeyName];
   for (const name of [...(await files.list(home))].sort()) {
     if (!keptNames.has(name) && !pinned.includes(name)) await remove(name);
-    else if (!(await keepPlain(join(home, name), files))) removed.push(name);
+    else if (!(await keepPlain(join(home, name), files))) tell(name);
   }
   const present = await presentEpoch(home, files);
   for (const name of await epochsOf(home, files)) {
     const path = join('epochs', name);
     // Keys for a later epoch were made by the process that is not trusted: it knows them.
-    if (!/^(?:0|[1-9][0-9]{0,9})$/.test(name) || Number(name) > present) await remove(path);
+    const isPast = /^(?:0|[1-9][0-9]{0,9})$/.test(name) && Number(name) <= present;
+    if (!isPast || !(await isDirectory(join(home, path), files))) await remove(path);
     else {
       for (const each of await files.list(join(home, path))) {
         if (!keptEpochNames.has(each)) await remove(join(path, each));
@@ -162,7 +169,11 @@ async function leaveLogsLost(home: string, files: FileSystem): Promise<void> {
 
 async function epochsOf(home: string, files: FileSystem): Promise<readonly string[]> {
   const path = join(home, 'epochs');
-  return (await files.describe(path)) === undefined ? [] : files.list(path);
+  return (await isDirectory(path, files)) ? files.list(path) : [];
+}
+
+async function isDirectory(path: string, files: FileSystem): Promise<boolean> {
+  return (await files.describe(path))?.kind === 'directory';
 }
 
 /** What the home says; the replica believes it only as far as the service signed it. */
@@ -179,7 +190,14 @@ async function presentEpoch(home: string, files: FileSystem): Promise<number> {
 
 /** Keeps what is made of plain files and directories, for their owner only; removes links, sockets and pipes. False: all of it. */
 async function keepPlain(path: string, files: FileSystem): Promise<boolean> {
-  const found = await lstat(path);
+  let found: Stats;
+  try {
+    found = await lstat(path);
+  } catch (error) {
+    // A name that is no text comes back as another one; nobody reads what is under it.
+    if (errorCode(error) === 'ENOENT') return true;
+    throw error;
+  }
   if (found.isFile()) {
     await chmod(path, 0o600);
     return true;

@@ -5,6 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { verify } from '../crypto/ed25519.ts';
 import { systemFiles } from '../platform/files.ts';
@@ -16,6 +17,7 @@ import { KeeperStore } from './keeper-store.ts';
 import { processesOf } from './replica-user.ts';
 import { isRoot, KeptReplica, type Line, listeningSockets } from './testing/kept-replica.ts';
 
+const portPath = fileURLToPath(new URL('../../dist/src/replica/keeper-port.js', import.meta.url));
 /** Users that nothing else on this machine runs as; each test file that starts processes has its own. */
 const user = { uid: 61_221, gid: 61_221 };
 const asOther = isRoot ? { user } : {};
@@ -71,6 +73,36 @@ describe('a replica', () => {
     const signed = successorPreimage(kept.statement({ serial: 1, isClean: false }));
     expect(verify(kept.identity.publicKey, signed, Buffer.from(String(certificate), 'hex'))).toBe(true);
     await kept.line(says('status of the replica'));
+  });
+
+  test('speaks with its keeper through its port, over the channel that the keeper made', async () => {
+    const port = join(kept.directory, 'port.mjs');
+    const statement = kept.statement();
+    const [encoded, signature] = [kept.ask().membership.slice(0, -96), kept.ask().membership.slice(-96)];
+    await writeFile(
+      port,
+      `import { KeeperPort } from ${JSON.stringify(portPath)};
+      const say = (what) => process.stderr.write(JSON.stringify(what) + '\\n');
+      const port = KeeperPort.fromProcess();
+      const membership = { statement: Buffer.from('${encoded}', 'hex'), signature: Buffer.from('${signature}', 'hex') };
+      const statement = ${JSON.stringify(statement)};
+      port.status({ epoch: 0, phase: 'preparing' });
+      const answer = await port.signSuccessor(statement, membership);
+      say({ serial: answer.serial, isClean: answer.isClean, certificate: Buffer.from(answer.certificate).toString('hex') });
+      await port.signSuccessor({ ...statement, epoch: 9 }, membership).catch((error) => say({ code: error.code }));
+      if (process.argv[2] !== 'clean') port.myTurn(0);
+      setInterval(() => {}, 1000);
+      process.on('disconnect', () => process.exit(0));`,
+    );
+    const command = (isClean: boolean) => [process.execPath, port, isClean ? 'clean' : 'as it was'] as const;
+    await kept.keep({}, { ...asOther, command: (isClean) => [...command(isClean)] });
+    const first = await kept.line(({ serial, from }) => serial === 1 && from === 'replica');
+    const signed = successorPreimage({ ...statement, serial: 1, isClean: false });
+    expect(first.isClean).toBe(false);
+    expect(verify(kept.identity.publicKey, signed, Buffer.from(String(first.certificate), 'hex'))).toBe(true);
+    await kept.line(({ code }) => code === 'keeper-refused');
+    const second = await kept.line(({ serial, from }) => serial === 2 && from === 'replica');
+    expect(second.isClean).toBe(true);
   });
 
   test('whose turn has come is started clean: a log that is lost, keys that stay, nothing else that it wrote', async () => {
@@ -248,7 +280,7 @@ describe('a keeper', () => {
     await kept.line(isStart);
   });
 
-  test('refuses a store that others may enter, that lies in the home, that is in use, or is of another replica', async () => {
+  test('refuses a store that others may enter, lies in the home or is in use, and says so when it is of another', async () => {
     const inside = join(kept.home, 'keeper');
     await mkdir(inside, { mode: 0o700 });
     await expect(KeeperStore.open(inside, kept.home)).rejects.toMatchObject({ code: 'store-exposed' });
@@ -269,6 +301,7 @@ describe('a keeper', () => {
     await first.close();
     const other = join(kept.directory, 'c', 'keepers', 'r1');
     const wrong = { identityPath: join(other, 'identity.seed') };
-    await expect(kept.open({}, { ...asOther, ...wrong })).rejects.toMatchObject({ code: 'store-mismatch' });
+    await kept.open({}, { ...asOther, ...wrong });
+    await kept.line(says('not that of the replica in the genesis'));
   });
 });

@@ -10,6 +10,7 @@
  * Source: trust.md §5 and §6; docs/operations/keeper.md.
  */
 import type { Logger } from 'pino';
+import type { SigningKey } from '../crypto/ed25519.ts';
 import { monotonicMs, now, setTimer } from '../platform/clock.ts';
 import type { Genesis } from '../wire/genesis.ts';
 import { type ReplicaToKeeper, readReplicaToKeeper } from '../wire/keeper-message.ts';
@@ -60,8 +61,8 @@ type Wish = 'stop' | 'turn' | 'clock';
 
 export class Keeper {
   readonly replicaId: string;
-  /** Its public half, 64 hex characters. */
-  readonly identityKey: string;
+  /** The public half of the identity key, 64 hex characters; undefined for a replica that recovers without. */
+  readonly identityKey: string | undefined;
   readonly #options: KeeperOptions;
   readonly #pinned: PinnedHome;
   readonly #desk: SigningDesk;
@@ -76,7 +77,7 @@ export class Keeper {
     options: KeeperOptions,
     parts: {
       readonly replicaId: string;
-      readonly identityKey: string;
+      readonly identityKey: string | undefined;
       readonly pinned: PinnedHome;
       readonly desk: SigningDesk;
       readonly clock: RecoveryClock | undefined;
@@ -93,7 +94,6 @@ export class Keeper {
   /** Checks all that can be checked before a start. Rejects with a `KeeperError` or a `HomeError`. */
   static async open(options: KeeperOptions): Promise<Keeper> {
     const { store, user, home, atMostMs, logger } = options;
-    const key = await store.identity(options.identityPath);
     const record = await store.readRecord();
     await options.verifyCode();
     if (user !== undefined && record?.userId !== user.uid) await checkIsFree(user);
@@ -106,7 +106,7 @@ export class Keeper {
     const look = { home, look: true, putBack: null, serviceKey: null, clean: false };
     const pinned = known ?? pinnedBy(await workOnHome(options.homeCommand, user, look), home);
     const { genesis, serviceId, replicaId } = replicaOf(pinned);
-    checkIsOf(store.directory, genesis, replicaId, key.publicKey.text);
+    const key = await identityOf(genesis, replicaId, options);
     if (known === undefined) await store.pinHome(pinned);
     const clock =
       atMostMs === undefined ? undefined : clockOf(genesis, replicaId, atMostMs, record?.dueAtMs ?? undefined);
@@ -119,7 +119,7 @@ export class Keeper {
     };
     const desk = new SigningDesk({ store, key, replicaId, serviceId, serviceKey, logger, firstServiceKey });
     logger.info({ replicaId, home, userId: user?.uid, atMostMs }, 'keeping a replica');
-    return new Keeper(options, { replicaId, identityKey: key.publicKey.text, pinned, desk, clock });
+    return new Keeper(options, { replicaId, identityKey: key?.publicKey.text, pinned, desk, clock });
   }
 
   get pid(): number | undefined {
@@ -332,16 +332,27 @@ function pinnedBy({ found }: HomeReport, home: string): PinnedHome {
   return found;
 }
 
-/** The identity key of the store must be that of the replica, where the genesis says which it is. */
-function checkIsOf(store: string, genesis: Genesis, replicaId: string, publicKey: string): void {
+/** The key that certifies; undefined for a replica that recovers by awareness, or whose operator has the key elsewhere. */
+async function identityOf(
+  genesis: Genesis,
+  replicaId: string,
+  { store, identityPath, logger }: KeeperOptions,
+): Promise<SigningKey | undefined> {
   const entry = genesis.replicas.find((replica) => replica.replicaId === replicaId);
-  // One that joined later is in the membership only, which the signing desk looks at.
-  if (entry === undefined || entry.identityKey === undefined || entry.identityKey === publicKey) return;
-  throw new KeeperError(
-    'store-mismatch',
-    `The identity key in ${store} is not that of ${replicaId} in the genesis.`,
-    'Give the store and the home of the same replica.',
-  );
+  if (entry !== undefined && entry.recovery !== 'hardware' && identityPath === undefined) {
+    logger.info({ recovery: entry.recovery }, 'the replica recovers without this keeper: it certifies no keys');
+    return undefined;
+  }
+  const key = await store.identity(identityPath);
+  const isAnother = entry?.identityKey !== undefined && entry.identityKey !== key.publicKey.text;
+  // What counts is the membership of the epoch, which the signing desk looks at.
+  if (isAnother) {
+    logger.warn(
+      { replicaId, identityKey: key.publicKey.text },
+      'the identity key is not that of the replica in the genesis: it is right only if administrators have replaced the replica',
+    );
+  }
+  return key;
 }
 
 function clockOf(genesis: Genesis, replicaId: string, atMostMs: number, dueAtMs: number | undefined): RecoveryClock {

@@ -191,6 +191,14 @@ describe('refused is', () => {
   });
 });
 
+test('a keeper without an identity key certifies nothing', async () => {
+  const serviceId = kept.statement().serviceId;
+  const { serviceKey } = kept.serviceKey;
+  const rest = { logger: pino({ level: 'silent' }), firstServiceKey: async () => undefined };
+  desk = new SigningDesk({ store, key: undefined, replicaId: 'r0', serviceId, serviceKey, ...rest });
+  expect(await ask(kept.ask(), started(true))).toMatchObject({ reason: expect.stringContaining('no identity key') });
+});
+
 describe('a keeper that knows no service key', () => {
   test('pins the one that the home shows, if it has signed a membership of this service, and no other afterwards', async () => {
     await openDesk(undefined, kept.serviceKey.serviceKey);

@@ -25,7 +25,8 @@ export interface DeskStore {
 
 export interface SigningDeskOptions {
   readonly store: DeskStore;
-  readonly key: SigningKey;
+  /** Undefined: it certifies nothing. */
+  readonly key: SigningKey | undefined;
   readonly replicaId: string;
   readonly serviceId: string;
   /** Undefined until one is pinned. */
@@ -106,6 +107,7 @@ export class SigningDesk {
 
   async #judge(ask: SignAsk, visitor: DeskVisitor): Promise<KeeperToReplica> {
     const { store, key, replicaId, serviceId, logger } = this.#options;
+    if (key === undefined) return this.#refuse('this keeper has no identity key for the replica');
     const membership = await this.#verified(ask);
     if (typeof membership === 'string') return this.#refuse(membership);
     const { record } = store;

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { plainCurve } from '../../simulator/plain-curve.ts';
-import { simulatedSecrets } from '../../simulator/simulated-membership.ts';
+import { simulatedSecrets } from '../../simulator/session-secrets.ts';
 import { interpolateAt } from '../crypto/polynomial.ts';
 import { seeded, shuffled } from '../ordering/testing/random-dag.ts';
 import type { Duty } from '../wire/block.ts';

@@ -3,7 +3,7 @@
  * on as it does: at any commit, whatever faulty replicas posted. And that the history is as small as it is said to be.
  */
 import { describe, expect, it } from 'vitest';
-import { simulatedSecrets } from '../../simulator/simulated-membership.ts';
+import { simulatedSecrets } from '../../simulator/session-secrets.ts';
 import { complaintSizeBytes } from '../crypto/complaint.ts';
 import { below, seeded } from '../ordering/testing/random-dag.ts';
 import type { Duty } from '../wire/block.ts';

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { plainCurve as curve } from '../../simulator/plain-curve.ts';
-import { simulatedSecrets } from '../../simulator/simulated-membership.ts';
+import { simulatedSecrets } from '../../simulator/session-secrets.ts';
 import { discloseSharedKey, encodeComplaint } from '../crypto/complaint.ts';
 import { encodeDealing } from '../crypto/dealing.ts';
 import { deal, encryptionKeyOf, openEvaluation } from '../crypto/verifiable-sharing.ts';

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { plainCurve } from '../../simulator/plain-curve.ts';
-import { simulatedSecrets } from '../../simulator/simulated-membership.ts';
+import { simulatedSecrets } from '../../simulator/session-secrets.ts';
 import { blsPublicKey, blsSign, blsVerify } from '../crypto/bls.ts';
 import type { G1Point, G2Point, PairingCurve } from '../crypto/curve.ts';
 import { mclCurve } from '../crypto/curve-mcl.ts';

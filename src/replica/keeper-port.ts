@@ -31,13 +31,13 @@ export interface SignedMembership {
 }
 
 /** The keeper did not sign. The replica may ask again later. */
-export class KeeperError extends Error {
-  override readonly name = 'KeeperError';
+export class NotCertifiedError extends Error {
+  override readonly name = 'NotCertifiedError';
   /** `refused`: the message says why. `silent`: no answer in time. `gone`: the channel has ended. */
   readonly code: 'keeper-refused' | 'keeper-silent' | 'keeper-gone';
   readonly hint = 'The log of the keeper says more.';
 
-  constructor(code: KeeperError['code'], message: string) {
+  constructor(code: NotCertifiedError['code'], message: string) {
     super(message);
     this.code = code;
   }
@@ -78,7 +78,7 @@ export class KeeperPort {
 
   /**
    * Has the next session keys certified by the identity key. The serial and `isClean` of `statement` are not looked at: the
-   * keeper says both. Rejects with a `KeeperError`.
+   * keeper says both. Rejects with a `NotCertifiedError`.
    */
   signSuccessor(statement: SuccessorStatement, membership: SignedMembership): Promise<KeeperCertificate> {
     const asked = this.#last.then(() => this.#ask(statement, membership));
@@ -104,7 +104,8 @@ export class KeeperPort {
       statement: hexOf(encodeSuccessorStatement(statement)),
       membership: hexOf(stated) + hexOf(signature),
     });
-    if (answer.kind === 'refused') throw new KeeperError('keeper-refused', `the keeper refused: ${answer.reason}`);
+    if (answer.kind === 'refused')
+      throw new NotCertifiedError('keeper-refused', `the keeper refused: ${answer.reason}`);
     const { certificate, serial, isClean } = answer;
     return { certificate: Buffer.from(certificate, 'hex'), serial, isClean };
   }
@@ -115,8 +116,8 @@ export class KeeperPort {
       const end = (answer: KeeperToReplica | undefined | 'keeper-silent'): void => {
         timer.cancel();
         this.#answer = undefined;
-        if (answer === 'keeper-silent') reject(new KeeperError(answer, 'the keeper gave no answer in time'));
-        else if (answer === undefined) reject(new KeeperError('keeper-gone', 'the keeper is gone'));
+        if (answer === 'keeper-silent') reject(new NotCertifiedError(answer, 'the keeper gave no answer in time'));
+        else if (answer === undefined) reject(new NotCertifiedError('keeper-gone', 'the keeper is gone'));
         else resolve(answer);
       };
       this.#answer = end;

@@ -1,6 +1,6 @@
 /** The history of key generation goes through the system table of an engine and back, and makes a service key whole at once. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { simulatedSecrets } from '../../simulator/simulated-membership.ts';
+import { simulatedSecrets } from '../../simulator/session-secrets.ts';
 import type { TakenKeyDuty } from '../keys/taken-duties.ts';
 import { KeyCluster } from '../keys/testing/key-cluster.ts';
 import { restoredMembership } from '../membership/restored.ts';

@@ -1,6 +1,6 @@
 /** The coin of the key counts only when f + 1 correct replicas hold key shares: a coin that cannot be opened stops everything. */
 import { expect, it } from 'vitest';
-import { simulatedSecrets } from '../../simulator/simulated-membership.ts';
+import { simulatedSecrets } from '../../simulator/session-secrets.ts';
 import * as faulty from '../keys/testing/faulty-replicas.ts';
 import { KeyCluster } from '../keys/testing/key-cluster.ts';
 import { ServiceKey } from './service-key.ts';

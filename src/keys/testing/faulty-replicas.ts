@@ -2,7 +2,7 @@
  * Faulty replicas of key generation: dealers that deal wrongly, holders that complain falsely or open lies.
  */
 
-import { simulatedSecrets } from '../../../simulator/simulated-membership.ts';
+import { simulatedSecrets } from '../../../simulator/session-secrets.ts';
 import { decodeComplaint, discloseSharedKey, encodeComplaint } from '../../crypto/complaint.ts';
 import { type Dealing, decodeDealing, encodeDealing } from '../../crypto/dealing.ts';
 import { deal, encryptionKeyOf } from '../../crypto/verifiable-sharing.ts';

@@ -6,7 +6,8 @@
  */
 
 import { plainCurve } from '../../../simulator/plain-curve.ts';
-import { simulatedMembership, simulatedSecrets } from '../../../simulator/simulated-membership.ts';
+import { simulatedSecrets } from '../../../simulator/session-secrets.ts';
+import { simulatedMembership } from '../../../simulator/simulated-membership.ts';
 import type { PairingCurve } from '../../crypto/curve.ts';
 import type { Digest } from '../../crypto/hash.ts';
 import { encryptionKeyOf } from '../../crypto/verifiable-sharing.ts';
