@@ -1,0 +1,129 @@
+/**
+ * Following: how a replica that was away, or has yet to join, learns of the epoch that the others are in, with the service key alone.
+ *
+ * In: addresses of replicas as far as they are known, the service key. Out: the newest epoch that anybody has shown: by the statement
+ * that the service signed, or by the proof that the epoch before is over. Asked only while it may be needed.
+ * Trust: whoever answers can withhold, or show an older one; it cannot make one up.
+ */
+import type { Logger } from 'pino';
+import { statementMessage } from '../certification/statement.ts';
+import { blsVerify } from '../crypto/bls.ts';
+import { mclCurve } from '../crypto/curve-mcl.ts';
+import type { Digest } from '../crypto/hash.ts';
+import { sha256 } from '../crypto/hash.ts';
+import { readClosingProof } from '../epochs/closing-proof.ts';
+import { setTimer, type Timer } from '../platform/clock.ts';
+import type { EpochRecord } from '../storage/epoch-files.ts';
+import { httpGet } from '../transport/http-get.ts';
+import type { GenesisAddress } from '../wire/genesis.ts';
+import { limits } from '../wire/limits.ts';
+import { decodeMembershipStatement } from '../wire/membership-statement.ts';
+
+const intervalMs = 500;
+const patienceMs = 3_000;
+/** As hex, with what is around it. */
+const answerSizeBytesMax = 2 * limits.closingProofSizeBytesMax + 4_096;
+
+export interface FollowingOptions {
+  readonly serviceId: Digest;
+  readonly logger: Logger;
+  /** Is there a reason to think that the others are elsewhere? Asked twice a second. */
+  readonly isNeeded: () => boolean;
+  readonly epoch: () => number;
+  /** 192 hex characters. */
+  readonly serviceKey: () => string | undefined;
+  /** HTTP ports of the others, of this epoch and of the first. */
+  readonly addresses: () => readonly GenesisAddress[];
+  /** A later epoch than ours. */
+  readonly found: (record: EpochRecord) => void;
+}
+
+export class Following {
+  readonly #options: FollowingOptions;
+  readonly #ended = new AbortController();
+  #timer: Timer | undefined;
+
+  constructor(options: FollowingOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#timer = setTimer(intervalMs, () => void this.#look().finally(() => this.#again()), { background: true });
+  }
+
+  end(): void {
+    this.#ended.abort();
+    this.#timer?.cancel();
+  }
+
+  #again(): void {
+    if (!this.#ended.signal.aborted) this.start();
+  }
+
+  async #look(): Promise<void> {
+    const { isNeeded, addresses, epoch, found, logger } = this.#options;
+    if (!isNeeded()) return;
+    const shown = await Promise.all(addresses().map((address) => this.#ask(address)));
+    let newest: EpochRecord | undefined;
+    for (const record of shown.flat()) {
+      if (record.statement.epoch > (newest?.statement.epoch ?? epoch())) newest = record;
+    }
+    if (newest === undefined || this.#ended.signal.aborted) return;
+    logger.info({ epoch: newest.statement.epoch }, 'the others are in a later epoch');
+    found(newest);
+  }
+
+  async #ask(address: GenesisAddress): Promise<readonly EpochRecord[]> {
+    const [stated, proven] = await Promise.all([
+      this.#get(address, '/v1/membership', (document) => this.#readStatement(document)),
+      this.#get(address, '/v1/closing-proof', (document) => this.#readProof(document)),
+    ]);
+    return [stated, proven].filter((record) => record !== undefined);
+  }
+
+  async #get(
+    address: GenesisAddress,
+    path: string,
+    read: (document: Readonly<Record<string, unknown>>) => EpochRecord | undefined,
+  ): Promise<EpochRecord | undefined> {
+    try {
+      const signal = AbortSignal.any([AbortSignal.timeout(patienceMs), this.#ended.signal]);
+      const text = await httpGet({ ...address, path, sizeBytesMax: answerSizeBytesMax, signal });
+      const document: unknown = JSON.parse(text);
+      return typeof document === 'object' && document !== null
+        ? read(document as Readonly<Record<string, unknown>>)
+        : undefined;
+    } catch {
+      // Nobody there, or nothing to say, or rubbish: another one is asked.
+      return undefined;
+    }
+  }
+
+  #readStatement({ statement, signature }: Readonly<Record<string, unknown>>): EpochRecord | undefined {
+    if (typeof statement !== 'string' || typeof signature !== 'string') return undefined;
+    const encoded = Buffer.from(statement, 'hex');
+    const decoded = decodeMembershipStatement(encoded);
+    if (!decoded.ok || decoded.value.serviceId !== this.#options.serviceId) return undefined;
+    if (decoded.value.epoch <= this.#options.epoch()) return undefined;
+    const signed = Buffer.from(signature, 'hex');
+    if (!this.#isSigned(statementMessage('membership', sha256(encoded)), signed)) return undefined;
+    return { statement: decoded.value, signature: signed, closingProof: undefined };
+  }
+
+  #readProof({ proof }: Readonly<Record<string, unknown>>): EpochRecord | undefined {
+    if (typeof proof !== 'string') return undefined;
+    const closingProof = Buffer.from(proof, 'hex');
+    const { serviceId } = this.#options;
+    const isSigned = (message: Uint8Array, signature: Uint8Array): boolean => this.#isSigned(message, signature);
+    const proven = readClosingProof(closingProof, { serviceId, isSigned });
+    if (!proven.ok) return undefined;
+    const { body, epochGenesis, sharingEpoch } = proven.value;
+    return { statement: { ...body, epochGenesis, sharingEpoch }, signature: undefined, closingProof };
+  }
+
+  #isSigned(message: Uint8Array, signature: Uint8Array): boolean {
+    const key = mclCurve.g2.decode(Buffer.from(this.#options.serviceKey() ?? '', 'hex'));
+    const point = mclCurve.g1.decode(signature);
+    return key !== undefined && point !== undefined && blsVerify(mclCurve, key, message, point);
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * Successor maker: new session keys of this replica for the next epoch: made, put down, certified, handed in.
+ *
+ * In: the machine's wish. Out: secrets for the machine, a certified successor as a request of ours. Keys are durable before
+ * anybody hears of them. How they are certified is the replica's method (docs/protocol/epochs.md §5): by its keeper, by its operator, or by
+ * its present key. Until it is taken, or too late, it is handed in again: what refuses it for now may be gone the next time.
+ * Trust: an attacker who controls this process has these keys, and loses them with the next clean start.
+ */
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { mclCurve } from '../crypto/curve-mcl.ts';
+import { seedSizeBytes, sign } from '../crypto/ed25519.ts';
+import type { KeySecrets } from '../keys/key-generation.ts';
+import type { Member } from '../membership/membership.ts';
+import { now, setTimer } from '../platform/clock.ts';
+import { systemFiles } from '../platform/files.ts';
+import { randomBytes } from '../platform/random.ts';
+import { makeEncryptionPair } from '../storage/encryption-key.ts';
+import type { Home } from '../storage/home.ts';
+import { type EpochKeys, secretSizeBytes } from '../storage/key-files.ts';
+import { makeLinkCertificate } from '../transport/certificate.ts';
+import { decodeOutcomes } from '../wire/outcome.ts';
+import {
+  encodeSuccessor,
+  possessionPreimage,
+  type SessionKeys,
+  type SuccessorStatement,
+  successorPreimage,
+} from '../wire/successor.ts';
+import type { Value } from '../wire/value.ts';
+import type { SuccessorWish } from './effects.ts';
+import type { KeeperPort, SignedMembership } from './keeper-port.ts';
+import { readSigned, writeRequest } from './successor-file.ts';
+
+const againMs = 1_000;
+const submitPatienceMs = 5_000;
+/** A keeper that has not made us clean in this time will not. */
+const turnPatienceMs = 10_000;
+
+export interface SuccessorMakerOptions {
+  readonly home: Home;
+  readonly member: Member;
+  readonly keeper: KeeperPort | undefined;
+  /** This process was started clean. */
+  readonly isClean: boolean;
+  readonly logger: Logger;
+  /** To the machine: these keys are durable. */
+  readonly give: (secrets: KeySecrets) => void;
+  /** Has one operation executed in our name; its encoded outcomes, or undefined when it was not executed in time. */
+  readonly submit: (operation: string, input: Value, signal: AbortSignal) => Promise<Uint8Array | undefined>;
+  readonly certifiedMembership: () => { readonly encoded: Uint8Array; readonly signature: Uint8Array } | undefined;
+}
+
+type Certified = { readonly statement: SuccessorStatement; readonly certificate: Uint8Array };
+
+export class SuccessorMaker {
+  readonly #options: SuccessorMakerOptions;
+  readonly #ended = new AbortController();
+  #isAtWork = false;
+
+  constructor(options: SuccessorMakerOptions) {
+    this.#options = options;
+  }
+
+  /** One wish is worked on at a time; the machine says it again after a restart. */
+  take(wish: SuccessorWish): void {
+    if (this.#isAtWork) return;
+    this.#isAtWork = true;
+    this.#work(wish).catch((error: unknown) => {
+      if (!this.#ended.signal.aborted) this.#options.logger.error({ err: error }, 'the keys for the next epoch failed');
+    });
+  }
+
+  /** The epoch is over, or the replica ends. */
+  end(): void {
+    this.#ended.abort();
+  }
+
+  async #work({ isMyTurn, named }: SuccessorWish): Promise<void> {
+    const { home, logger, keeper, isClean } = this.#options;
+    const before = await home.readNextKeys();
+    if (before !== undefined) this.#give(before);
+    if (isMyTurn && keeper !== undefined && !isClean) {
+      logger.info('it is the turn of this replica to be made clean');
+      keeper.myTurn(home.epoch);
+      await this.#pause(turnPatienceMs);
+    }
+    if (before !== undefined && named !== undefined && areSame(named, sessionKeysOf(before))) return;
+    let keys = before ?? (await this.#make());
+    while (!this.#ended.signal.aborted) {
+      const code = await this.#handIn(keys);
+      if (code === 'taken') {
+        logger.info({ epoch: home.epoch + 1 }, 'the keys for the next epoch are agreed');
+        return;
+      }
+      if (code === 'too-late' || code === 'wrong-epoch' || code === 'unknown-replica' || code === 'disputed') {
+        logger.warn({ code }, 'the keys for the next epoch were not taken: those of now are kept');
+        return;
+      }
+      // Somebody has named one of them before: they are of no use any more.
+      if (code === 'not-possible') keys = await this.#make();
+      await this.#pause(againMs);
+    }
+  }
+
+  async #make(): Promise<EpochKeys> {
+    const { home } = this.#options;
+    const link = await makeLinkCertificate({ commonName: home.replicaId });
+    const keys = await home.keepNextKeys({
+      seed: randomBytes(seedSizeBytes),
+      linkKeyPem: link.keyPem,
+      linkCertificatePem: link.certificatePem,
+      decryptionKey: makeEncryptionPair(mclCurve, randomBytes).decryptionKey,
+      dealingSeed: randomBytes(secretSizeBytes),
+      sealingKey: randomBytes(secretSizeBytes),
+    });
+    this.#give(keys);
+    return keys;
+  }
+
+  #give({ decryptionKey, dealingSeed }: EpochKeys): void {
+    this.#options.give({ decryptionKey, seed: dealingSeed });
+  }
+
+  /** What came of it: `taken`, the code of a refusal, or undefined when it is to be tried again. */
+  async #handIn(keys: EpochKeys): Promise<string | undefined> {
+    const { submit } = this.#options;
+    const certified = await this.#certify(keys);
+    if (certified === undefined) return undefined;
+    const possession = sign(keys.signingKey, possessionPreimage(certified.statement));
+    const successor = encodeSuccessor({ ...certified, possession });
+    const patience = AbortSignal.timeout(submitPatienceMs);
+    const signal = AbortSignal.any([patience, this.#ended.signal]);
+    const result = await submit('coterie.successor', { successor }, signal);
+    const outcomes = result === undefined ? undefined : decodeOutcomes(result);
+    const outcome = outcomes?.ok === true ? outcomes.value[0] : undefined;
+    if (outcome === undefined) return undefined;
+    return outcome.ok ? 'taken' : outcome.code;
+  }
+
+  /** Undefined: not now. */
+  async #certify(keys: EpochKeys): Promise<Certified | undefined> {
+    const { home, member, keeper, isClean, logger } = this.#options;
+    const { serviceId, replicaId, epoch } = home;
+    const statement = { serviceId, replicaId, epoch: epoch + 1, serial: 1, isClean, keys: sessionKeysOf(keys) };
+    switch (member.recovery) {
+      case 'awareness':
+        return { statement, certificate: sign(home.signingKey, successorPreimage(statement)) };
+      case 'offline':
+        return this.#askOperator({ ...statement, serial: now() });
+      case 'hardware': {
+        const membership = this.#signedMembership();
+        if (keeper === undefined || membership === undefined) {
+          if (keeper === undefined) logger.warn('without its keeper this replica gets no keys for the next epoch');
+          return undefined;
+        }
+        try {
+          const answer = await keeper.signSuccessor(statement, membership);
+          const { certificate, serial } = answer;
+          return { statement: { ...statement, serial, isClean: answer.isClean }, certificate };
+        } catch (error) {
+          logger.warn({ err: error }, 'the keeper has not signed the keys for the next epoch');
+          return undefined;
+        }
+      }
+    }
+  }
+
+  /** Writes down what is to be signed, once, and looks for the signature. */
+  async #askOperator(statement: SuccessorStatement): Promise<Certified | undefined> {
+    const { home, logger } = this.#options;
+    const directory = join(home.directory, 'epochs', String(statement.epoch));
+    const signed = await readSigned(systemFiles, directory, statement.keys);
+    if (signed !== undefined) return signed;
+    if (await writeRequest(systemFiles, directory, statement)) {
+      const hint = 'Sign it with "coterie sign-successor" and its identity key, away from this machine.';
+      logger.warn({ directory, hint }, 'the operator is to sign the keys for the next epoch');
+    }
+    return undefined;
+  }
+
+  #signedMembership(): SignedMembership | undefined {
+    const certified = this.#options.certifiedMembership();
+    return certified === undefined ? undefined : { statement: certified.encoded, signature: certified.signature };
+  }
+
+  async #pause(ms: number): Promise<void> {
+    const { signal } = this.#ended;
+    if (signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimer(ms, resolve, { background: true });
+      const end = (): void => {
+        timer.cancel();
+        resolve();
+      };
+      signal.addEventListener('abort', end, { once: true });
+    });
+  }
+}
+
+export function sessionKeysOf({ signingKey, linkKeyDigest, encryptionKey }: EpochKeys): SessionKeys {
+  return { signingKey: signingKey.publicKey.text, linkKeyDigest, encryptionKey };
+}
+
+function areSame(a: SessionKeys, b: SessionKeys): boolean {
+  return a.signingKey === b.signingKey && a.linkKeyDigest === b.linkKeyDigest && a.encryptionKey === b.encryptionKey;
+}
