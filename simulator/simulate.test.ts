@@ -62,7 +62,7 @@ describe('a cluster of which too few are left to certify anything', () => {
     clients: [{ windowRequests: 2, operationsPerRequestMax: 2, thinkMsMax: 20, requests: 60, resendMs: 100 }],
   };
 
-  it.each([5, 6, 7, 9, 11])('goes on from one that was certified before (seed %i)', async (seed) => {
+  it.each([6, 7, 9, 11, 12])('goes on from one that was certified before (seed %i)', async (seed) => {
     const result = await simulate({ seed, scenario: fewLeft });
     expectAgreed(result);
     expect(result.fetches).toBeGreaterThan(0);

@@ -23,6 +23,8 @@ export class ExecutionChecker {
   readonly #report: Report;
   /** Commits not yet reached because one before them was not yet seen. */
   readonly #waiting = new Map<number, Commit>();
+  /** Replies of commits not yet reached. */
+  #early: { readonly replica: number; readonly reply: Reply }[] = [];
   readonly #claimed = new Map<number, readonly Commit[]>();
   #index = 0;
   readonly #registers = new Map<string, string>();
@@ -70,6 +72,13 @@ export class ExecutionChecker {
       this.#claimed.delete(this.#index);
       for (const block of next.blocks) for (const request of block.decodedRequests) this.#execute(request);
     }
+    if (this.#early.some(({ reply }) => reply.commitIndex <= this.#index)) this.#judgeEarly();
+  }
+
+  #judgeEarly(): void {
+    const early = this.#early;
+    this.#early = [];
+    for (const { replica, reply } of early) this.replied(replica, reply);
   }
 
   #next(): Commit | undefined {
@@ -87,6 +96,11 @@ export class ExecutionChecker {
   replied(replica: number, reply: Reply): void {
     const executed = this.#executed.get(reply.requestDigest);
     if (this.#ofSystem.has(reply.requestDigest)) return;
+    if (executed === undefined && reply.commitIndex > this.#index) {
+      // Of a commit that nobody has shown yet: it was made in a replay.
+      this.#early.push({ replica, reply });
+      return;
+    }
     if (executed === undefined) {
       this.#report(
         'execution',
