@@ -33,11 +33,13 @@ export async function runReplica(options: ReplicaOptions, { terminal }: CommandC
       service,
       logger,
       ...retentionOf(options),
+      isClean: options.clean === true,
       onReplay: (progress) => logger.info(progress, 'replaying the log'),
     });
     stop.attach(replica);
     const timer = reportStatus(replica);
-    if (terminal.json) terminal.document(replica.status());
+    const status = replica.status();
+    if (terminal.json && status !== undefined) terminal.document(status);
     const reason = await replica.ended;
     clearInterval(timer);
     if (reason !== undefined) throw reason;
@@ -97,23 +99,27 @@ class StopRequest {
 /** Tells `up` that the replica is ready and how it is; nothing when it was not started by `up`. */
 function reportStatus(replica: RunningReplica): NodeJS.Timeout | undefined {
   if (!process.connected) return undefined;
-  const status = () => reportOf(replica.status());
-  const first = status();
-  void tell({ kind: 'ready', status: first });
   let isOnItsWay = false;
-  let hasKey = first.key?.serviceKey !== undefined;
+  let isReady = false;
+  let hasKey = false;
   let ticks = 0;
-  return setInterval(() => {
+  const report = (): void => {
     ticks += 1;
     // When `up` is frozen, statuses must not pile up here.
     if (isOnItsWay || (hasKey && ticks % steadyTicks !== 0)) return;
+    const status = replica.status();
+    // It waits for the others to take it in.
+    if (status === undefined) return;
     isOnItsWay = true;
-    const report = status();
-    hasKey = report.key?.serviceKey !== undefined;
-    void tell({ kind: 'status', status: report }).then(() => {
+    const told = reportOf(status);
+    hasKey = told.key?.serviceKey !== undefined;
+    void tell({ kind: isReady ? 'status' : 'ready', status: told }).then(() => {
       isOnItsWay = false;
     });
-  }, statusIntervalMs);
+    isReady = true;
+  };
+  report();
+  return setInterval(report, statusIntervalMs);
 }
 
 /** Sends to `up`; resolves when it is sent or cannot be. */

@@ -1,61 +1,55 @@
 /**
- * Replica: one whole replica in this process: home, log, state, a life at a time, links to peers and clients.
+ * Replica: one whole replica in this process: home, state, a term for each epoch, links to clients, HTTP.
  *
- * Only wiring is here. Start: lock and open the home, verify the state, replay the log, listen, dial. Stop: take no more, make
- * durable what was accepted, close. What the state lacks, or has wrong, is fetched from the others between two lives.
+ * Only wiring is here. Start: lock and open the home, verify the state, replay the log, listen, dial. When an epoch is over: leave its term, turn
+ * the home, begin the next; clients stay connected meanwhile and wait. Stop: take no more, make durable what was accepted,
+ * close. A replica that was away follows the others to the epoch they are in; one that has yet to join waits for that.
  * Trust: an attacker who controls this process has its keys and can lie in its name; the other replicas and the
  * clients are safe as long as no more than f are like that.
  */
-import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { mclCurve } from '../crypto/curve-mcl.ts';
-import { sign } from '../crypto/ed25519.ts';
 import type { AnyService } from '../execution/service-definition.ts';
-import { firstMembership } from '../membership/genesis.ts';
-import type { Membership } from '../membership/membership.ts';
-import { restoredMembership } from '../membership/restored.ts';
-import { blockPreimage } from '../ordering/validity.ts';
+import { emptySet, type Membership, withReplica } from '../membership/membership.ts';
 import { monotonicMs, now } from '../platform/clock.ts';
-import { installGuard } from '../platform/determinism.ts';
 import { randomBytes } from '../platform/random.ts';
-import type { BlockLog } from '../storage/block-log.ts';
-import { EvidenceFiles } from '../storage/evidence-files.ts';
-import { type Home, homePaths, openHome } from '../storage/home.ts';
-import { HomeError } from '../storage/home-error.ts';
-import { KeyStore } from '../storage/key-store.ts';
-import { readRestored } from '../storage/restored-home.ts';
-import { malformed } from '../storage/whole-file.ts';
+import type { EpochRecord } from '../storage/epoch-files.ts';
+import { type Home, openHome } from '../storage/home.ts';
+import type { SealedKeyShare } from '../storage/key-store.ts';
+import type { OpenState } from '../storage/state-directory.ts';
 import { ClientListener } from '../transport/client-listener.ts';
-import { PeerLinks } from '../transport/peer-links.ts';
 import { limits } from '../wire/limits.ts';
-import { decodePeerMessage, encodePeerMessage } from '../wire/peer-message.ts';
 import type { Value } from '../wire/value.ts';
 import { ClientPort } from './client-port.ts';
 import { Counters } from './counters.ts';
-import type { ReplicaEffects } from './effects.ts';
+import type { ClosedEpoch, ReplicaEffects, ReplicaInput } from './effects.ts';
 import type { InputSource } from './event-loop.ts';
-import { EvidenceLog } from './evidence-log.ts';
+import { Following } from './following.ts';
 import type { HttpBackend } from './http/backend.ts';
 import { HttpCalls, isHttpLink } from './http/calls.ts';
 import { HttpInterface } from './http/http-interface.ts';
-import { Lives } from './lives.ts';
+import { KeeperPort } from './keeper-port.ts';
 import type { ReplicaMachine } from './machine.ts';
 import { type ReplicaStatus, statusOf } from './replica-status.ts';
+import { SuccessorMaker } from './successor-maker.ts';
+import { Term } from './term.ts';
+
+/** Links of clients begin at 1, those of HTTP are negative: this is nobody's. */
+const nobodysLink = 0;
+/** A replica may look for the others so long before it asks where they are. */
+const lonelyMsMax = 1_500;
 
 export interface RunningReplica {
   readonly replicaId: string;
-  status(): ReplicaStatus;
+  /** Undefined while it has yet to join: then it is in no epoch. */
+  status(): ReplicaStatus | undefined;
   /** Stops cleanly; a second call waits for the first. */
   stop(): Promise<void>;
   /** Resolves when the replica has ended: with undefined after `stop`, else with what ended it. */
   readonly ended: Promise<unknown>;
 }
 
-/**
- * Starts the replica whose home is a directory.
- * Rejects with the typed error of the room that failed: `HomeError`, `StorageError`, `TransportError`.
- */
-export async function startReplica(options: {
+export interface ReplicaOptions {
   readonly home: string;
   readonly service: AnyService;
   readonly logger: Logger;
@@ -65,209 +59,57 @@ export async function startReplica(options: {
   readonly retainedLeaves?: number;
   /** Bytes of the block log that are kept though checkpoints stand for them. */
   readonly retainedSizeBytes?: number;
-}): Promise<RunningReplica> {
+  /** This process was started clean by its keeper. */
+  readonly isClean?: boolean;
+}
+
+/**
+ * Starts the replica whose home is a directory.
+ * Rejects with the typed error of the room that failed: `HomeError`, `StorageError`, `TransportError`.
+ */
+export async function startReplica(options: ReplicaOptions): Promise<RunningReplica> {
   const home = await openHome(options.home);
-  try {
-    const keyMembership = membershipOf(home);
-    const membership = await membershipNow(home, keyMembership);
-    const { sealedSharePath: path, sealingKey, serviceId } = home;
-    const keyStore = new KeyStore({ path, sealingKey, serviceId, epoch: keyMembership.epoch });
-    const sealedShare = await readSealedShare(keyStore, options.logger);
-    const log = await home.openLog({
-      asObserver: home.isLogLost,
-      setAside: ({ error, keptAt }) =>
-        options.logger.error(
-          { reason: error.message, keptAt },
-          'the log is damaged and was set aside: it is begun anew',
-        ),
-      retainedSizeBytes: options.retainedSizeBytes ?? limits.logRetainedSizeBytes,
-    });
-    try {
-      const replica = new Replica({ ...options, home, membership, keyMembership, log, keyStore, sealedShare });
-      await replica.start();
-      return replica;
-    } catch (error) {
-      await log.close();
-      throw error;
-    }
-  } catch (error) {
-    await home.close();
-    throw error;
-  }
-}
-
-function membershipOf(home: Home): Membership {
-  const membership = firstMembership(home.genesis);
-  if (!membership.ok) throw malformed(join(home.directory, homePaths.genesis), membership.reason);
-  return membership.value;
-}
-
-/** In a DAG of its own when the cluster goes on from a snapshot. */
-async function membershipNow(home: Home, keyMembership: Membership): Promise<Membership> {
-  const restored = await readRestored(home.directory);
-  if (restored === undefined) return keyMembership;
-  return restoredMembership({ ...keyMembership, epoch: restored.epoch - 1 }, restored.checkpointDigest);
-}
-
-/** What is sealed in the home. One that cannot be opened is told of and made anew: the log has all it takes. */
-async function readSealedShare(keyStore: KeyStore, logger: Logger): Promise<bigint | undefined> {
-  try {
-    return (await keyStore.read())?.keyShare;
-  } catch (error) {
-    if (!(error instanceof HomeError)) throw error;
-    logger.warn({ err: error }, 'the sealed key share cannot be opened; it is made again from the log');
-    return undefined;
-  }
+  const replica = new Replica(home, options);
+  await replica.start();
+  return replica;
 }
 
 class Replica implements RunningReplica {
   readonly ended: Promise<unknown>;
-  readonly #home: Home;
-  readonly #membership: Membership;
-  readonly #log: BlockLog;
-  readonly #keyStore: KeyStore;
+  readonly #options: ReplicaOptions;
   readonly #logger: Logger;
   readonly #counters = new Counters();
-  readonly #evidence: EvidenceLog;
-  readonly #lives: Lives;
-  readonly #peers: PeerLinks;
-  readonly #clients: ClientPort;
-  readonly #listener: ClientListener;
-  readonly #httpCalls: HttpCalls;
-  readonly #http: HttpInterface;
-  readonly #connected = new Set<number>();
+  readonly #keeper = KeeperPort.fromProcess();
+  readonly #following: Following;
   readonly #startedAtMs = monotonicMs();
+  #home: Home;
+  #term: Term | undefined;
+  #successors: SuccessorMaker | undefined;
+  #doors: Doors | undefined;
+  /** The change of epoch that is under way; what clients ask for meanwhile waits. */
+  #turning: Promise<void> | undefined;
+  #waiting: ReplicaInput[] = [];
+  #lonelySinceMs: number | undefined;
   #end: (reason: unknown) => void = () => undefined;
   #stopping: Promise<void> | undefined;
   #operations = 0;
   #saidKey = false;
 
-  constructor(options: {
-    readonly home: Home;
-    readonly membership: Membership;
-    /** The one that generated the service key. */
-    readonly keyMembership: Membership;
-    readonly log: BlockLog;
-    readonly keyStore: KeyStore;
-    readonly sealedShare: bigint | undefined;
-    readonly service: AnyService;
-    readonly logger: Logger;
-    readonly onReplay?: (progress: { readonly blocks: number; readonly commitIndex: number }) => void;
-    readonly retainedLeaves?: number;
-    readonly retainedSizeBytes?: number;
-  }) {
-    const { home, membership, log, service } = options;
-    const { replicaIndex: self } = home;
+  constructor(home: Home, options: ReplicaOptions) {
     this.#home = home;
-    this.#membership = membership;
-    this.#log = log;
-    this.#keyStore = options.keyStore;
+    this.#options = options;
     this.#logger = options.logger.child({ replica: home.replicaId });
-    const evidenceFiles = new EvidenceFiles(home.directory);
-    this.#evidence = new EvidenceLog({
-      membership,
-      logger: this.#logger,
-      counters: this.#counters,
-      keep: (proof) => {
-        evidenceFiles.keep(proof).catch((error: unknown) => {
-          this.#logger.error({ err: error }, 'a proof of equivocation could not be written');
-        });
-      },
-    });
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
-    const send = (to: number, frame: Uint8Array): void => void this.#peers.send(to, frame);
-    this.#lives = new Lives({
-      membership,
-      self,
-      openState: (how) => home.openState(how),
-      log,
-      retainedLeaves: options.retainedLeaves ?? limits.logLeavesRetained,
-      serviceKey: home.serviceKey,
+    this.#following = new Following({
+      serviceId: home.serviceId,
       logger: this.#logger,
-      life: {
-        machine: {
-          membership,
-          keyMembership: options.keyMembership,
-          self,
-          service,
-          curve: mclCurve,
-          names: home.genesis,
-          keySecrets: { decryptionKey: home.decryptionKey, seed: home.dealingSeed },
-          sealedShare: options.sealedShare,
-          guard: installGuard(),
-          observer: home.isLogLost,
-          sign: (digest) => sign(home.signingKey, blockPreimage(digest)),
-        },
-        retainedSizeBytes: options.retainedSizeBytes ?? limits.logRetainedSizeBytes,
-        ports: {
-          send,
-          broadcast: (frame) => this.#peers.broadcast(frame),
-          reply: (reply) => {
-            this.#clients.reply(reply);
-            this.#httpCalls.reply(reply);
-          },
-          certified: (answer) => (isHttpLink(answer.link) ? this.#httpCalls : this.#clients).certified(answer),
-          refuse: (refusal) => (isHttpLink(refusal.link) ? this.#httpCalls : this.#clients).refuse(refusal),
-          seal: (keyShare) => this.#seal(keyShare),
-        },
-        pressure: (source, isHigh) => this.#press(source, isHigh),
-        onReplay: options.onReplay,
-      },
-      observe: (effects, machine) => this.#observe(effects, machine),
-      evidence: (evidence) => this.#evidence.add(evidence),
-      count: (event) => this.#counters.count(event),
-      failed: (error) => void this.#fail(error),
-    });
-    this.#peers = new PeerLinks({
-      self,
-      peers: membership.members.map(({ peerAddress, linkKeyDigest }) => ({ ...peerAddress, keyDigest: linkKeyDigest })),
-      keyPem: home.linkKeyPem,
-      certificatePem: home.linkCertificatePem,
-      hello: encodePeerMessage({ kind: 'hello', epochGenesis: membership.epochGenesis }),
-      acceptHello: (peer, frame) => this.#refusalOfHello(peer, frame),
-      onFrame: (from, frame) => this.#lives.takeFrame(from, frame),
-      onUp: (peer) => {
-        this.#connected.add(peer);
-        this.#logger.info({ peer: this.#idOf(peer) }, 'link up');
-        this.#lives.connected(peer);
-      },
-      onDown: (peer, reason) => {
-        this.#connected.delete(peer);
-        this.#logger.info({ peer: this.#idOf(peer), reason }, 'link down');
-      },
-      onCounted: (event, peer) =>
-        this.#counters.count(`peer-link ${event}${peer === undefined ? '' : ` ${this.#idOf(peer)}`}`),
-    });
-    this.#clients = new ClientPort({
-      serviceId: membership.serviceId,
-      replicaIndex: self,
-      randomBytes,
-      commitIndex: () => this.#lives.machine?.commitIndex ?? 0,
-      status: () => this.status() as unknown as Value,
-      onInput: (input) => this.#lives.push(input),
-      onCounted: (event) => this.#counters.count(event),
-    });
-    this.#listener = new ClientListener({
-      ...(membership.members[self] as (typeof membership.members)[number]).clientAddress,
-      keyPem: home.linkKeyPem,
-      certificatePem: home.linkCertificatePem,
-      onLink: (link) => this.#clients.add(link),
-      onCounted: (event) => this.#counters.count(`client-link ${event}`),
-    });
-    this.#httpCalls = new HttpCalls({
-      serviceId: membership.serviceId,
-      signingKey: home.signingKey,
-      randomBytes,
-      commitIndex: () => this.#lives.machine?.commitIndex ?? 0,
-      onInput: (input) => this.#lives.push(input),
-    });
-    this.#http = new HttpInterface({
-      ...(membership.members[self] as (typeof membership.members)[number]).httpAddress,
-      backend: this.#httpBackend(),
-      onCounted: (event) => this.#counters.count(event),
-      onMistake: (error) => this.#logger.error({ err: error }, 'a mistake in answering by HTTP'),
+      isNeeded: () => this.#isLonely(),
+      epoch: () => this.#term?.membership.epoch ?? -1,
+      serviceKey: () => this.#term?.lives.machine?.serviceKey ?? this.#home.serviceKey,
+      addresses: () => this.#addresses(),
+      found: (record) => this.#turn(record, undefined),
     });
   }
 
@@ -278,44 +120,35 @@ class Replica implements RunningReplica {
   /** Begins its life from what its home holds, then listens and dials; or fetches state first, with all ears open. */
   async start(): Promise<void> {
     try {
-      await this.#lives.begin();
+      if (this.#home.replicaIndex >= 0) await this.#begin(undefined);
+      else this.#logger.info('this replica waits until the others have it in their membership');
     } catch (error) {
-      if (this.#stopping === undefined) throw error;
-      // It failed while it began: the first failure says why, not what came of closing everything.
-      throw (await this.ended) ?? error;
-    }
-    try {
-      await this.#listener.listen();
-      await this.#peers.listen();
-      await this.#http.listen();
-    } catch (error) {
-      await Promise.all([this.#listener.close(), this.#peers.close(), this.#http.close()]);
+      // It may have failed while it began: the first failure says why, not what came of closing everything.
+      if (this.#stopping !== undefined) throw (await this.ended) ?? error;
+      this.#stopping = this.#shutDown(error);
+      await this.#stopping;
       throw error;
     }
-    if (this.#home.isLogLost) {
-      this.#logger.warn('the log was lost: this replica follows as an observer and signs nothing in this epoch');
-    }
-    this.#logger.info(
-      { phase: this.#lives.phase, observer: this.#home.isLogLost, pid: process.pid },
-      'replica started',
-    );
+    this.#following.start();
   }
 
-  status(): ReplicaStatus {
-    const { machine, phase, progress, engineSizeBytes } = this.#lives;
+  status(): ReplicaStatus | undefined {
+    const term = this.#term;
+    if (term === undefined) return undefined;
+    const { machine, phase, progress, engineSizeBytes } = term.lives;
     return {
       ...statusOf({
         home: this.#home,
-        membership: this.#membership,
+        membership: term.membership,
         machine,
-        connected: this.#connected,
+        connected: term.connected,
         requestsPerSecond: Math.round(this.#counters.perSecond(now())),
         uptimeMs: Math.round(monotonicMs() - this.#startedAtMs),
       }),
       phase,
       ...(progress === undefined ? {} : { transfer: progress }),
       engineSizeBytes,
-      blockLogSizeBytes: this.#log.end - this.#log.begin,
+      blockLogSizeBytes: term.log.end - term.log.begin,
       counters: this.#counters.counts,
     };
   }
@@ -325,13 +158,107 @@ class Replica implements RunningReplica {
     return this.#stopping;
   }
 
-  #refusalOfHello(peer: number, frame: Uint8Array): string | undefined {
-    const decoded = decodePeerMessage(frame);
-    if (!decoded.ok) return `the first message is not a hello: ${decoded.reason}`;
-    if (decoded.value.kind !== 'hello') return 'the first message is not a hello';
-    if (decoded.value.epochGenesis === this.#membership.epochGenesis) return undefined;
-    this.#logger.warn({ peer: this.#idOf(peer) }, 'a replica of another cluster or epoch was refused');
-    return 'another cluster or epoch';
+  /** Begins the term of the epoch that the home is in, and opens the doors if they are not open yet. */
+  async #begin(state: OpenState | undefined): Promise<void> {
+    const { service, onReplay, retainedLeaves, retainedSizeBytes, isClean = false } = this.#options;
+    const home = this.#home;
+    const term = await Term.open({
+      home,
+      service,
+      logger: this.#logger,
+      counters: this.#counters,
+      retainedLeaves: retainedLeaves ?? limits.logLeavesRetained,
+      retainedSizeBytes: retainedSizeBytes ?? limits.logRetainedSizeBytes,
+      state,
+      ports: {
+        reply: (reply) => {
+          this.#doors?.clients.reply(reply);
+          this.#doors?.httpCalls.reply(reply);
+        },
+        certified: (answer) => this.#doorOf(answer.link)?.certified(answer),
+        refuse: (refusal) => this.#doorOf(refusal.link)?.refuse(refusal),
+      },
+      pressure: (source, isHigh) => this.#press(source, isHigh),
+      onReplay,
+      observe: (effects, machine) => this.#observe(effects, machine),
+      failed: (error) => void this.#fail(error),
+    });
+    this.#term = term;
+    const { membership } = term;
+    const member = membership.members[home.replicaIndex] as Membership['members'][number];
+    this.#successors = new SuccessorMaker({
+      home,
+      member,
+      keeper: this.#keeper,
+      isClean,
+      logger: this.#logger,
+      give: (secrets) => term.giveNextSecrets(secrets),
+      submit: async (operation, input, signal) => {
+        const answer = await this.#doors?.httpCalls.submitAnonymous(operation, input, { certified: false, signal });
+        const submitted = answer === 'too-many' ? undefined : answer?.submitted;
+        return submitted?.kind === 'reply' ? submitted.result : undefined;
+      },
+      certifiedMembership: () => term.lives.running?.certifiedMembership,
+    });
+    const opened = this.#doors;
+    if (opened !== undefined) this.#moveDoors(opened);
+    const doors = opened ?? this.#makeDoors(member);
+    this.#doors = doors;
+    // The life first: whoever knocks is answered out of it.
+    await term.lives.begin();
+    if (opened === undefined) await doors.listener.listen();
+    await term.listen();
+    if (opened === undefined) await doors.http.listen();
+    if (home.isLogLost) {
+      this.#logger.warn('the log was lost: this replica follows as an observer and signs nothing in this epoch');
+    }
+    const { epoch } = membership;
+    const { phase } = term.lives;
+    this.#logger.info({ epoch, phase, observer: home.isLogLost, pid: process.pid }, 'replica started');
+    this.#keeper?.status({ epoch, phase });
+  }
+
+  #makeDoors({ clientAddress, httpAddress }: Membership['members'][number]): Doors {
+    const home = this.#home;
+    const commitIndex = (): number => this.#term?.lives.machine?.commitIndex ?? 0;
+    const onInput = (input: ReplicaInput): void => this.#push(input);
+    const clients = new ClientPort({
+      serviceId: home.serviceId,
+      replicaIndex: home.replicaIndex,
+      randomBytes,
+      commitIndex,
+      status: () => this.status() as unknown as Value,
+      onInput,
+      onCounted: (event) => this.#counters.count(event),
+    });
+    const { serviceId, signingKey } = home;
+    const httpCalls = new HttpCalls({ serviceId, signingKey, randomBytes, commitIndex, onInput });
+    const listener = new ClientListener({
+      ...clientAddress,
+      keyPem: home.linkKeyPem,
+      certificatePem: home.linkCertificatePem,
+      onLink: (link) => clients.add(link),
+      onCounted: (event) => this.#counters.count(`client-link ${event}`),
+    });
+    const http = new HttpInterface({
+      ...httpAddress,
+      backend: this.#httpBackend(httpCalls),
+      onCounted: (event) => this.#counters.count(event),
+      onMistake: (error) => this.#logger.error({ err: error }, 'a mistake in answering by HTTP'),
+    });
+    return { clients, httpCalls, listener, http };
+  }
+
+  #moveDoors({ clients, httpCalls, listener }: Doors): void {
+    clients.moveTo(this.#home.replicaIndex);
+    httpCalls.signWith(this.#home.signingKey);
+    listener.showKey({ keyPem: this.#home.linkKeyPem, certificatePem: this.#home.linkCertificatePem });
+  }
+
+  #push(input: ReplicaInput): void {
+    if (this.#turning === undefined) this.#term?.lives.push(input);
+    else if (this.#waiting.length < limits.turnInputsMax) this.#waiting.push(input);
+    else this.#counters.count('dropped-while-turning');
   }
 
   #observe(effects: ReplicaEffects, machine: ReplicaMachine): void {
@@ -339,10 +266,73 @@ class Replica implements RunningReplica {
     // Another life counts from nothing again.
     this.#counters.executed(Math.max(0, operations - this.#operations), now());
     this.#operations = operations;
-    for (const evidence of effects.evidence) this.#evidence.add(evidence);
+    for (const evidence of effects.evidence) this.#term?.evidence.add(evidence);
     for (const refusal of effects.refusals) this.#counters.count(`request-refused ${refusal.code}`);
     this.#sayWhatChanged(machine);
     for (const diagnostic of effects.diagnostics) this.#logger.warn(diagnostic, 'an operation of the service failed');
+    if (effects.wantsSuccessor !== undefined) this.#successors?.take(effects.wantsSuccessor);
+    if (effects.closed !== undefined) this.#turn(recordOf(effects.closed), shareOf(effects.closed));
+  }
+
+  /** Goes on in a later epoch; one change at a time. */
+  #turn(record: EpochRecord, share: SealedKeyShare | undefined): void {
+    if (this.#turning !== undefined || this.#stopping !== undefined) return;
+    this.#turning = this.#turnTo(record, share)
+      .catch((error: unknown) => void this.#fail(error))
+      .finally(() => {
+        this.#turning = undefined;
+        for (const input of this.#waiting.splice(0)) this.#push(input);
+      });
+  }
+
+  async #turnTo(record: EpochRecord, share: SealedKeyShare | undefined): Promise<void> {
+    const { epoch } = record.statement;
+    this.#logger.info({ epoch }, 'the epoch is over: this replica goes on in the next');
+    const term = this.#term;
+    this.#successors?.end();
+    const pending = term?.lives.running?.pendingRequests ?? [];
+    // What is said within the step that closed the epoch is said before its links go.
+    await new Promise((resolve) => setImmediate(resolve));
+    const state = await term?.leave();
+    const home = await this.#home.turnTo(record, share);
+    if (home === undefined) {
+      await state?.engine.close();
+      this.#logger.warn({ epoch }, 'this replica is not in the membership any more: its keys are erased, and it stops');
+      this.#term = undefined;
+      this.#stopping ??= this.#shutDown(undefined);
+      return;
+    }
+    this.#home = home;
+    this.#operations = 0;
+    await this.#begin(state);
+    for (const request of pending) {
+      this.#term?.lives.push({ kind: 'client-request', link: nobodysLink, request });
+    }
+  }
+
+  /** Too few of the others are there for anything to be decided, and that for some time. */
+  #isLonely(): boolean {
+    if (this.#turning !== undefined) return false;
+    const term = this.#term;
+    if (term === undefined) return true;
+    const { replicaIndex } = this.#home;
+    const isEnough = term.membership.rule.isQuorum([...term.connected, replicaIndex].reduce(withReplica, emptySet));
+    const nowMs = monotonicMs();
+    this.#lonelySinceMs = isEnough ? undefined : (this.#lonelySinceMs ?? nowMs);
+    return this.#lonelySinceMs !== undefined && nowMs - this.#lonelySinceMs >= lonelyMsMax;
+  }
+
+  #addresses(): Membership['members'][number]['httpAddress'][] {
+    const { genesis, replicaId } = this.#home;
+    const known = [...(this.#term?.membership.members ?? []), ...genesis.replicas];
+    const others = known.filter((each) => each.replicaId !== replicaId).map(({ httpAddress }) => httpAddress);
+    return others.filter(
+      ({ host, port }, i) => others.findIndex((each) => each.host === host && each.port === port) === i,
+    );
+  }
+
+  #doorOf(link: number): Pick<ClientPort, 'certified' | 'refuse'> | undefined {
+    return isHttpLink(link) ? this.#doors?.httpCalls : this.#doors?.clients;
   }
 
   /** The two turns in a replica's life that its operator must hear of. */
@@ -366,28 +356,18 @@ class Replica implements RunningReplica {
     });
   }
 
-  #seal(keyShare: bigint): void {
-    const transcript = this.#lives.machine?.transcript;
-    if (transcript === undefined) throw new Error('invariant: a key share without a transcript');
-    const verificationKey = transcript.verificationKeys[this.#home.replicaIndex] as Uint8Array;
-    this.#keyStore.write({ keyShare, verificationKey }).then(
-      () => this.#logger.info('the key share is sealed'),
-      (error: unknown) =>
-        this.#logger.error({ err: error }, 'the key share could not be sealed; it can be had from the log'),
-    );
-  }
-
-  #httpBackend(): HttpBackend {
-    const machine = (): ReplicaMachine | undefined => this.#lives.running;
+  #httpBackend(calls: HttpCalls): HttpBackend {
+    const machine = (): ReplicaMachine | undefined => this.#term?.lives.running;
     return {
       replicaId: this.#home.replicaId,
-      submit: (request, options) => this.#httpCalls.submit(request, options),
-      submitAnonymous: (operation, input, options) => this.#httpCalls.submitAnonymous(operation, input, options),
-      readState: (key, options) => this.#httpCalls.read(key, options),
+      submit: (request, options) => calls.submit(request, options),
+      submitAnonymous: (operation, input, options) => calls.submitAnonymous(operation, input, options),
+      readState: (key, options) => calls.read(key, options),
       certifiedHead: () => machine()?.certifiedHead,
       inclusionPath: (leafIndex, logSize) => machine()?.prover.inclusionPath(leafIndex, logSize),
       consistencyPath: (from, to) => machine()?.prover.consistencyPath(from, to),
       certifiedMembership: () => machine()?.certifiedMembership,
+      closingProof: () => this.#home.record?.closingProof,
       divergence: () => machine()?.divergence,
       status: () => this.status() as unknown as Readonly<Record<string, Value>>,
     };
@@ -397,9 +377,8 @@ class Replica implements RunningReplica {
   #press(source: InputSource, isHigh: boolean): void {
     this.#counters.count(`pressure-${isHigh ? 'high' : 'low'} ${source.kind}`);
     // What came by HTTP is bounded where it comes in.
-    if (source.kind === 'client') this.#clients.pause(source.link, isHigh);
-    else if (isHigh) this.#peers.pause(source.peer);
-    else this.#peers.resume(source.peer);
+    if (source.kind === 'client') this.#doors?.clients.pause(source.link, isHigh);
+    else this.#term?.press(source.peer, isHigh);
   }
 
   /** The log failed or there is a bug: say nothing more, because what we say must be durable first. */
@@ -411,23 +390,37 @@ class Replica implements RunningReplica {
 
   async #shutDown(reason: unknown): Promise<void> {
     let ending = reason;
+    this.#following.end();
+    this.#successors?.end();
+    // A change that is under way is not cut short: it is the rename of one file, and what comes after that.
+    if (reason === undefined) await this.#turning;
     try {
-      await this.#lives.end({ isSudden: reason !== undefined });
+      await this.#term?.end({ isSudden: reason !== undefined });
     } catch (error) {
       ending ??= error;
     }
-    await Promise.all([this.#peers.close(), this.#listener.close(), this.#http.close()]);
-    try {
-      await this.#log.close();
-    } catch (error) {
-      ending ??= error;
-    }
+    await Promise.all([this.#doors?.listener.close(), this.#doors?.http.close()]);
     await this.#home.close();
     this.#logger.info('replica stopped');
     this.#end(ending);
   }
+}
 
-  #idOf(index: number): string {
-    return this.#membership.members[index]?.replicaId ?? String(index);
-  }
+/** Ports that stay open from epoch to epoch. */
+interface Doors {
+  readonly clients: ClientPort;
+  readonly httpCalls: HttpCalls;
+  readonly listener: ClientListener;
+  readonly http: HttpInterface;
+}
+
+function recordOf({ body, membership, proof }: ClosedEpoch): EpochRecord {
+  const { epochGenesis, sharingEpoch } = membership;
+  return { statement: { ...body, epochGenesis, sharingEpoch }, signature: undefined, closingProof: proof };
+}
+
+function shareOf({ keyShare }: ClosedEpoch): SealedKeyShare | undefined {
+  if (keyShare === undefined) return undefined;
+  const { g2 } = mclCurve;
+  return { keyShare, verificationKey: g2.encode(g2.multiply(g2.generator, keyShare)) };
 }

@@ -89,7 +89,8 @@ export class SuccessorMaker {
     let keys = before ?? (await this.#make());
     while (!this.#ended.signal.aborted) {
       const code = await this.#handIn(keys);
-      if (code === 'taken') {
+      // `stale`: the same keys, by a certificate that came before.
+      if (code === 'taken' || code === 'stale') {
         logger.info({ epoch: home.epoch + 1 }, 'the keys for the next epoch are agreed');
         return;
       }

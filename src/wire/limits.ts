@@ -88,6 +88,8 @@ export const limits = {
   epochIntervalMsMax: 31_536_000_000,
   successorWaitMsMin: 100,
   successorWaitMsMax: 3_600_000,
+  /** Inputs of clients that wait while a replica turns to the next epoch; more are dropped, and asked again by the clients. */
+  turnInputsMax: 10_000,
   /** An encoded proof that an epoch is over: a head, a checkpoint without blocks, a membership. Larger: refused. */
   closingProofSizeBytesMax: 128 * KiB,
   /** Sets of session keys made for one epoch that a replica remembers. More: the oldest is forgotten. */

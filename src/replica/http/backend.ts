@@ -57,6 +57,8 @@ export interface HttpBackend {
   inclusionPath(leafIndex: number, logSize: number): readonly Digest[] | undefined;
   consistencyPath(from: number, to: number): readonly Digest[] | undefined;
   certifiedMembership(): { readonly encoded: Uint8Array; readonly signature: Uint8Array } | undefined;
+  /** That the epoch before is over (`epochs/closing-proof.ts`); undefined in the first, and for who missed the end of it. */
+  closingProof(): Uint8Array | undefined;
   /** How this replica differs from the service. */
   divergence(): Divergence | undefined;
   /** The replica's status; its own word, no secret. */

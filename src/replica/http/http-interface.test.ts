@@ -81,6 +81,7 @@ async function start(
     inclusionPath: (leafIndex, logSize) => (leafIndex < logSize && logSize <= 3 ? [digest] : undefined),
     consistencyPath: (from, to) => (from <= to && to <= 3 ? [digest as Digest] : undefined),
     certifiedMembership: () => undefined,
+    closingProof: () => undefined,
     divergence: () => undefined,
     status: () => {
       statusReads += 1;

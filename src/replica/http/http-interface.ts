@@ -130,6 +130,11 @@ export class HttpInterface {
       if (membership === undefined) throw notYet('membership');
       return certifiedMembershipDocument({ statement: membership.encoded, signature: membership.signature });
     });
+    server.get('/v1/closing-proof', () => {
+      const proof = backend.closingProof();
+      if (proof === undefined) throw notYet('closing proof');
+      return { proof: Buffer.from(proof).toString('hex') };
+    });
     server.get('/v1/status', () => describeStatus(backend, now()));
     server.get('/healthz', (_request, reply) => {
       const divergence = backend.divergence();
