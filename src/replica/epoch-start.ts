@@ -48,7 +48,8 @@ export function epochStart({ membership, names, from, engine }: EpochStartOption
   const formerKeys = readFormerKeys(engine);
   const { epoch, ordering, nextMembership } = from.checkpoint;
   if (epoch === membership.epoch) return { state, isClosed: nextMembership !== undefined, history, formerKeys };
-  const begun = beginEpoch(begins, ordering, state);
+  const { commitIndex, timestamp } = ordering;
+  const begun = beginEpoch(begins, { commitIndex, timestamp }, state);
   // Restored from a snapshot: the sharing of then goes on.
   if (sharingEpoch !== membership.epoch) {
     return { state: begun, isClosed: false, history: { ...history, next: undefined }, formerKeys };
