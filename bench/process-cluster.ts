@@ -39,6 +39,8 @@ export interface ProcessClusterOptions {
   readonly ranks?: number;
   readonly service?: string;
   readonly checkpointIntervalMs?: number;
+  /** When epochs end by themselves, and how long an ending one waits for new keys. */
+  readonly epochs?: { readonly intervalMs: number; readonly successorWaitMs: number };
   /** Of its ports (`createCluster`); by default one that is free. */
   readonly basePort?: number | undefined;
   /** Given to each replica, such as `['--retain-blocks', '0']`. */
@@ -69,7 +71,17 @@ export class ProcessCluster {
 
   /** Makes a cluster in a temporary directory and starts all its replicas. */
   static async start(options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
-    const { replicas = 4, f, k, ranks, service = 'kv', checkpointIntervalMs, basePort, started = true } = options;
+    const {
+      replicas = 4,
+      f,
+      k,
+      ranks,
+      service = 'kv',
+      checkpointIntervalMs,
+      epochs,
+      basePort,
+      started = true,
+    } = options;
     const cluster = new ProcessCluster(await mkdtemp(join(tmpdir(), 'coterie-')), options);
     await createCluster({
       directory: cluster.clusterDirectory,
@@ -79,6 +91,8 @@ export class ProcessCluster {
       service,
       basePort: basePort ?? (await freePort()),
       checkpointIntervalMs,
+      epochIntervalMs: epochs?.intervalMs,
+      successorWaitMs: epochs?.successorWaitMs,
       parameters: ranks === undefined ? {} : { ranks },
     });
     cluster.#children.push(...Array.from({ length: replicas }, () => undefined));

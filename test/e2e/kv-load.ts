@@ -18,6 +18,8 @@ import type { Value } from '../../src/wire/value.ts';
 
 export interface KvLoadOptions {
   readonly genesis: string;
+  /** With it the clients follow the replicas from epoch to epoch. */
+  readonly followKey?: string | undefined;
   readonly clients?: number;
   readonly callersPerClient?: number;
   readonly keys?: number;
@@ -35,7 +37,7 @@ const burstCalls = 6;
 export class KvLoad {
   /** Calls that were rejected, as sentences. */
   readonly failures: string[] = [];
-  readonly #options: Required<KvLoadOptions>;
+  readonly #options: Required<Omit<KvLoadOptions, 'followKey'>> & Pick<KvLoadOptions, 'followKey'>;
   readonly #clients: Client[] = [];
   readonly #history = new History();
   /** Operations that certainly were not executed. */
@@ -62,8 +64,8 @@ export class KvLoad {
 
   static async start(options: KvLoadOptions): Promise<KvLoad> {
     const load = new KvLoad(options);
-    const { genesis, clients, callersPerClient, deadlineMs, seed } = load.#options;
-    for (let i = 0; i < clients; i++) load.#clients.push(await connect({ genesis, deadlineMs }));
+    const { genesis, followKey, clients, callersPerClient, deadlineMs, seed } = load.#options;
+    for (let i = 0; i < clients; i++) load.#clients.push(await connect({ genesis, followKey, deadlineMs }));
     load.#callers = load.#clients.flatMap((client, i) =>
       Array.from({ length: callersPerClient }, (_, j) =>
         load.#run(client, `c${i}.${j}`, new Prng(seed * 1_000 + i * 100 + j), j % 2 === 1 ? burstCalls : 1),
