@@ -52,6 +52,7 @@ const commands = [
   'replica',
   'keeper',
   'manifest',
+  'sign-successor',
   'status',
   'epoch show',
   'epoch advance',

@@ -17,6 +17,7 @@ import { defineManifest } from './manifest.ts';
 import { packageVersion } from './package-version.ts';
 import { defineReplica } from './replica.ts';
 import { defineServiceKey } from './service-key.ts';
+import { defineSignSuccessor } from './sign-successor.ts';
 import { defineSimulate } from './simulate.ts';
 import { defineSnapshot } from './snapshot.ts';
 import { defineStatus } from './status.ts';
@@ -95,6 +96,7 @@ export function buildProgram(context: CommandContext): Command {
     defineReplica,
     defineKeeper,
     defineManifest,
+    defineSignSuccessor,
     defineStatus,
     defineEpoch,
     defineAdmin,

@@ -36,9 +36,6 @@ export interface KeyStanding {
   readonly isNextHeld: boolean;
 }
 
-/** The names of operations that begin so are the system's. */
-export const systemOperationNames = ['coterie.successor', 'coterie.admin', 'coterie.epoch'] as const;
-
 type Preparing = Extract<EpochPhase, { readonly kind: 'preparing' }>;
 
 export class EpochControl {
