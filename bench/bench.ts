@@ -4,15 +4,19 @@
  * Out: for each measurement operations/s, latency, CPU and memory by process; for faults a time line of throughput. All
  * of a run is one after another on one cluster per fault, so that numbers of one run compare.
  */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { measureCheckpointPause, type PauseMeasurement } from './checkpoint-pause.ts';
 import { describeHeadCost, type HeadCost, measureHeadCosts } from './head-cost.ts';
 import { type KeyGenerationTime, measureKeyGeneration } from './key-generation.ts';
 import { type LoadOptions, runLoad } from './load.ts';
+import { type LongRun, measureLongRun, plotLongRun } from './long-run.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { ProcessCluster } from './process-cluster.ts';
-import { cpuSecondsOf, residentBytesOf } from './process-usage.ts';
+import { cpuSecondsOf, machineCpuSeconds, residentBytesOf } from './process-usage.ts';
+import { describeRootShare, measureRootShare, type RootShare } from './root-share.ts';
 import { measureStateCosts, type StateCosts } from './state.ts';
-import { describeTransfer, measureTransfer, type TransferMeasurement } from './transfer.ts';
+import { describeTransfer, measureTransfer, plotTransfer, type TransferMeasurement } from './transfer.ts';
 
 export interface BenchOptions {
   readonly quick?: boolean;
@@ -26,6 +30,10 @@ export interface BenchOptions {
   readonly ranks?: number;
   /** Where the ports of its clusters begin; by default at one that is free. */
   readonly basePort?: number;
+  /** Operations of the long run, which runs only when it is named. */
+  readonly operations?: number;
+  /** A directory for the plots of those measurements that have one. */
+  readonly plots?: string;
 }
 
 /** One measurement of throughput and latency. */
@@ -44,6 +52,8 @@ export interface Measurement {
   /** CPU seconds for a thousand operations, by process; the load generator is one of them. */
   readonly cpuSecondsPerThousand: Readonly<Record<string, number>>;
   readonly residentMegabytes: Readonly<Record<string, number>>;
+  /** Processors that others kept busy meanwhile. Much: the rest is worth little. */
+  readonly processorsOfOthers: number;
 }
 
 /** What a fault in the middle does to throughput. */
@@ -70,8 +80,10 @@ export interface BenchResults {
   readonly headCosts: readonly HeadCost[];
   readonly keyGenerations: readonly KeyGenerationTime[];
   readonly stateCosts?: StateCosts;
+  readonly rootShare?: RootShare;
   readonly transfers: readonly TransferMeasurement[];
   readonly checkpointPause?: PauseMeasurement;
+  readonly longRun?: LongRun;
 }
 
 /** Runs all measurements; `report` is told each result as a line for people. */
@@ -88,7 +100,7 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
     const cluster = await startWarmCluster(options);
     try {
       report(
-        `${'measurement'.padEnd(40)}${'ops/s'.padStart(9)}${'p50 ms'.padStart(9)}${'p99 ms'.padStart(9)}  CPU s/1000 ops`,
+        `${'measurement'.padEnd(40)}${'ops/s'.padStart(9)}${'p50 ms'.padStart(9)}${'p99 ms'.padStart(9)}  CPU s/1000 ops, MB, processors of others`,
       );
       for (const { name, load } of loads) {
         const measured = await measure(cluster, name, { ...load, seconds });
@@ -100,7 +112,7 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
     }
   }
   const faults: FaultMeasurement[] = [];
-  for (const fault of ['dead', 'stopped'] as const) {
+  for (const fault of options.quick ? (['dead'] as const) : (['dead', 'stopped'] as const)) {
     const name = `one replica ${fault}`;
     if (!wanted(name)) continue;
     const measured = await measureFault(name, fault, seconds, options);
@@ -115,7 +127,7 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
   const headCosts = wanted('head cost') ? measureHeadCosts() : [];
   for (const cost of headCosts) report(describeHeadCost(cost));
   const keyGenerations: KeyGenerationTime[] = [];
-  for (const replicas of [4, 7, 13]) {
+  for (const replicas of options.quick ? [4] : [4, 7, 13]) {
     if (!wanted(`key generation ${replicas}`)) continue;
     const time = await measureKeyGeneration(replicas);
     keyGenerations.push(time);
@@ -129,35 +141,61 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
 
 /** What the state costs, alone and in a cluster. */
 async function measureState(
-  { quick, basePort }: BenchOptions,
+  options: BenchOptions,
   wanted: (name: string) => boolean,
   report: (line: string) => void,
-): Promise<Pick<BenchResults, 'stateCosts' | 'transfers' | 'checkpointPause'>> {
+): Promise<Pick<BenchResults, 'stateCosts' | 'rootShare' | 'transfers' | 'checkpointPause' | 'longRun'>> {
+  const { quick, basePort, operations = 2_000_000 } = options;
+  const isNamed = (name: string): boolean => options.only !== undefined && wanted(name);
   const stateCosts = wanted('state')
     ? await measureStateCosts(quick ? [10_000] : [10_000, 1_000_000], report)
     : undefined;
+  const shared = {
+    callers: 64,
+    ...(quick ? { entries: 5_000, seconds: 2 } : { entries: 200_000, seconds: 10 }),
+    basePort,
+  };
+  const rootShare = wanted('state under load') ? await measureRootShare(shared) : undefined;
+  if (rootShare !== undefined) report(describeRootShare(rootShare));
   const transfers: TransferMeasurement[] = [];
   for (const filling of quick ? quickFillings : fillings) {
     const name = `transfer of ${filling.entries} x ${filling.valueSizeBytes} B`;
     if (!wanted(name)) continue;
-    const measured = await measureTransfer(name, filling, { basePort });
-    transfers.push(measured);
-    report(describeTransfer(measured));
+    transfers.push(await measureTransfer(name, filling, { basePort }));
   }
-  const pause = quick ? { keys: 20_000, seconds: 3, turns: 1 } : { keys: 1_000_000, seconds: 20, turns: 4 };
+  if (isNamed(emptyHome)) {
+    const measured = await measureTransfer(emptyHome, twoGigabytes, { basePort });
+    transfers.push(measured);
+    await plot(options, 'empty-home', plotTransfer(measured));
+  }
+  for (const measured of transfers) report(describeTransfer(measured));
+  const pause = quick ? { keys: 5_000, seconds: 2, turns: 1 } : { keys: 200_000, seconds: 10, turns: 4 };
   const checkpointPause = wanted('checkpoint pause')
     ? await measureCheckpointPause({ ...pause, basePort }, report)
     : undefined;
+  const longRun = isNamed('long run') ? await measureLongRun({ operations, basePort }, report) : undefined;
+  if (longRun !== undefined) await plot(options, 'long-run', plotLongRun(longRun));
   return {
     ...(stateCosts === undefined ? {} : { stateCosts }),
+    ...(rootShare === undefined ? {} : { rootShare }),
     transfers,
     ...(checkpointPause === undefined ? {} : { checkpointPause }),
+    ...(longRun === undefined ? {} : { longRun }),
   };
 }
 
+async function plot({ plots }: BenchOptions, name: string, svg: string): Promise<void> {
+  if (plots === undefined) return;
+  await mkdir(plots, { recursive: true });
+  await writeFile(join(plots, `${name}.svg`), svg);
+}
+
+/** Runs only when it is named: it writes more than 10 GB. */
+const emptyHome = 'empty home';
+const twoGigabytes = { entries: 500_000, valueSizeBytes: 4_096 };
 const quickFillings = [{ entries: 5_000, valueSizeBytes: 1_024 }];
 const fillings = [
-  { entries: 1_000_000, valueSizeBytes: 100 },
+  { entries: 200_000, valueSizeBytes: 100 },
   { entries: 100_000, valueSizeBytes: 4_096 },
 ];
 
@@ -182,14 +220,18 @@ function loadsOf(
 async function measure(cluster: ProcessCluster, name: string, load: LoadOptions): Promise<Measurement> {
   const processes = processesOf(cluster);
   let cpuBefore: Record<string, number> = {};
+  let machineBefore = 0;
   const result = await runLoad(cluster.clusterDirectory, load, {
     onMeasuring: () => {
       cpuBefore = mapValues(processes, cpuSecondsOf);
+      machineBefore = machineCpuSeconds();
     },
   });
   const cpuAfter = mapValues(processes, cpuSecondsOf);
+  const machineSeconds = machineCpuSeconds() - machineBefore;
+  const usedBy = (process: string): number => (cpuAfter[process] ?? 0) - (cpuBefore[process] ?? 0);
+  const own = Object.keys(processes).reduce((sum, process) => sum + usedBy(process), 0);
   const thousands = Math.max(1, result.operations) / 1_000;
-  const perThousand = (process: string): number => ((cpuAfter[process] ?? 0) - (cpuBefore[process] ?? 0)) / thousands;
   return {
     name,
     ...load,
@@ -198,8 +240,9 @@ async function measure(cluster: ProcessCluster, name: string, load: LoadOptions)
     operationsPerSecond: result.operations / load.seconds,
     p50Ms: result.percentileMs(50),
     p99Ms: result.percentileMs(99),
-    cpuSecondsPerThousand: Object.fromEntries(Object.keys(processes).map((each) => [each, perThousand(each)])),
+    cpuSecondsPerThousand: Object.fromEntries(Object.keys(processes).map((each) => [each, usedBy(each) / thousands])),
     residentMegabytes: mapValues(processes, (pid) => residentBytesOf(pid) / 2 ** 20),
+    processorsOfOthers: Math.max(0, machineSeconds - own) / load.seconds,
   };
 }
 
@@ -256,8 +299,8 @@ async function startWarmCluster({ ranks, quick, basePort }: BenchOptions): Promi
     ...(ranks === undefined ? {} : { ranks }),
   });
   const seconds = quick ? 1 : 5;
-  for (const identities of ['separate', 'shared'] as const) {
-    for (const reply of ['quick', 'certified'] as const) {
+  for (const identities of quick ? (['shared'] as const) : (['separate', 'shared'] as const)) {
+    for (const reply of quick ? (['quick'] as const) : (['quick', 'certified'] as const)) {
       const load = { callers: 100, identities, valueSizeBytes: 16, reply, seconds };
       await runLoad(cluster.clusterDirectory, load, { onMeasuring: () => undefined });
     }
@@ -285,7 +328,7 @@ function lineOf(measured: Measurement): string {
     measured.operationsPerSecond.toFixed(0).padStart(9) +
     measured.p50Ms.toFixed(2).padStart(9) +
     measured.p99Ms.toFixed(2).padStart(9) +
-    `  ${cpu.join(' ')} | MB ${resident.join(' ')}${failed}`
+    `  ${cpu.join(' ')} | MB ${resident.join(' ')} | others ${measured.processorsOfOthers.toFixed(2)}${failed}`
   );
 }
 
