@@ -4,15 +4,19 @@
  * Out: for each measurement operations/s, latency, CPU and memory by process; for faults a time line of throughput. All
  * of a run is one after another on one cluster per fault, so that numbers of one run compare.
  */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { measureCheckpointPause, type PauseMeasurement } from './checkpoint-pause.ts';
 import { describeHeadCost, type HeadCost, measureHeadCosts } from './head-cost.ts';
 import { type KeyGenerationTime, measureKeyGeneration } from './key-generation.ts';
 import { type LoadOptions, runLoad } from './load.ts';
+import { type LongRun, measureLongRun, plotLongRun } from './long-run.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { ProcessCluster } from './process-cluster.ts';
 import { cpuSecondsOf, residentBytesOf } from './process-usage.ts';
+import { describeRootShare, measureRootShare, type RootShare } from './root-share.ts';
 import { measureStateCosts, type StateCosts } from './state.ts';
-import { describeTransfer, measureTransfer, type TransferMeasurement } from './transfer.ts';
+import { describeTransfer, measureTransfer, plotTransfer, type TransferMeasurement } from './transfer.ts';
 
 export interface BenchOptions {
   readonly quick?: boolean;
@@ -26,6 +30,10 @@ export interface BenchOptions {
   readonly ranks?: number;
   /** Where the ports of its clusters begin; by default at one that is free. */
   readonly basePort?: number;
+  /** Operations of the long run, which runs only when it is named. */
+  readonly operations?: number;
+  /** A directory for the plots of those measurements that have one. */
+  readonly plots?: string;
 }
 
 /** One measurement of throughput and latency. */
@@ -70,8 +78,10 @@ export interface BenchResults {
   readonly headCosts: readonly HeadCost[];
   readonly keyGenerations: readonly KeyGenerationTime[];
   readonly stateCosts?: StateCosts;
+  readonly rootShare?: RootShare;
   readonly transfers: readonly TransferMeasurement[];
   readonly checkpointPause?: PauseMeasurement;
+  readonly longRun?: LongRun;
 }
 
 /** Runs all measurements; `report` is told each result as a line for people. */
@@ -129,32 +139,58 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
 
 /** What the state costs, alone and in a cluster. */
 async function measureState(
-  { quick, basePort }: BenchOptions,
+  options: BenchOptions,
   wanted: (name: string) => boolean,
   report: (line: string) => void,
-): Promise<Pick<BenchResults, 'stateCosts' | 'transfers' | 'checkpointPause'>> {
+): Promise<Pick<BenchResults, 'stateCosts' | 'rootShare' | 'transfers' | 'checkpointPause' | 'longRun'>> {
+  const { quick, basePort, operations = 2_000_000 } = options;
+  const isNamed = (name: string): boolean => options.only !== undefined && wanted(name);
   const stateCosts = wanted('state')
     ? await measureStateCosts(quick ? [10_000] : [10_000, 1_000_000], report)
     : undefined;
+  const shared = {
+    callers: 64,
+    ...(quick ? { entries: 10_000, seconds: 2 } : { entries: 1_000_000, seconds: 20 }),
+    basePort,
+  };
+  const rootShare = wanted('state under load') ? await measureRootShare(shared) : undefined;
+  if (rootShare !== undefined) report(describeRootShare(rootShare));
   const transfers: TransferMeasurement[] = [];
   for (const filling of quick ? quickFillings : fillings) {
     const name = `transfer of ${filling.entries} x ${filling.valueSizeBytes} B`;
     if (!wanted(name)) continue;
-    const measured = await measureTransfer(name, filling, { basePort });
-    transfers.push(measured);
-    report(describeTransfer(measured));
+    transfers.push(await measureTransfer(name, filling, { basePort }));
   }
+  if (isNamed(emptyHome)) {
+    const measured = await measureTransfer(emptyHome, twoGigabytes, { basePort });
+    transfers.push(measured);
+    await plot(options, 'empty-home', plotTransfer(measured));
+  }
+  for (const measured of transfers) report(describeTransfer(measured));
   const pause = quick ? { keys: 20_000, seconds: 3, turns: 1 } : { keys: 1_000_000, seconds: 20, turns: 4 };
   const checkpointPause = wanted('checkpoint pause')
     ? await measureCheckpointPause({ ...pause, basePort }, report)
     : undefined;
+  const longRun = isNamed('long run') ? await measureLongRun({ operations, basePort }, report) : undefined;
+  if (longRun !== undefined) await plot(options, 'long-run', plotLongRun(longRun));
   return {
     ...(stateCosts === undefined ? {} : { stateCosts }),
+    ...(rootShare === undefined ? {} : { rootShare }),
     transfers,
     ...(checkpointPause === undefined ? {} : { checkpointPause }),
+    ...(longRun === undefined ? {} : { longRun }),
   };
 }
 
+async function plot({ plots }: BenchOptions, name: string, svg: string): Promise<void> {
+  if (plots === undefined) return;
+  await mkdir(plots, { recursive: true });
+  await writeFile(join(plots, `${name}.svg`), svg);
+}
+
+/** Runs only when it is named: it writes 8 GB. */
+const emptyHome = 'empty home';
+const twoGigabytes = { entries: 500_000, valueSizeBytes: 4_096 };
 const quickFillings = [{ entries: 5_000, valueSizeBytes: 1_024 }];
 const fillings = [
   { entries: 1_000_000, valueSizeBytes: 100 },

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, connect } from 'coterie/client';
 import { kv } from 'coterie/services/kv';
 import { fillState, replicaStatus } from './fill.ts';
+import { filledKey } from './fillable-kv.ts';
 import { benchPath, ProcessCluster } from './process-cluster.ts';
 
 export interface PauseWindow {
@@ -40,6 +41,8 @@ const callers = 64;
 /** So that more than one replica is asked. */
 const clientCount = 4;
 const valueSizeBytes = 100;
+/** Entries that are written to, spread over all: fewer than make a checkpoint due before its time. */
+const writtenKeys = 20_000;
 const warmUpMs = 3_000;
 const intervals = { 'each second': 1_000, rare: 3_600_000 } as const;
 
@@ -100,7 +103,7 @@ async function startSide(
     stderr: 'inherit',
   });
   try {
-    await fillState(cluster, { entries: keys, valueSizeBytes });
+    await fillState(cluster, { entries: keys, valueSizeBytes }, { awaitsCheckpoint: checkpoints === 'each second' });
     const genesis = await cluster.genesis();
     const clients: Client[] = [];
     for (let i = 0; i < clientCount; i++) clients.push(await connect({ genesis, deadlineMs: 30_000 }));
@@ -129,7 +132,7 @@ async function runWindow(side: Side, keys: number, lengthMs: number): Promise<Pa
     for (;;) {
       const askedAtMs = performance.now();
       if (askedAtMs >= endMs) return;
-      const key = `key/${Math.floor(Math.random() * keys)}`;
+      const key = filledKey(Math.floor(Math.random() * writtenKeys) * Math.ceil(keys / writtenKeys));
       try {
         await store?.put({ key, value });
         const nowMs = performance.now();

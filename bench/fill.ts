@@ -18,8 +18,12 @@ export interface Filling {
 const operationSizeBytes = 512 * 1024;
 const operationsOpen = 6;
 
-/** The service is to be `fillable-kv`. */
-export async function fillState(cluster: ProcessCluster, { entries, valueSizeBytes }: Filling): Promise<void> {
+/** The service is to be `fillable-kv`. Where checkpoints are rare, nobody should wait for one. */
+export async function fillState(
+  cluster: ProcessCluster,
+  { entries, valueSizeBytes }: Filling,
+  { awaitsCheckpoint = true }: { readonly awaitsCheckpoint?: boolean } = {},
+): Promise<void> {
   const client = await connect({ genesis: await cluster.genesis(), deadlineMs: 120_000 });
   const store = client.of(fillableKv);
   const step = Math.max(1, Math.min(5_000, Math.floor(operationSizeBytes / (valueSizeBytes + 64))));
@@ -34,14 +38,14 @@ export async function fillState(cluster: ProcessCluster, { entries, valueSizeByt
   };
   try {
     await Promise.all(Array.from({ length: operationsOpen }, fill));
-    await checkpointed(cluster, client);
+    if (awaitsCheckpoint) await checkpointed(cluster, client);
   } finally {
     await client.close();
   }
 }
 
 /** Resolves when all that was executed so far is in a stable checkpoint of each replica; writes a little, since that takes commits. */
-export async function checkpointed(cluster: ProcessCluster, client: Client): Promise<void> {
+async function checkpointed(cluster: ProcessCluster, client: Client): Promise<void> {
   const indexes = Array.from({ length: cluster.size }, (_, index) => index);
   const before = await Promise.all(indexes.map((index) => replicaStatus(cluster, index)));
   const target = Math.max(...before.map((status) => status?.commitIndex ?? 0));

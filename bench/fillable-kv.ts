@@ -24,7 +24,8 @@ export const service = defineService({
   },
 });
 
-function filledKey(number: number): string {
+/** The key of an entry that `fill` writes. */
+export function filledKey(number: number): string {
   return `filled/${number.toString().padStart(10, '0')}`;
 }
 

@@ -6,6 +6,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Filling, fillState, forgetBeginning, replicaStatus } from './fill.ts';
+import { linePlot, type Panel } from './line-plot.ts';
 import { measurePlainCopy, type PlainCopy } from './plain-copy.ts';
 import { benchPath, ProcessCluster } from './process-cluster.ts';
 import { cpuSecondsOf, peakResidentBytesOf } from './process-usage.ts';
@@ -160,4 +161,20 @@ export function describeTransfer(measured: TransferMeasurement): string {
     `${measured.timesPlainCopy.toFixed(1)} times as long; CPU s ${measured.fetchingCpuSeconds.toFixed(1)} fetching, ` +
     `${measured.servingCpuSeconds.toFixed(1)} serving`
   );
+}
+
+export function plotTransfer(measured: TransferMeasurement): string {
+  const line = (name: string, of: (sample: TransferSample) => number): Panel['lines'][number] => ({
+    name,
+    points: measured.samples.map((sample) => [sample.seconds, of(sample)] as const),
+  });
+  return linePlot({
+    title: `An empty home gets a state of ${(measured.stateSizeBytes / 1e9).toFixed(2)} GB`,
+    subtitle: `${measured.entries.toLocaleString('en')} values of ${measured.valueSizeBytes} B from three replicas on the same machine`,
+    xLabel: 'seconds after its process was started',
+    panels: [
+      { yLabel: 'verified, MB', lines: [line('state', ({ megabytes }) => megabytes)] },
+      { yLabel: 'resident memory, MB', lines: [line('who fetches', ({ residentMegabytes }) => residentMegabytes)] },
+    ],
+  });
 }

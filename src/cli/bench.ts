@@ -13,6 +13,8 @@ export interface BenchOptions {
   readonly only?: readonly string[];
   readonly ranks?: number;
   readonly basePort?: number;
+  readonly operations?: number;
+  readonly plots?: string;
   readonly json?: string | true;
 }
 
@@ -27,6 +29,8 @@ export function defineBench(program: Command, context: CommandContext): void {
     .option('--only <list>', 'only the measurements whose names contain one of these words', words)
     .option('--ranks <n>', 'steady leaders in a round, a parameter of the protocol', wholeNumber(1, 4))
     .option('--base-port <port>', 'where the ports of its clusters begin', wholeNumber(1_024, 65_000))
+    .option('--operations <n>', "of the long run (--only 'long run'), which no other run includes", wholeNumber(1))
+    .option('--plots <directory>', 'write the plots of the long run and of an empty home there, as SVG')
     .option('--json [file]', 'write the results as JSON to a file, or to stdout')
     .action(async (options: BenchOptions) => {
       const { runBenchCommand } = await import('./run-bench.ts');
@@ -37,6 +41,7 @@ export function defineBench(program: Command, context: CommandContext): void {
       'coterie bench',
       'coterie bench --quick',
       'coterie bench --callers 1,200 --seconds 10 --json bench.json',
+      "coterie bench --only 'long run,empty home' --plots docs/performance",
     ],
     exitCodes: { 1: 'a measurement failed' },
   });
