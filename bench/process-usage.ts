@@ -26,6 +26,12 @@ export function peakResidentBytesOf(pid: number): number {
   return Number(line?.[1] ?? 0) * 1_024;
 }
 
+/** Of the resident bytes of a process those that are no file's, such as a part of a state that lmdb has mapped; 0 when it is gone. */
+export function ownBytesOf(pid: number): number {
+  const line = read(`/proc/${pid}/status`).match(/^RssAnon:\s+(\d+) kB$/m);
+  return Number(line?.[1] ?? 0) * 1_024;
+}
+
 function read(path: string): string {
   try {
     return readFileSync(path, 'utf8');

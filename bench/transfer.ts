@@ -9,7 +9,7 @@ import { type Filling, fillState, forgetBeginning, replicaStatus } from './fill.
 import { linePlot, type Panel } from './line-plot.ts';
 import { measurePlainCopy, type PlainCopy } from './plain-copy.ts';
 import { benchPath, ProcessCluster } from './process-cluster.ts';
-import { cpuSecondsOf, peakResidentBytesOf } from './process-usage.ts';
+import { cpuSecondsOf, ownBytesOf, peakResidentBytesOf } from './process-usage.ts';
 
 /** How far it was at one moment. */
 export interface TransferSample {
@@ -19,6 +19,8 @@ export interface TransferSample {
   /** Of the state, verified. */
   readonly megabytes: number;
   readonly residentMegabytes: number;
+  /** Of these: all but the pages of the state's file that the system keeps mapped while nobody else wants the memory. */
+  readonly ownMegabytes: number;
 }
 
 export interface TransferMeasurement extends Filling {
@@ -37,6 +39,8 @@ export interface TransferMeasurement extends Filling {
   /** Of the replica that fetches; and of one that serves, over its whole life. */
   readonly peakResidentMegabytes: number;
   readonly servingPeakResidentMegabytes: number;
+  /** The most that any sample has of the replica that fetches. */
+  readonly peakOwnMegabytes: number;
   /** Processor seconds while it fetched: of the replica that fetches, and of the three others together. */
   readonly fetchingCpuSeconds: number;
   readonly servingCpuSeconds: number;
@@ -91,6 +95,7 @@ export async function measureTransfer(
       stateMegabytesPerSecond: stateSizeBytes / 1_000 / fetchMs,
       peakResidentMegabytes: peakResidentBytesOf(cluster.pidOf(fetching)) / 1e6,
       servingPeakResidentMegabytes: Math.max(...serving.map((i) => peakResidentBytesOf(cluster.pidOf(i)))) / 1e6,
+      peakOwnMegabytes: Math.max(...samples.map(({ ownMegabytes }) => ownMegabytes)),
       fetchingCpuSeconds: cpuSecondsOf(cluster.pidOf(fetching)),
       servingCpuSeconds,
       plainCopy,
@@ -111,7 +116,14 @@ async function watchFetching(cluster: ProcessCluster, target: number): Promise<r
     if (status !== undefined) {
       const { phase, sizeBytes } = status.transfer ?? { phase: status.phase, sizeBytes: status.stateSizeBytes };
       const seconds = (performance.now() - beganAtMs) / 1_000;
-      samples.push({ seconds, phase, megabytes: sizeBytes / 1e6, residentMegabytes: status.residentBytes / 1e6 });
+      const pid = cluster.pidOf(fetching);
+      samples.push({
+        seconds,
+        phase,
+        megabytes: sizeBytes / 1e6,
+        residentMegabytes: status.residentBytes / 1e6,
+        ownMegabytes: ownBytesOf(pid) / 1e6,
+      });
       if (status.phase === 'running' && status.commitIndex >= target) return samples;
     }
     if (performance.now() > endMs || cluster.pidOf(fetching) === 0) {
@@ -156,7 +168,7 @@ export function describeTransfer(measured: TransferMeasurement): string {
   return (
     `${measured.name}: ${measured.entries} entries of ${measured.valueSizeBytes} B, ${(measured.stateSizeBytes / 1e6).toFixed(0)} MB: ` +
     `fetched in ${(measured.fetchMs / 1_000).toFixed(2)} s (${measured.stateMegabytesPerSecond.toFixed(1)} MB/s; ${(measured.lookMs / 1_000).toFixed(2)} s of it looking), ` +
-    `back after ${(measured.backMs / 1_000).toFixed(2)} s; peak ${measured.peakResidentMegabytes.toFixed(0)} MB resident; ` +
+    `back after ${(measured.backMs / 1_000).toFixed(2)} s; peak ${measured.peakResidentMegabytes.toFixed(0)} MB resident, ${measured.peakOwnMegabytes.toFixed(0)} without mapped files; ` +
     `plain copy ${copyPerSecond(plainCopy.toMemoryMs)} MB/s, to disk ${copyPerSecond(plainCopy.toDiskMs)} MB/s: ` +
     `${measured.timesPlainCopy.toFixed(1)} times as long; CPU s ${measured.fetchingCpuSeconds.toFixed(1)} fetching, ` +
     `${measured.servingCpuSeconds.toFixed(1)} serving`
@@ -174,7 +186,13 @@ export function plotTransfer(measured: TransferMeasurement): string {
     xLabel: 'seconds after its process was started',
     panels: [
       { yLabel: 'verified, MB', lines: [line('state', ({ megabytes }) => megabytes)] },
-      { yLabel: 'resident memory, MB', lines: [line('who fetches', ({ residentMegabytes }) => residentMegabytes)] },
+      {
+        yLabel: 'memory of the process, MB',
+        lines: [
+          line('resident', ({ residentMegabytes }) => residentMegabytes),
+          line('without mapped files', ({ ownMegabytes }) => ownMegabytes),
+        ],
+      },
     ],
   });
 }
