@@ -188,7 +188,7 @@ async function plot({ plots }: BenchOptions, name: string, svg: string): Promise
   await writeFile(join(plots, `${name}.svg`), svg);
 }
 
-/** Runs only when it is named: it writes 8 GB. */
+/** Runs only when it is named: it writes more than 10 GB. */
 const emptyHome = 'empty home';
 const twoGigabytes = { entries: 500_000, valueSizeBytes: 4_096 };
 const quickFillings = [{ entries: 5_000, valueSizeBytes: 1_024 }];
