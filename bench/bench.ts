@@ -13,7 +13,7 @@ import { type LoadOptions, runLoad } from './load.ts';
 import { type LongRun, measureLongRun, plotLongRun } from './long-run.ts';
 import { describeMachine, type Machine } from './machine.ts';
 import { ProcessCluster } from './process-cluster.ts';
-import { cpuSecondsOf, residentBytesOf } from './process-usage.ts';
+import { cpuSecondsOf, machineCpuSeconds, residentBytesOf } from './process-usage.ts';
 import { describeRootShare, measureRootShare, type RootShare } from './root-share.ts';
 import { measureStateCosts, type StateCosts } from './state.ts';
 import { describeTransfer, measureTransfer, plotTransfer, type TransferMeasurement } from './transfer.ts';
@@ -52,6 +52,8 @@ export interface Measurement {
   /** CPU seconds for a thousand operations, by process; the load generator is one of them. */
   readonly cpuSecondsPerThousand: Readonly<Record<string, number>>;
   readonly residentMegabytes: Readonly<Record<string, number>>;
+  /** Processors that others kept busy meanwhile. Much: the rest is worth little. */
+  readonly processorsOfOthers: number;
 }
 
 /** What a fault in the middle does to throughput. */
@@ -98,7 +100,7 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
     const cluster = await startWarmCluster(options);
     try {
       report(
-        `${'measurement'.padEnd(40)}${'ops/s'.padStart(9)}${'p50 ms'.padStart(9)}${'p99 ms'.padStart(9)}  CPU s/1000 ops`,
+        `${'measurement'.padEnd(40)}${'ops/s'.padStart(9)}${'p50 ms'.padStart(9)}${'p99 ms'.padStart(9)}  CPU s/1000 ops, MB, processors of others`,
       );
       for (const { name, load } of loads) {
         const measured = await measure(cluster, name, { ...load, seconds });
@@ -218,14 +220,18 @@ function loadsOf(
 async function measure(cluster: ProcessCluster, name: string, load: LoadOptions): Promise<Measurement> {
   const processes = processesOf(cluster);
   let cpuBefore: Record<string, number> = {};
+  let machineBefore = 0;
   const result = await runLoad(cluster.clusterDirectory, load, {
     onMeasuring: () => {
       cpuBefore = mapValues(processes, cpuSecondsOf);
+      machineBefore = machineCpuSeconds();
     },
   });
   const cpuAfter = mapValues(processes, cpuSecondsOf);
+  const machineSeconds = machineCpuSeconds() - machineBefore;
+  const usedBy = (process: string): number => (cpuAfter[process] ?? 0) - (cpuBefore[process] ?? 0);
+  const own = Object.keys(processes).reduce((sum, process) => sum + usedBy(process), 0);
   const thousands = Math.max(1, result.operations) / 1_000;
-  const perThousand = (process: string): number => ((cpuAfter[process] ?? 0) - (cpuBefore[process] ?? 0)) / thousands;
   return {
     name,
     ...load,
@@ -234,8 +240,9 @@ async function measure(cluster: ProcessCluster, name: string, load: LoadOptions)
     operationsPerSecond: result.operations / load.seconds,
     p50Ms: result.percentileMs(50),
     p99Ms: result.percentileMs(99),
-    cpuSecondsPerThousand: Object.fromEntries(Object.keys(processes).map((each) => [each, perThousand(each)])),
+    cpuSecondsPerThousand: Object.fromEntries(Object.keys(processes).map((each) => [each, usedBy(each) / thousands])),
     residentMegabytes: mapValues(processes, (pid) => residentBytesOf(pid) / 2 ** 20),
+    processorsOfOthers: Math.max(0, machineSeconds - own) / load.seconds,
   };
 }
 
@@ -321,7 +328,7 @@ function lineOf(measured: Measurement): string {
     measured.operationsPerSecond.toFixed(0).padStart(9) +
     measured.p50Ms.toFixed(2).padStart(9) +
     measured.p99Ms.toFixed(2).padStart(9) +
-    `  ${cpu.join(' ')} | MB ${resident.join(' ')}${failed}`
+    `  ${cpu.join(' ')} | MB ${resident.join(' ')} | others ${measured.processorsOfOthers.toFixed(2)}${failed}`
   );
 }
 

@@ -14,6 +14,13 @@ export function cpuSecondsOf(pid: number): number {
   return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / ticksPerSecond;
 }
 
+/** CPU seconds that all processes of this machine have used since it was started, and what its host took away from it. */
+export function machineCpuSeconds(): number {
+  const [, user, nice, system, , , interrupts, softInterrupts, stolen] = read('/proc/stat').split(/\s+/, 9).map(Number);
+  const ticks = [user, nice, system, interrupts, softInterrupts, stolen];
+  return ticks.reduce((sum: number, each) => sum + (each ?? 0), 0) / ticksPerSecond;
+}
+
 /** Resident bytes of a process; 0 when it is gone. */
 export function residentBytesOf(pid: number): number {
   const line = read(`/proc/${pid}/status`).match(/^VmRSS:\s+(\d+) kB$/m);
