@@ -152,7 +152,7 @@ async function measureState(
     : undefined;
   const shared = {
     callers: 64,
-    ...(quick ? { entries: 10_000, seconds: 2 } : { entries: 1_000_000, seconds: 20 }),
+    ...(quick ? { entries: 10_000, seconds: 2 } : { entries: 200_000, seconds: 10 }),
     basePort,
   };
   const rootShare = wanted('state under load') ? await measureRootShare(shared) : undefined;
@@ -169,7 +169,7 @@ async function measureState(
     await plot(options, 'empty-home', plotTransfer(measured));
   }
   for (const measured of transfers) report(describeTransfer(measured));
-  const pause = quick ? { keys: 20_000, seconds: 3, turns: 1 } : { keys: 1_000_000, seconds: 20, turns: 4 };
+  const pause = quick ? { keys: 20_000, seconds: 3, turns: 1 } : { keys: 200_000, seconds: 10, turns: 4 };
   const checkpointPause = wanted('checkpoint pause')
     ? await measureCheckpointPause({ ...pause, basePort }, report)
     : undefined;
@@ -195,7 +195,7 @@ const emptyHome = 'empty home';
 const twoGigabytes = { entries: 500_000, valueSizeBytes: 4_096 };
 const quickFillings = [{ entries: 5_000, valueSizeBytes: 1_024 }];
 const fillings = [
-  { entries: 1_000_000, valueSizeBytes: 100 },
+  { entries: 200_000, valueSizeBytes: 100 },
   { entries: 100_000, valueSizeBytes: 4_096 },
 ];
 
