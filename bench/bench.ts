@@ -112,7 +112,7 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
     }
   }
   const faults: FaultMeasurement[] = [];
-  for (const fault of ['dead', 'stopped'] as const) {
+  for (const fault of options.quick ? (['dead'] as const) : (['dead', 'stopped'] as const)) {
     const name = `one replica ${fault}`;
     if (!wanted(name)) continue;
     const measured = await measureFault(name, fault, seconds, options);
@@ -127,7 +127,7 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
   const headCosts = wanted('head cost') ? measureHeadCosts() : [];
   for (const cost of headCosts) report(describeHeadCost(cost));
   const keyGenerations: KeyGenerationTime[] = [];
-  for (const replicas of [4, 7, 13]) {
+  for (const replicas of options.quick ? [4] : [4, 7, 13]) {
     if (!wanted(`key generation ${replicas}`)) continue;
     const time = await measureKeyGeneration(replicas);
     keyGenerations.push(time);
@@ -152,7 +152,7 @@ async function measureState(
     : undefined;
   const shared = {
     callers: 64,
-    ...(quick ? { entries: 10_000, seconds: 2 } : { entries: 200_000, seconds: 10 }),
+    ...(quick ? { entries: 5_000, seconds: 2 } : { entries: 200_000, seconds: 10 }),
     basePort,
   };
   const rootShare = wanted('state under load') ? await measureRootShare(shared) : undefined;
@@ -169,7 +169,7 @@ async function measureState(
     await plot(options, 'empty-home', plotTransfer(measured));
   }
   for (const measured of transfers) report(describeTransfer(measured));
-  const pause = quick ? { keys: 20_000, seconds: 3, turns: 1 } : { keys: 200_000, seconds: 10, turns: 4 };
+  const pause = quick ? { keys: 5_000, seconds: 2, turns: 1 } : { keys: 200_000, seconds: 10, turns: 4 };
   const checkpointPause = wanted('checkpoint pause')
     ? await measureCheckpointPause({ ...pause, basePort }, report)
     : undefined;
@@ -299,8 +299,8 @@ async function startWarmCluster({ ranks, quick, basePort }: BenchOptions): Promi
     ...(ranks === undefined ? {} : { ranks }),
   });
   const seconds = quick ? 1 : 5;
-  for (const identities of ['separate', 'shared'] as const) {
-    for (const reply of ['quick', 'certified'] as const) {
+  for (const identities of quick ? (['shared'] as const) : (['separate', 'shared'] as const)) {
+    for (const reply of quick ? (['quick'] as const) : (['quick', 'certified'] as const)) {
       const load = { callers: 100, identities, valueSizeBytes: 16, reply, seconds };
       await runLoad(cluster.clusterDirectory, load, { onMeasuring: () => undefined });
     }

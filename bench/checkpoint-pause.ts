@@ -117,6 +117,7 @@ async function startSide(
 async function runWindow(side: Side, keys: number, lengthMs: number): Promise<PauseWindow> {
   const { checkpoints, cluster, clients } = side;
   const value = 'v'.repeat(valueSizeBytes);
+  const written = Math.min(keys, writtenKeys);
   const latencies: number[] = [];
   const gaps: number[] = [];
   let failures = 0;
@@ -132,7 +133,7 @@ async function runWindow(side: Side, keys: number, lengthMs: number): Promise<Pa
     for (;;) {
       const askedAtMs = performance.now();
       if (askedAtMs >= endMs) return;
-      const key = filledKey(Math.floor(Math.random() * writtenKeys) * Math.ceil(keys / writtenKeys));
+      const key = filledKey(Math.floor(Math.random() * written) * Math.floor(keys / written));
       try {
         await store?.put({ key, value });
         const nowMs = performance.now();
