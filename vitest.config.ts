@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -15,6 +16,8 @@ export default defineConfig({
   test: {
     include: ['{src,services,simulator,bench,test}/**/*.test.ts'],
     testTimeout: 60_000,
+    // Of two cores vitest would leave one idle.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // CommonJS packages are imported as Node imports them.
     deps: { interopDefault: false },
   },

@@ -1,18 +1,23 @@
 /** A replica's lives: what it begins with, and what it does instead when it cannot. */
 import pino from 'pino';
-import { beforeAll, describe, expect, it } from 'vitest';
-import { type Range, StateDamage } from '../state/engine.ts';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
+import type { Digest } from '../crypto/hash.ts';
+import { type Range, StateDamage, type StateSnapshot } from '../state/engine.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
 import { tables } from '../state/tables.ts';
 import { MemoryLog } from '../storage/memory-log.ts';
 import type { OpenState } from '../storage/state-directory.ts';
+import type { CertifiedHead } from '../wire/client-message.ts';
+import { encodePeerMessage } from '../wire/peer-message.ts';
+import { headNote, readStored } from './engine-notes.ts';
 import { Lives, type LivesOptions } from './lives.ts';
 import { membership } from './testing/machines.ts';
-import { machineOptions, pastBlocks, silentPorts } from './testing/past.ts';
+import { machineOptions, pastOf, silentPorts } from './testing/past.ts';
 
 let blocks: readonly Uint8Array[];
+let heads: ReadonlyMap<Digest, CertifiedHead>;
 beforeAll(() => {
-  blocks = pastBlocks();
+  ({ blocks, heads } = pastOf());
 });
 
 interface World {
@@ -65,6 +70,18 @@ class FailingEngine extends MemoryEngine {
   override get(key: Uint8Array): Uint8Array | undefined {
     this.#read(key);
     return super.get(key);
+  }
+  override snapshot(): StateSnapshot {
+    const snapshot = super.snapshot();
+    return {
+      get: (key) => {
+        this.#read(key);
+        return snapshot.get(key);
+      },
+      keys: (range) => snapshot.keys(range),
+      entries: (range) => snapshot.entries(range),
+      close: () => snapshot.close(),
+    };
   }
   /** Of the system's entries. */
   #read(key: Uint8Array | undefined): void {
@@ -135,5 +152,25 @@ describe('lives', () => {
     expect(verifications).toBe(2);
     expect(wiped).toEqual([]);
     await lives.end({ isSudden: true });
+  });
+
+  it('go and mend what turns out to be damaged when another replica asks for it', async () => {
+    const past = new MemoryEngine();
+    const log = await pastIn(past);
+    const engine = new FailingEngine({ after: past });
+    const stored = readStored(engine);
+    const head = stored === undefined ? undefined : heads.get(stored.digest);
+    if (stored === undefined || head === undefined) throw new Error('the past ends without a certified checkpoint');
+    await engine.write([headNote(head)]);
+    const { lives, failures } = livesOn(engine, log);
+    await lives.begin();
+    expect(lives.phase).toBe('running');
+    engine.failuresLeft = Number.POSITIVE_INFINITY;
+    const part = { checkpoint: stored.digest, table: 'system', path: '' } as const;
+    const { root: hash } = stored.checkpoint.system;
+    lives.takeFrame(1, encodePeerMessage({ kind: 'state-ask', ...part, hash, nodeOnly: false }));
+    await vi.waitFor(() => expect(lives.phase).toBe('fetching-state'));
+    await lives.end({ isSudden: true });
+    expect(failures).toEqual([]);
   });
 });

@@ -88,7 +88,11 @@ export class Lives {
     this.#offered = new OfferedCheckpoints({ curve: options.life.machine.curve, rule, serviceKey });
     this.#stateService = new StateService({
       send: (to, message) => this.#send(to, message),
-      failed: (error) => this.#logger.error({ err: error }, 'the state could not be read for another replica'),
+      failed: (error) => {
+        this.#logger.error({ err: error }, 'the state could not be read for another replica');
+        // What others cannot be given is damaged for us as well: it is mended before we come upon it ourselves.
+        if (error instanceof StateDamage) this.#lifeFailed(error);
+      },
     });
   }
 

@@ -25,6 +25,7 @@ import { ClientPort } from '../../src/replica/client-port.ts';
 import { EventLoop } from '../../src/replica/event-loop.ts';
 import { ReplicaMachine } from '../../src/replica/machine.ts';
 import { RoundIndex } from '../../src/replica/round-index.ts';
+import { MemoryEngine } from '../../src/state/memory-engine.ts';
 import { openHome } from '../../src/storage/home.ts';
 import { type ClientLink, ClientListener } from '../../src/transport/client-listener.ts';
 import { PeerLinks } from '../../src/transport/peer-links.ts';
@@ -56,7 +57,9 @@ const liar: Adversary = lyingReplier(accomplice);
 
 const lie = encodeOutcomes([{ ok: true, value: 'a lie' }]);
 const roundIndex = new RoundIndex();
+const engine = new MemoryEngine();
 const machine = new ReplicaMachine({
+  engine,
   membership,
   self,
   service: kv,
@@ -65,7 +68,12 @@ const machine = new ReplicaMachine({
   names: home.genesis,
   keySecrets: { decryptionKey: home.decryptionKey, seed: home.dealingSeed },
 });
-machine.restore((await log.read(0, Number.MAX_SAFE_INTEGER)).map(({ bytes }) => bytes));
+for (const { changes, digest } of machine.restore(
+  (await log.read(0, Number.MAX_SAFE_INTEGER)).map(({ bytes }) => bytes),
+)) {
+  await engine.write(changes);
+  machine.checkpointStored(digest);
+}
 
 function sendAll(outgoing: readonly Outgoing[]): void {
   for (const { to, frame } of outgoing) if (frame.length > 0) peers.send(to, frame);
@@ -97,7 +105,10 @@ const loop = new EventLoop({
     seal: () => {},
     refuse: (refusal) => clients.refuse(refusal),
     serve: (to, afterRound) => catchUp.serve(to, afterRound),
-    checkpoint: async ({ digest }) => loop.push({ kind: 'checkpoint-stored', digest }),
+    checkpoint: async ({ changes, digest }) => {
+      await engine.write(changes);
+      loop.push({ kind: 'checkpoint-stored', digest });
+    },
     stable: () => {},
   },
   observe: () => {},

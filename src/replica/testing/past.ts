@@ -3,7 +3,9 @@
  */
 import { plainCurve } from '../../../simulator/plain-curve.ts';
 import { sign } from '../../crypto/ed25519.ts';
+import type { Digest } from '../../crypto/hash.ts';
 import { blockPreimage } from '../../ordering/validity.ts';
+import type { CertifiedHead } from '../../wire/client-message.ts';
 import { encodeRequest } from '../../wire/request.ts';
 import type { LifeOptions } from '../life.ts';
 import { keyOf, Machines, membership } from './machines.ts';
@@ -31,8 +33,12 @@ export const silentPorts: LifeOptions['ports'] = {
   seal: () => {},
 };
 
-/** Blocks of replica 0, with which a replay takes several checkpoints. */
-export function pastBlocks(): readonly Uint8Array[] {
+/** Blocks of replica 0, with which a replay takes several checkpoints, and a certified head for each checkpoint that had one. */
+export function pastOf(): {
+  readonly blocks: readonly Uint8Array[];
+  readonly heads: ReadonlyMap<Digest, CertifiedHead>;
+} {
+  const heads = new Map<Digest, CertifiedHead>();
   const machines = new Machines();
   machines.generateKey();
   for (let number = 1; number <= 30; number++) {
@@ -45,7 +51,15 @@ export function pastBlocks(): readonly Uint8Array[] {
     };
     const request = encodeRequest(content, () => new Uint8Array(64)).bytes;
     machines.give(1, { kind: 'client-request', link: 7, request, certifyFrom: 0 });
-    for (let i = 0; i < 30; i++) machines.turn();
+    for (let i = 0; i < 30; i++) {
+      machines.turn();
+      const head = machines.all[0]?.certifiedHead;
+      if (head !== undefined) heads.set(head.head.checkpoint, head);
+    }
   }
-  return machines.logs[0] ?? [];
+  return { blocks: machines.logs[0] ?? [], heads };
+}
+
+export function pastBlocks(): readonly Uint8Array[] {
+  return pastOf().blocks;
 }
