@@ -3,13 +3,16 @@
  * all replicas after one another in this process, with nothing between them that would take time. Everybody is correct, so
  * every dealing and every answer is made and checked.
  */
+import { type SimulatedSecrets, simulatedSecrets } from '../simulator/session-secrets.ts';
 import { mclCurve } from '../src/crypto/curve-mcl.ts';
+import { type Digest, sha256 } from '../src/crypto/hash.ts';
+import { coordinateOf, evaluatePolynomial } from '../src/crypto/polynomial.ts';
 import { encryptionKeyOf } from '../src/crypto/verifiable-sharing.ts';
 import { Resharing, type ResharingOptions } from '../src/keys/resharing.ts';
-import { commitOf } from '../src/keys/testing/key-cluster.ts';
-import { generated, secretsIn } from '../src/keys/testing/resharing-cluster.ts';
+import type { SharingSource } from '../src/keys/sharing-source.ts';
 import { largestF } from '../src/membership/genesis.ts';
-import type { Commit } from '../src/ordering/commit.ts';
+import type { Commit, VerifiedBlock } from '../src/ordering/commit.ts';
+import type { Duty } from '../src/wire/block.ts';
 
 export interface ResharingCost {
   readonly replicas: number;
@@ -61,7 +64,7 @@ function measureOnce(n: number, seed: number): ResharingCost {
 
 function optionsFor(n: number, f: number, seed: number): readonly ResharingOptions[] {
   const curve = mclCurve;
-  const { source, shares } = generated({ n, f, k: 0 }, { curve, seed });
+  const { source, shares } = sharingOf(n, f, seed);
   const replicas = source.replicaIds.map((replicaId) => {
     const key = encryptionKeyOf(curve, secretsIn(1, replicaId).decryptionKey);
     return { replicaId, encryptionKey: Buffer.from(curve.g1.encode(key)).toString('hex') };
@@ -75,6 +78,62 @@ function optionsFor(n: number, f: number, seed: number): readonly ResharingOptio
     dealing: { share: () => shares.get(replicaId), seed: secretsIn(0, replicaId).seed },
     decryptionKey: secretsIn(1, replicaId).decryptionKey,
   }));
+}
+
+/** A key that was shared by somebody who knew it, as good for measuring as one that nobody ever knew. */
+function sharingOf(
+  n: number,
+  f: number,
+  seed: number,
+): { readonly source: SharingSource; readonly shares: ReadonlyMap<string, bigint> } {
+  const { g2, order } = mclCurve;
+  const polynomial = Array.from({ length: f + 1 }, (_, i) => secretsIn(100 + seed, `r${i}`).decryptionKey);
+  const shares = Array.from({ length: n }, (_, i) => evaluatePolynomial(polynomial, BigInt(coordinateOf(i)), order));
+  const publicKey = (secret: bigint): Uint8Array => g2.encode(g2.multiply(g2.generator, secret));
+  const replicaIds = shares.map((_, i) => `r${i}`);
+  const serviceId = sha256(Buffer.from('resharing'));
+  const dealers = Array.from({ length: f + 1 }, (_, i) => i);
+  const transcript = {
+    serviceId,
+    epoch: 0,
+    sourceEpoch: undefined,
+    threshold: f + 1,
+    dealers,
+    dealingDigests: dealers.map(() => serviceId),
+    serviceKey: publicKey(polynomial[0] as bigint),
+    verificationKeys: shares.map(publicKey),
+  };
+  return {
+    source: { replicaIds, k: 0, transcript },
+    shares: new Map(shares.map((share, i) => [`r${i}`, share])),
+  };
+}
+
+function secretsIn(epoch: number, replicaId: string): SimulatedSecrets {
+  return simulatedSecrets(1_000 * epoch + Number(replicaId.slice(1)));
+}
+
+/** A commit with nothing but these duties. */
+function commitOf(index: number, posted: readonly { readonly author: number; readonly duty: Duty }[]): Commit {
+  const digestOf = (number: number): Digest => number.toString(16).padStart(64, '0') as Digest;
+  const blocks = posted.map(
+    ({ author, duty }, position): VerifiedBlock => ({
+      epoch: 0,
+      round: index,
+      author,
+      timestamp: 0,
+      parents: [],
+      requests: [],
+      duties: [duty],
+      digest: digestOf(position),
+      signature: new Uint8Array(64),
+      bytes: new Uint8Array(0),
+      verified: true,
+      decodedRequests: [],
+    }),
+  );
+  const digest = digestOf(index);
+  return { index, leader: { round: index, author: 0, digest }, blocks, timestamp: 0, digest };
 }
 
 /** In CPU time, so that it says the same on a busy machine. */

@@ -41,7 +41,10 @@ export function defineKeeper(program: Command, context: CommandContext): void {
     .option('--user <user>', 'run the replica as this user, who is for it alone: name, uid or uid:gid (needs root)')
     .option('--identity <file>', 'the identity key (default: identity.seed in the store)')
     .option('--service-key <key>', 'pin this service key, 192 hex characters, in place of the first that is seen')
-    .option('--manifest <file>', 'what the code must be, from "coterie manifest" (default: manifest.json in the store)')
+    .option(
+      '--manifest <file>',
+      'what the code must be, as "coterie manifest" lists it (default: manifest.json in the store)',
+    )
     .option('--no-manifest', 'start whatever code is there')
     .option('--manifest-key <key>', 'the manifest must be signed by this key, 64 hex characters')
     .option(
