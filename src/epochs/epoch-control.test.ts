@@ -71,6 +71,16 @@ function nameKeys(
   return control.apply('coterie.successor', encodeValue({ successor: encodeSuccessor(successor) }));
 }
 
+/** The same replicas, each known by its identity key. */
+function bodyWithKeepers(): typeof body {
+  const replicas = body.replicas.map((replica, i) => ({
+    ...replica,
+    recovery: 'hardware' as const,
+    identityKey: identityKeyAt(i).publicKey.text,
+  }));
+  return { ...body, replicas };
+}
+
 beforeEach(() => {
   commitIndex = 10;
   control = controlOf(beginEpoch({ body, sharingEpoch: 0 }, began));
@@ -100,10 +110,12 @@ describe('an epoch', () => {
     expect(propose({ kind: 'advance' })).toMatchObject({ code: 'too-late' });
   });
 
-  it('waits for the keys of all, and of those whose turn it is for clean ones, or until the wait is over', () => {
+  it('waits for the keys of all, and of those with a keeper whose turn it is for clean ones, or until the wait is over', () => {
+    control = controlOf(beginEpoch({ body: bodyWithKeepers(), sharingEpoch: 0 }, began));
     commit(6_000);
-    for (const place of [1, 2, 3]) expect(nameKeys(place, { isClean: false })).toMatchObject({ ok: true });
-    expect(nameKeys(0, { isClean: false })).toMatchObject({ ok: true });
+    for (const place of [1, 2, 3, 0]) {
+      expect(nameKeys(place, { isClean: false, by: identityKeyAt(place) })).toMatchObject({ ok: true });
+    }
     commit(6_099);
     expect(control.state.phase.kind).toBe('preparing');
     commit(6_100);
@@ -111,6 +123,16 @@ describe('an epoch', () => {
       Array(4).fill({ epoch: 1, timestamp: 6_100 }),
     );
     expect(control.next?.replicas.map(({ cleanSince }) => cleanSince.epoch)).toEqual([0, 0, 0, 0]);
+  });
+
+  it('takes keys of those without a keeper as they come: they name none before they are clean', () => {
+    commit(6_000);
+    for (const place of [1, 2, 3]) nameKeys(place, { isClean: false });
+    commit(6_001);
+    expect(control.state.phase.kind).toBe('preparing');
+    nameKeys(0, { isClean: false });
+    commit(6_002);
+    expect(control.state.phase.kind).toBe('resharing');
   });
 
   it('fixes who is next with the last keys it waits for, once there is a key to deal on', () => {
@@ -237,12 +259,7 @@ describe('a successor', () => {
   });
 
   it('by an identity key is replaced by a later one, never by an earlier', () => {
-    const replicas = body.replicas.map((replica, i) => ({
-      ...replica,
-      recovery: 'hardware' as const,
-      identityKey: identityKeyAt(i).publicKey.text,
-    }));
-    control = controlOf(beginEpoch({ body: { ...body, replicas }, sharingEpoch: 0 }, began));
+    control = controlOf(beginEpoch({ body: bodyWithKeepers(), sharingEpoch: 0 }, began));
     commit(6_000);
     const by = identityKeyAt(3);
     expect(nameKeys(3)).toMatchObject({ code: 'bad-signature' });

@@ -148,10 +148,12 @@ export class EpochControl {
     if (at.timestamp >= since.timestamp + this.#rules.successorWaitMs) return true;
     const { membership, disputed, successors } = this.#state;
     const staying = new Set(this.#plan(at).body.replicas.map(({ replicaId }) => replicaId));
-    return membership.replicas.every(({ replicaId }) => {
+    return membership.replicas.every(({ replicaId, recovery }) => {
       if (!staying.has(replicaId) || disputed.includes(replicaId)) return true;
       const named = successors.find(({ statement }) => statement.replicaId === replicaId)?.statement;
-      return named !== undefined && (named.isClean || !turn.includes(replicaId));
+      // Only a keeper's word on being clean is worth a wait: whoever else is made clean names its keys after that.
+      const isToBeClean = recovery === 'hardware' && turn.includes(replicaId);
+      return named !== undefined && (named.isClean || !isToBeClean);
     });
   }
 
