@@ -32,8 +32,7 @@ export interface EpochRecord {
   readonly closingProof: Uint8Array | undefined;
 }
 
-const fileName = 'epoch.json';
-const directoryName = 'epochs';
+export const epochPaths = { record: 'epoch.json', epochs: 'epochs' } as const;
 const form = z.strictObject({
   version: z.literal(1),
   epoch: z.int().min(1).max(0xffff_ffff),
@@ -50,7 +49,7 @@ const form = z.strictObject({
 
 /** Where what belongs to an epoch lies, absolute when the home is. */
 export function epochDirectory(home: string, epoch: number): string {
-  return epoch === 0 ? home : join(home, directoryName, String(epoch));
+  return epoch === 0 ? home : join(home, epochPaths.epochs, String(epoch));
 }
 
 export function keysDirectory(home: string, epoch: number): string {
@@ -59,7 +58,7 @@ export function keysDirectory(home: string, epoch: number): string {
 
 /** Undefined in epoch 0. Rejects with a `HomeError`. */
 export async function readEpochRecord(files: FileSystem, home: string): Promise<EpochRecord | undefined> {
-  const path = join(home, fileName);
+  const path = join(home, epochPaths.record);
   try {
     if ((await files.describe(path)) === undefined) return undefined;
     const { epoch, statement, signature, closingProof } = parseJson(path, await readText(files, path), form);
@@ -78,7 +77,7 @@ export async function readEpochRecord(files: FileSystem, home: string): Promise<
 
 /** From now on the home is in this epoch; durable. */
 export async function writeEpochRecord(files: FileSystem, home: string, record: EpochRecord): Promise<void> {
-  const path = join(home, fileName);
+  const path = join(home, epochPaths.record);
   const { statement, signature, closingProof } = record;
   const hexOf = (bytes: Uint8Array | undefined): string | null =>
     bytes === undefined ? null : Buffer.from(bytes).toString('hex');
@@ -104,7 +103,7 @@ export async function placeKeys(files: FileSystem, home: string, epoch: number, 
   const directory = epochDirectory(home, epoch);
   const building = `${directory}.new`;
   try {
-    const parent = join(home, directoryName);
+    const parent = join(home, epochPaths.epochs);
     if ((await files.describe(parent)) === undefined) {
       await files.mkdir(parent);
       await files.fsyncDirectory(home);
@@ -115,12 +114,23 @@ export async function placeKeys(files: FileSystem, home: string, epoch: number, 
     await writeKeyFiles(files, join(building, 'keys'), keys);
     await files.fsyncDirectory(join(building, 'keys'));
     await files.fsyncDirectory(building);
-    await eraseDirectory(files, directory);
+    // Those that were there may be the ones that the others have been told of: they go when these are in their place.
+    await eraseDirectory(files, replacedBy(directory));
+    const isReplacement = (await files.describe(directory)) !== undefined;
+    if (isReplacement) await files.rename(directory, replacedBy(directory));
     await files.rename(building, directory);
+    await files.fsyncDirectory(parent);
+    if (!isReplacement) return;
+    await eraseDirectory(files, replacedBy(directory));
     await files.fsyncDirectory(parent);
   } catch (error) {
     throw homeErrorOf(error, directory, 'writing');
   }
+}
+
+/** Where keys are while others take their place. */
+function replacedBy(directory: string): string {
+  return `${directory}.old`;
 }
 
 /** The empty log of an epoch that is to begin. */
@@ -161,8 +171,15 @@ export async function eraseEarlier(files: FileSystem, home: string, epoch: numbe
       }
       await files.fsyncDirectory(home);
     }
-    const parent = join(home, directoryName);
+    const parent = join(home, epochPaths.epochs);
     if ((await files.describe(parent)) === undefined) return;
+    // A crash came when these had gone, and before others were there.
+    const next = epochDirectory(home, epoch + 1);
+    const isHalfDone = (await files.describe(next)) === undefined;
+    if (isHalfDone && (await files.describe(replacedBy(next))) !== undefined) {
+      await files.rename(replacedBy(next), next);
+      await files.fsyncDirectory(parent);
+    }
     for (const name of await files.list(parent)) {
       const isCurrent = name === String(epoch) || name === String(epoch + 1);
       if (!isCurrent) await eraseDirectory(files, join(parent, name));

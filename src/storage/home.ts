@@ -38,6 +38,7 @@ import { faultOfEncryptionKeys, loadCurve } from './encryption-key.ts';
 import {
   type EpochRecord,
   epochDirectory,
+  epochPaths,
   eraseEarlier,
   keysDirectory,
   keysNamed,
@@ -46,7 +47,7 @@ import {
   readEpochRecord,
   writeEpochRecord,
 } from './epoch-files.ts';
-import { HomeError, homeErrorOf } from './home-error.ts';
+import { HomeError, type HomeErrorCode, homeErrorOf } from './home-error.ts';
 import { findLogLost, type HomeLogOptions, logPaths, openHomeLog } from './home-log.ts';
 import {
   type EpochKeys,
@@ -235,19 +236,27 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
   if (fault !== undefined) throw malformed(at(homePaths.genesis), fault);
   const record = await readEpochRecord(files, directory);
   const epoch = record?.statement.epoch ?? 0;
-  await eraseEarlier(files, directory, epoch);
   const members: readonly PublicKeys[] = record?.statement.replicas ?? genesis.replicas;
   const replicaIndex = members.findIndex((each) => each.replicaId === replicaId);
-  if (replicaIndex < 0) await checkMayJoin(files, directory, { replicaId, epoch, members });
+  const serviceKey = await readServiceKey(files, at(homePaths.serviceKey), curve);
+  if (replicaIndex < 0) await checkMayJoin(files, directory, { replicaId, epoch, members, serviceKey });
+  if (record === undefined) await checkHasRecord(files, directory);
   const keys = await readKeyFiles(files, keysDirectory(directory, epoch), { owner: members[replicaIndex], curve });
+  // Not before the keys of this epoch are there: who has an old epoch.json in place of the present one loses nothing yet.
+  await eraseEarlier(files, directory, epoch);
   const ofEpoch = epochDirectory(directory, epoch);
   const logKey = hmacSha256(keys.seed, [domains.logKey]);
   let isLogLost = await findLogLost(files, ofEpoch);
   const readNextKeys = async (): Promise<EpochKeys | undefined> => {
     const next = keysDirectory(directory, epoch + 1);
-    return (await files.describe(next)) === undefined
-      ? undefined
-      : readKeyFiles(files, next, { owner: undefined, curve });
+    if ((await files.describe(next)) === undefined) return undefined;
+    try {
+      return await readKeyFiles(files, next, { owner: undefined, curve });
+    } catch (error) {
+      // Damaged ones are none: nobody counts on them yet, or the membership says so.
+      if (error instanceof HomeError && isDamage(error.code)) return undefined;
+      throw error;
+    }
   };
   const { seed: _, ...ours } = keys;
   return {
@@ -262,7 +271,7 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
     service: replica.service,
     epochDirectory: ofEpoch,
     sealedSharePath: join(keysDirectory(directory, epoch), keyFileNames.sealedShare),
-    serviceKey: await readServiceKey(files, at(homePaths.serviceKey), curve),
+    serviceKey,
     keepServiceKey: (serviceKey) => keepServiceKey(files, at(homePaths.serviceKey), serviceKey, curve),
     get isLogLost() {
       return isLogLost;
@@ -320,22 +329,49 @@ async function prepareEpoch(
 async function checkMayJoin(
   files: FileSystem,
   directory: string,
-  about: { readonly replicaId: string; readonly epoch: number; readonly members: readonly PublicKeys[] },
+  about: {
+    readonly replicaId: string;
+    readonly epoch: number;
+    readonly members: readonly PublicKeys[];
+    readonly serviceKey: string | undefined;
+  },
 ): Promise<void> {
-  const { replicaId, epoch, members } = about;
+  const { replicaId, epoch, members, serviceKey } = about;
   if (epoch > 0) {
+    await eraseEarlier(files, directory, epoch);
     throw new HomeError(
       'removed',
       `Replica "${replicaId}" is not in the membership of epoch ${epoch}: it was removed, and its keys are erased.`,
       'A replica that is to come back is made anew, with an id of its own: "coterie admin make-replica".',
     );
   }
-  if ((await files.describe(join(directory, homePaths.joining))) !== undefined) return;
+  if ((await files.describe(join(directory, homePaths.joining))) !== undefined) {
+    if (serviceKey !== undefined) return;
+    throw new HomeError(
+      'service-key-missing',
+      `Replica "${replicaId}" is to join, and ${join(directory, homePaths.serviceKey)} holds no service key.`,
+      'Write the service key of the cluster there, from its directory or from who you trust: 192 hex characters. By it the replica knows the service that takes it in.',
+    );
+  }
   throw new HomeError(
     'genesis-mismatch',
     `${join(directory, homePaths.replica)} names replica "${replicaId}", which the genesis does not have.`,
     `The genesis has ${members.map((each) => each.replicaId).join(', ')}.`,
   );
+}
+
+/** Without its epoch.json a home of a later epoch looks like one of the first whose keys are gone. */
+async function checkHasRecord(files: FileSystem, directory: string): Promise<void> {
+  if ((await files.describe(join(directory, homePaths.keys))) !== undefined) return;
+  throw new HomeError(
+    'file-missing',
+    `${join(directory, epochPaths.record)} is missing, and so are the keys of the first epoch.`,
+    'Put it back, or take that of another replica that is in the epoch whose keys are in epochs/.',
+  );
+}
+
+function isDamage(code: HomeErrorCode): boolean {
+  return code === 'file-malformed' || code === 'file-missing' || code === 'key-mismatch';
 }
 
 /** Reads a genesis file. */
