@@ -29,6 +29,7 @@ import type { HttpBackend } from './http/backend.ts';
 import { HttpCalls, isHttpLink } from './http/calls.ts';
 import { HttpInterface } from './http/http-interface.ts';
 import { KeeperPort } from './keeper-port.ts';
+import { Loneliness } from './loneliness.ts';
 import type { ReplicaMachine } from './machine.ts';
 import { type ReplicaStatus, statusOf } from './replica-status.ts';
 import { SuccessorMaker } from './successor-maker.ts';
@@ -36,8 +37,6 @@ import { Term } from './term.ts';
 
 /** Links of clients begin at 1, those of HTTP are negative: this is nobody's. */
 const nobodysLink = 0;
-/** A replica may look for the others so long before it asks where they are. */
-const lonelyMsMax = 1_500;
 
 export interface RunningReplica {
   readonly replicaId: string;
@@ -81,6 +80,7 @@ class Replica implements RunningReplica {
   readonly #counters = new Counters();
   readonly #keeper = KeeperPort.fromProcess();
   readonly #following: Following;
+  readonly #loneliness = new Loneliness();
   readonly #startedAtMs = monotonicMs();
   #home: Home;
   #term: Term | undefined;
@@ -89,7 +89,6 @@ class Replica implements RunningReplica {
   /** The change of epoch that is under way; what clients ask for meanwhile waits. */
   #turning: Promise<void> | undefined;
   #waiting: ReplicaInput[] = [];
-  #lonelySinceMs: number | undefined;
   #end: (reason: unknown) => void = () => undefined;
   #stopping: Promise<void> | undefined;
   #operations = 0;
@@ -310,16 +309,14 @@ class Replica implements RunningReplica {
     }
   }
 
-  /** Too few of the others are there for anything to be decided, and that for some time. */
   #isLonely(): boolean {
     if (this.#turning !== undefined) return false;
     const term = this.#term;
     if (term === undefined) return true;
-    const { replicaIndex } = this.#home;
-    const isEnough = term.membership.rule.isQuorum([...term.connected, replicaIndex].reduce(withReplica, emptySet));
-    const nowMs = monotonicMs();
-    this.#lonelySinceMs = isEnough ? undefined : (this.#lonelySinceMs ?? nowMs);
-    return this.#lonelySinceMs !== undefined && nowMs - this.#lonelySinceMs >= lonelyMsMax;
+    const { rule } = term.membership;
+    const present = [...term.connected, this.#home.replicaIndex].reduce(withReplica, emptySet);
+    const isWhole = term.connected.size === rule.n - 1;
+    return this.#loneliness.isFelt({ isQuorum: rule.isQuorum(present), isWhole }, monotonicMs());
   }
 
   #addresses(): Membership['members'][number]['httpAddress'][] {
