@@ -22,6 +22,7 @@ export interface AdminOptions extends TrustOptions, KeyOptions {}
 
 export interface MakeReplicaOptions {
   readonly cluster?: string;
+  readonly serviceKey?: string;
   readonly id: string;
   readonly host: string;
   readonly basePort: number;
@@ -147,6 +148,7 @@ export function defineAdmin(program: Command, context: CommandContext): void {
     )
     .option('--host <host>', 'address that it listens on', '127.0.0.1')
     .option('--cluster <dir>', 'the cluster directory, for its genesis (default: $COTERIE_CLUSTER, else ./.coterie)')
+    .option('--service-key <key>', 'the service key, or a file that holds it (default: as in the cluster directory)')
     .action(async (directory: string, options: MakeReplicaOptions) => {
       await (await run()).runMakeReplica(directory, options, context);
     });
@@ -154,7 +156,7 @@ export function defineAdmin(program: Command, context: CommandContext): void {
     examples: [
       'coterie admin make-replica /srv/r4 --id r4 --base-port 7410 --host 10.0.0.5',
       'coterie admin add /srv/r4/joining.json',
-      'coterie epoch advance --wait && coterie replica /srv/r4',
+      'coterie replica --home /srv/r4 & coterie epoch advance --wait',
     ],
     exitCodes: { 4: 'the directory exists already or cannot be written' },
   });

@@ -123,6 +123,7 @@ describe('coterie admin', () => {
     const joining = join(home, 'joining.json');
     const seed = readFileSync(join(home, 'keys', 'signing.seed'), 'utf8').trim();
     expect(readFileSync(joining, 'utf8')).not.toContain(seed);
+    expect(readFileSync(join(home, 'service-key'), 'utf8')).toBe(readFileSync(join(directory, 'service-key'), 'utf8'));
     expect(await coterie('admin', 'add', joining, ...signedBy(0, 1))).toMatchObject({
       exitCode: 0,
       stdout: 'Approved: add r9. It is carried out when epoch 0 ends.\n',

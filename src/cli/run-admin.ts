@@ -3,6 +3,8 @@
  */
 import { join, resolve } from 'node:path';
 import { createJoiningReplica, joiningFile } from '../replica/create-joining-replica.ts';
+import { readServiceKey } from '../storage/cluster-directory.ts';
+import { homePaths } from '../storage/home.ts';
 import { readSeedFile } from '../storage/seed-file.ts';
 import { type AdminAction, type AdminProposal, decodeAdminProposal, proposalDigest } from '../wire/admin-action.ts';
 import { describeAction, type EpochReport, reportAction } from '../wire/epoch-report.ts';
@@ -14,6 +16,7 @@ import { openCluster } from './cluster.ts';
 import { connected } from './cluster-client.ts';
 import { type CommandContext, clusterDirectory, type TrustOptions } from './command.ts';
 import { readInput } from './read-input.ts';
+import { readServiceKeyOption } from './service-key-option.ts';
 import { formatTable } from './table.ts';
 import { printable } from './terminal.ts';
 
@@ -103,11 +106,13 @@ export async function runAdminShow(options: TrustOptions, context: CommandContex
 
 export async function runMakeReplica(
   directory: string,
-  { cluster: option, id: replicaId, host, basePort }: MakeReplicaOptions,
+  { cluster: option, serviceKey: given, id: replicaId, host, basePort }: MakeReplicaOptions,
   { terminal, environment }: CommandContext,
 ): Promise<void> {
-  const { genesis } = await openCluster(clusterDirectory(option, environment));
-  const replica = await createJoiningReplica({ directory, genesis, replicaId, host, basePort });
+  const cluster = clusterDirectory(option, environment);
+  const { genesis } = await openCluster(cluster);
+  const serviceKey = given === undefined ? await readServiceKey(cluster) : (await readServiceKeyOption(given)).text;
+  const replica = await createJoiningReplica({ directory, genesis, replicaId, host, basePort, serviceKey });
   const path = join(directory, joiningFile);
   if (terminal.json) {
     terminal.document({ directory: resolve(directory), joining: resolve(path), replica: replica.replicaId });
@@ -115,7 +120,10 @@ export async function runMakeReplica(
   }
   terminal.line(`Made ${replicaId} in ${directory}. Its keys stay there; ${joiningFile} is for the administrators:`);
   terminal.line(`  coterie admin add ${path}`);
-  terminal.line('It may be started when the epoch has begun of which it is a member.');
+  if (serviceKey === undefined) {
+    terminal.line(`Before it can start, write the service key into ${join(directory, homePaths.serviceKey)}.`);
+  }
+  terminal.line('Start it before the epoch ends: it waits until it is a member, and then the others may need it.');
 }
 
 async function propose(

@@ -2,7 +2,7 @@
  * Create a joining replica: the home of a replica that is to be added to a cluster, with fresh keys, and what the
  * administrators have to know of it.
  *
- * In: the genesis of the cluster, where it will listen. Out: a home, and in it the description that `coterie admin add`
+ * In: the genesis of the cluster, its service key, where it will listen. Out: a home, and in it the description that `coterie admin add`
  * takes. The keys never leave the home.
  */
 import { join, resolve } from 'node:path';
@@ -10,7 +10,7 @@ import { seedSizeBytes, signingKeyFromSeed } from '../crypto/ed25519.ts';
 import { type FileSystem, systemFiles } from '../platform/files.ts';
 import { type RandomBytes, randomBytes } from '../platform/random.ts';
 import { loadCurve, makeEncryptionPair } from '../storage/encryption-key.ts';
-import { createHome } from '../storage/home.ts';
+import { createHome, homePaths } from '../storage/home.ts';
 import { HomeError, homeErrorOf } from '../storage/home-error.ts';
 import { secretSizeBytes } from '../storage/key-files.ts';
 import { writeNewText } from '../storage/whole-file.ts';
@@ -29,6 +29,8 @@ export interface NewReplica {
   readonly host: string;
   /** It listens for replicas here, for clients 100 above, for HTTP 200 above. */
   readonly basePort: number;
+  /** By which it knows the service that takes it in, 192 hex characters; undefined: its operator writes it into the home. */
+  readonly serviceKey?: string | undefined;
   readonly random?: RandomBytes | undefined;
   readonly files?: FileSystem | undefined;
 }
@@ -86,6 +88,9 @@ export async function createJoiningReplica(options: NewReplica): Promise<Genesis
   );
   try {
     await writeNewText(files, join(directory, joiningFile), formatReplica(replica.value));
+    if (options.serviceKey !== undefined) {
+      await writeNewText(files, join(directory, homePaths.serviceKey), `${options.serviceKey}\n`);
+    }
     await files.fsyncDirectory(directory);
   } catch (error) {
     throw homeErrorOf(error, directory, 'writing');

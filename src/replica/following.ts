@@ -48,7 +48,7 @@ export class Following {
   }
 
   start(): void {
-    this.#timer = setTimer(intervalMs, () => void this.#look().finally(() => this.#again()), { background: true });
+    this.#timer = setTimer(intervalMs, () => void this.#look().finally(() => this.#again()));
   }
 
   end(): void {

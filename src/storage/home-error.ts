@@ -37,6 +37,8 @@ export type HomeErrorCode =
   | 'removed'
   /** A cluster directory holds another service key than its replicas report. */
   | 'service-key-mismatch'
+  /** One that is to join cannot know the service that takes it in. */
+  | 'service-key-missing'
   /** The log of a replica that had one is gone. */
   | 'log-lost'
   /** There is something where a new thing was to be made. */
