@@ -23,7 +23,11 @@ const all = [0, 1, 2, 3];
 it('epochs come and go: one service key, nothing lost, no old secret left', async () => {
   cluster = await ProcessCluster.start({ epochs: { intervalMs: 4_000, successorWaitMs: 1_000 } });
   const followKey = await serviceKeyOf(cluster);
-  const secrets = await Promise.all(all.map((index) => secretsIn(cluster.homeOf(index))));
+  const secrets = await Promise.all(
+    all.map((index) =>
+      until(`r${index} has sealed its share`, () => secretsIn(cluster.homeOf(index)).catch(() => undefined)),
+    ),
+  );
   expect(secrets.map(({ length }) => length)).toEqual([6, 6, 6, 6]);
   load = await KvLoad.start({ genesis: await cluster.genesis(), followKey, clients: 2, callersPerClient: 2 });
   await load.goesOn(100);
