@@ -7,6 +7,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { measureCheckpointPause, type PauseMeasurement } from './checkpoint-pause.ts';
+import { type EpochCosts, measureEpochCosts } from './epochs.ts';
 import { describeHeadCost, type HeadCost, measureHeadCosts } from './head-cost.ts';
 import { type KeyGenerationTime, measureKeyGeneration } from './key-generation.ts';
 import { type LoadOptions, runLoad } from './load.ts';
@@ -84,6 +85,7 @@ export interface BenchResults {
   readonly transfers: readonly TransferMeasurement[];
   readonly checkpointPause?: PauseMeasurement;
   readonly longRun?: LongRun;
+  readonly epochs: EpochCosts;
 }
 
 /** Runs all measurements; `report` is told each result as a line for people. */
@@ -136,7 +138,8 @@ export async function runBench(options: BenchOptions, report: (line: string) => 
     );
   }
   const state = await measureState(options, wanted, report);
-  return { at: machine.at, machine, measurements, faults, headCosts, keyGenerations, ...state };
+  const epochs = await measureEpochCosts(options, wanted, report);
+  return { at: machine.at, machine, measurements, faults, headCosts, keyGenerations, ...state, epochs };
 }
 
 /** What the state costs, alone and in a cluster. */

@@ -43,6 +43,34 @@ describe('a line plot', () => {
     expect(Math.abs((first?.[1] ?? 0) - (second?.[1] ?? 0))).toBeLessThan(1);
   });
 
+  it('puts a mark where the point of the same place is, through all panels', () => {
+    const panel = {
+      yLabel: 'bytes',
+      lines: [
+        {
+          name: 'one',
+          points: [
+            [0, 0],
+            [30, 1],
+            [100, 2],
+          ] as const,
+        },
+      ],
+    };
+    const words = { title: 'a title', subtitle: 'below it', xLabel: 'seconds' };
+    const svg = linePlot({ ...words, panels: [panel, panel], marks: [{ x: 30, name: 'it happens' }] });
+    const [, x, from, to] = /d="M(\S+) (\S+)V(\S+)" stroke="#888888"/.exec(svg) ?? [];
+    const heights = [...svg.matchAll(/d="M([^"]+)" fill="none" stroke="#0072b2"/g)].map(([, path = '']) =>
+      path.split('L').map((corner) => corner.split(' ').map(Number)),
+    );
+    expect(heights.map((corners) => corners[1]?.[0])).toEqual([Number(x), Number(x)]);
+    for (const [, y = Number.NaN] of heights.flat()) {
+      expect(y).toBeGreaterThan(Number(from));
+      expect(y).toBeLessThanOrEqual(Number(to));
+    }
+    expect(svg).toContain('>30: it happens<');
+  });
+
   it('writes words as words, and nothing for no points', () => {
     const svg = plotOf([], 'a < b & c');
     expect(svg).toContain('a &lt; b &amp; c');

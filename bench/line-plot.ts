@@ -10,6 +10,13 @@ export interface Plot {
   readonly subtitle: string;
   readonly xLabel: string;
   readonly panels: readonly Panel[];
+  /** Places on the horizontal axis with a word about each, marked through all panels. */
+  readonly marks?: readonly Mark[];
+}
+
+interface Mark {
+  readonly x: number;
+  readonly name: string;
 }
 
 export interface Panel {
@@ -28,16 +35,19 @@ const gap = 46;
 const left = 78;
 const right = 150;
 const top = 74;
+const markHeight = 17;
 /** Told apart also by those who see few colours. */
 const colours = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#666666'];
 
-export function linePlot({ title, subtitle, xLabel, panels }: Plot): string {
+export function linePlot({ title, subtitle, xLabel, panels, marks = [] }: Plot): string {
   const xMax = Math.max(0, ...panels.flatMap(({ lines }) => lines.flatMap(({ points }) => points.map(([x]) => x))));
   const xTicks = ticksTo(xMax);
-  const height = top + panels.length * (panelHeight + gap) + 10;
+  const panelsTop = top + marks.length * markHeight;
+  const panelsHeight = panels.length * (panelHeight + gap);
+  const height = panelsTop + panelsHeight + 10;
   const drawn = panels.map((panel, index) =>
     drawPanel(panel, {
-      y: top + index * (panelHeight + gap),
+      y: panelsTop + index * (panelHeight + gap),
       xTicks,
       xLabel: index === panels.length - 1 ? xLabel : undefined,
     }),
@@ -47,8 +57,23 @@ export function linePlot({ title, subtitle, xLabel, panels }: Plot): string {
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
     text(left, 28, title, 'font-size="17" font-weight="bold"'),
     text(left, 50, subtitle, 'fill="#555555"'),
+    ...marks.map((mark, index) =>
+      drawMark(mark, { y: top + index * markHeight, bottom: panelsTop + panelsHeight - gap, xTicks }),
+    ),
     ...drawn,
     '</svg>\n',
+  ].join('\n');
+}
+
+/** Its name on a line of its own, and from there down through the panels. */
+function drawMark(
+  { x, name }: Mark,
+  place: { readonly y: number; readonly bottom: number; readonly xTicks: readonly number[] },
+): string {
+  const at = left + (x / (place.xTicks.at(-1) ?? 1)) * (width - left - right);
+  return [
+    `<path d="M${at.toFixed(1)} ${place.y}V${place.bottom}" stroke="#888888" stroke-dasharray="4 3"/>`,
+    text(at + 5, place.y + 4, `${format(Number(x.toFixed(1)))}: ${name}`, 'fill="#333333"'),
   ].join('\n');
 }
 
