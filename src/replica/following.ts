@@ -34,6 +34,8 @@ export interface FollowingOptions {
   readonly serviceKey: () => string | undefined;
   /** HTTP ports of the others, of this epoch and of the first. */
   readonly addresses: () => readonly GenesisAddress[];
+  /** Is this epoch one to go on in? Not for who waits until a membership has it. */
+  readonly concerns: (record: EpochRecord) => boolean;
   /** A later epoch than ours. */
   readonly found: (record: EpochRecord) => void;
 }
@@ -61,11 +63,11 @@ export class Following {
   }
 
   async #look(): Promise<void> {
-    const { isNeeded, addresses, epoch, found, logger } = this.#options;
+    const { isNeeded, addresses, epoch, concerns, found, logger } = this.#options;
     if (!isNeeded()) return;
     const shown = await Promise.all(addresses().map((address) => this.#ask(address)));
     let newest: EpochRecord | undefined;
-    for (const record of shown.flat()) {
+    for (const record of shown.flat().filter(concerns)) {
       if (record.statement.epoch > (newest?.statement.epoch ?? epoch())) newest = record;
     }
     if (newest === undefined || this.#ended.signal.aborted) return;

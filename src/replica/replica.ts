@@ -108,6 +108,8 @@ class Replica implements RunningReplica {
       epoch: () => this.#term?.membership.epoch ?? -1,
       serviceKey: () => this.#term?.lives.machine?.serviceKey ?? this.#home.serviceKey,
       addresses: () => this.#addresses(),
+      concerns: ({ statement: { replicas } }) =>
+        this.#home.replicaIndex >= 0 || replicas.some(({ replicaId }) => replicaId === home.replicaId),
       found: (record) => this.#turn(record, undefined),
     });
   }
