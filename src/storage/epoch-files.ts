@@ -160,8 +160,16 @@ export function keysNamed<Keys extends EpochKeys>(
   );
 }
 
-/** Erases what is of epochs before this one, and what was begun for one that did not come. */
-export async function eraseEarlier(files: FileSystem, home: string, epoch: number): Promise<void> {
+/**
+ * Erases what is of epochs before this one, and what was begun for one that did not come. Of a replica that is no member any
+ * more: everything, also what it had made for this epoch.
+ */
+export async function eraseEarlier(
+  files: FileSystem,
+  home: string,
+  epoch: number,
+  { isMember }: { readonly isMember: boolean },
+): Promise<void> {
   try {
     if (epoch > 0) {
       await eraseKeyFiles(files, join(home, 'keys'));
@@ -176,13 +184,13 @@ export async function eraseEarlier(files: FileSystem, home: string, epoch: numbe
     // A crash came when these had gone, and before others were there.
     const next = epochDirectory(home, epoch + 1);
     const isHalfDone = (await files.describe(next)) === undefined;
-    if (isHalfDone && (await files.describe(replacedBy(next))) !== undefined) {
+    if (isMember && isHalfDone && (await files.describe(replacedBy(next))) !== undefined) {
       await files.rename(replacedBy(next), next);
       await files.fsyncDirectory(parent);
     }
     for (const name of await files.list(parent)) {
       const isCurrent = name === String(epoch) || name === String(epoch + 1);
-      if (!isCurrent) await eraseDirectory(files, join(parent, name));
+      if (!isMember || !isCurrent) await eraseDirectory(files, join(parent, name));
     }
     await files.fsyncDirectory(parent);
   } catch (error) {

@@ -10,6 +10,7 @@ import { createCluster } from '../replica/create-cluster.ts';
 import { serviceIdOf } from '../wire/genesis.ts';
 import type { EpochRecord } from './epoch-files.ts';
 import { type Home, openHome } from './home.ts';
+import { HomeError } from './home-error.ts';
 import { type EpochKeys, keyFileNames, type SecretKeys } from './key-files.ts';
 import { FaultyFiles, PowerLoss } from './testing/faulty-files.ts';
 
@@ -131,6 +132,31 @@ describe('a home that goes to the next epoch', () => {
     const record = recordWith(first, { ...first, seed: new Uint8Array(32), signingKey, linkKeyDigest, encryptionKey });
     const next = await first.turnTo(record, undefined);
     expect(next?.signingKey.publicKey.text).toBe(present);
+  });
+
+  it('keeps no key of any epoch when the next one does without it, also when it dies meanwhile', async () => {
+    const first = await opened(files);
+    const record = recordWith(first, await first.keepNextKeys(await keysOfAnother()));
+    await closeAll();
+    const replicas = record.statement.replicas.filter(({ replicaId }) => replicaId !== 'r1');
+    const without = { ...record, statement: { ...record.statement, replicas } };
+    for (let step = 1, isDead = true; isDead; step += 1) {
+      const disk = files.restart({ kind: 'keep' }, { kind: 'crash', step });
+      isDead = await (async () => (await opened(disk)).turnTo(without, undefined))().then(
+        (next) => next !== undefined,
+        () => true,
+      );
+      await closeAll();
+      const after = disk.restart({ kind: 'keep' });
+      const again = await openHome(home, after).catch((error: unknown) => error);
+      if (again instanceof HomeError) expect(again.code).toBe('removed');
+      else {
+        expect(await (again as Home).turnTo(without, undefined)).toBeUndefined();
+        await (again as Home).close();
+      }
+      expect(await after.list(join(home, 'epochs'))).toEqual([]);
+      expect(await after.list(home)).not.toContain('keys');
+    }
   });
 
   it('erases nothing when its epoch.json is gone, or is one of another epoch', async () => {

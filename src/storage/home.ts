@@ -243,7 +243,7 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
   if (record === undefined) await checkHasRecord(files, directory);
   const keys = await readKeyFiles(files, keysDirectory(directory, epoch), { owner: members[replicaIndex], curve });
   // Not before the keys of this epoch are there: who has an old epoch.json in place of the present one loses nothing yet.
-  await eraseEarlier(files, directory, epoch);
+  await eraseEarlier(files, directory, epoch, { isMember: true });
   const ofEpoch = epochDirectory(directory, epoch);
   const logKey = hmacSha256(keys.seed, [domains.logKey]);
   let isLogLost = await findLogLost(files, ofEpoch);
@@ -292,7 +292,7 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
       const isMember = await prepareEpoch(files, directory, { next, replicaId, candidates, share });
       await writeEpochRecord(files, directory, next);
       if (isMember) return readHome(files, directory, lock);
-      await eraseEarlier(files, directory, next.statement.epoch);
+      await eraseEarlier(files, directory, next.statement.epoch, { isMember });
       return undefined;
     },
     close: () => lock.release(),
@@ -338,7 +338,7 @@ async function checkMayJoin(
 ): Promise<void> {
   const { replicaId, epoch, members, serviceKey } = about;
   if (epoch > 0) {
-    await eraseEarlier(files, directory, epoch);
+    await eraseEarlier(files, directory, epoch, { isMember: false });
     throw new HomeError(
       'removed',
       `Replica "${replicaId}" is not in the membership of epoch ${epoch}: it was removed, and its keys are erased.`,
