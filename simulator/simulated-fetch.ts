@@ -9,10 +9,10 @@ import {
   checkpointNotes,
   headNote,
   isTransferring,
-  readOwnBlock,
+  readOwnBlockIn,
   transferringNote,
 } from '../src/replica/engine-notes.ts';
-import { scanLog } from '../src/replica/log-scan.ts';
+import { horizonIn, scanLog } from '../src/replica/log-scan.ts';
 import type { StateEngine } from '../src/state/engine.ts';
 import type { BlockLog } from '../src/storage/block-log.ts';
 import type { CertifiedHead } from '../src/wire/client-message.ts';
@@ -92,9 +92,11 @@ export class SimulatedFetch {
   }
 
   #finish(offer: Offer): void {
-    const { log, engine, self, done } = this.#options;
+    const { log, engine, self, membership, done } = this.#options;
     const { checkpoint, encoded, head } = offer;
-    const { horizon, commitIndex } = checkpoint.ordering;
+    const { epoch } = membership;
+    const { commitIndex } = checkpoint.ordering;
+    const horizon = horizonIn(epoch, checkpoint);
     this.#isFinishing = true;
     this.#then(scanLog(log, { horizon, self }), ({ position, ownBlock, isWhole }) => {
       if (!isWhole) {
@@ -105,7 +107,7 @@ export class SimulatedFetch {
       }
       // From now on the log need not hold what this checkpoint stands for: nobody is to replay it from its beginning.
       this.#then(log.dropBefore(log.begin, horizon), () => {
-        const noted = { encoded, logPosition: position, ownBlock: ownBlock ?? readOwnBlock(engine) };
+        const noted = { encoded, logPosition: position, ownBlock: ownBlock ?? readOwnBlockIn(epoch, engine) };
         this.#then(engine.write([...checkpointNotes(noted), headNote(head)]), () => {
           this.#then(position > log.begin ? log.dropBefore(position, horizon) : Promise.resolve(), () => done(offer));
         });

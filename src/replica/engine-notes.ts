@@ -7,6 +7,7 @@
 import type { Digest } from '../crypto/hash.ts';
 import { type Change, StateDamage, type StateView } from '../state/engine.ts';
 import { engineKey } from '../state/tables.ts';
+import { decodeBlock } from '../wire/block.ts';
 import { type Checkpoint, checkpointDigest, decodeCheckpoint } from '../wire/checkpoint.ts';
 import type { CertifiedHead } from '../wire/client-message.ts';
 import { serviceSignatureSizeBytes } from '../wire/duty.ts';
@@ -69,8 +70,15 @@ export function isTransferring(view: StateView): boolean {
 }
 
 /** Our last own block as of the last checkpoint here, when there was a need to note it. Throws `StateDamage`. */
-export function readOwnBlock(view: StateView): Uint8Array | undefined {
+function readOwnBlock(view: StateView): Uint8Array | undefined {
   return view.get(keys.ownBlock);
+}
+
+/** The same for a checkpoint that comes from others: in another epoch's DAG it is no block of ours any more. */
+export function readOwnBlockIn(epoch: number, view: StateView): Uint8Array | undefined {
+  const bytes = readOwnBlock(view);
+  const block = bytes === undefined ? undefined : decodeBlock(bytes);
+  return block?.ok === true && block.value.epoch === epoch ? bytes : undefined;
 }
 
 /** To be written with a checkpoint's own changes. */

@@ -16,6 +16,7 @@ import { CheckpointWriter } from './checkpoint-writer.ts';
 import type { ReplicaEffects, ReplicaInput } from './effects.ts';
 import { readStored, type StoredCheckpoint } from './engine-notes.ts';
 import { EventLoop, type InputSource } from './event-loop.ts';
+import { horizonIn } from './log-scan.ts';
 import { ReplicaMachine } from './machine.ts';
 import type { MachineOptions } from './machine-options.ts';
 import { RoundIndex } from './round-index.ts';
@@ -140,9 +141,7 @@ export class Life {
   async #replay(stored: StoredCheckpoint | undefined, onReplay: LifeOptions['onReplay']): Promise<void> {
     let blocks = 0;
     const log = this.#log;
-    const { checkpoint } = stored ?? {};
-    // That of another epoch is of another DAG.
-    const horizon = checkpoint?.epoch === this.#epoch ? checkpoint.ordering.horizon : 0;
+    const horizon = horizonIn(this.#epoch, stored?.checkpoint);
     // An observer's log was begun anew: where the checkpoint says it goes on was in another one.
     if (this.#observer && log.droppedRound === 0) await log.dropBefore(log.begin, horizon);
     const begin = stored === undefined || !this.#isInLog(stored) ? log.begin : stored.logPosition;

@@ -6,6 +6,12 @@
  */
 import type { BlockLog, LogPosition } from '../storage/block-log.ts';
 import { decodeBlock, roundOfEncodedBlock } from '../wire/block.ts';
+import type { Checkpoint } from '../wire/checkpoint.ts';
+
+/** Of a checkpoint, in the DAG of this epoch: the rounds of that of another epoch are of another DAG, and no log of ours stands for them. */
+export function horizonIn(epoch: number, checkpoint: Checkpoint | undefined): number {
+  return checkpoint?.epoch === epoch ? checkpoint.ordering.horizon : 0;
+}
 
 const readSizeBytes = 8 * 1024 * 1024;
 

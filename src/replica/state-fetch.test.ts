@@ -1,5 +1,7 @@
 /** Fetching state: what the engine and the log say when it has ended, and that one who sends too much holds up nobody. */
 import { describe, expect, it } from 'vitest';
+import { epochGenesisAfter } from '../membership/epochs.ts';
+import type { Membership } from '../membership/membership.ts';
 import { StateServer } from '../recovery/state-server.ts';
 import { GrowingState, serviceId, verifyHead } from '../recovery/testing/growing-state.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
@@ -7,7 +9,7 @@ import { MemoryLog } from '../storage/memory-log.ts';
 import { encodeBlock } from '../wire/block.ts';
 import { limits } from '../wire/limits.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
-import { readStored } from './engine-notes.ts';
+import { checkpointNotes, readStored } from './engine-notes.ts';
 import { StateFetch } from './state-fetch.ts';
 import { membership } from './testing/machines.ts';
 
@@ -17,19 +19,24 @@ const moment = state.grow({ service, leaves: 3_000 });
 const server = new StateServer({ view: moment.snapshot, checkpoint: moment.checkpoint, digest: moment.digest });
 const { horizon } = moment.checkpoint.ordering;
 
-function blockOfRound(round: number): Uint8Array {
-  const content = { epoch: 0, round, author: 1, timestamp: 0, parents: [], requests: [], duties: [] };
+function blockOfRound(round: number, { epoch = 0, author = 1 } = {}): Uint8Array {
+  const content = { epoch, round, author, timestamp: 0, parents: [], requests: [], duties: [] };
   return encodeBlock(content, () => new Uint8Array(64)).bytes;
 }
 
 /** Replica 1 has the checkpoint. `also` is called whenever something is asked of it. */
-function fetchInto(engine: MemoryEngine, log: MemoryLog, also: (fetch: StateFetch) => void = () => {}): StateFetch {
+function fetchInto(
+  engine: MemoryEngine,
+  log: MemoryLog,
+  also: (fetch: StateFetch) => void = () => {},
+  ofEpoch: Pick<Membership, 'epoch' | 'epochGenesis'> = membership,
+): StateFetch {
   const answerOf = (message: PeerMessage): PeerMessage | undefined => {
     if (message.kind === 'checkpoint-ask') return moment.offer;
     return message.kind === 'state-ask' || message.kind === 'log-ask' ? server.answer(message) : undefined;
   };
   const fetch: StateFetch = new StateFetch({
-    membership: { ...membership, serviceId },
+    membership: { ...membership, epoch: ofEpoch.epoch, epochGenesis: ofEpoch.epochGenesis, serviceId },
     self: 0,
     engine,
     log,
@@ -53,7 +60,7 @@ function fetchInto(engine: MemoryEngine, log: MemoryLog, also: (fetch: StateFetc
 describe('fetching state', () => {
   it.each([
     ['is empty', []],
-    ['has blocks above the horizon', [horizon - 1, horizon, horizon + 1].map(blockOfRound)],
+    ['has blocks above the horizon', [horizon - 1, horizon, horizon + 1].map((round) => blockOfRound(round))],
   ] as const)('says in the log what that need not hold any more, also when it %s', async (_, blocks) => {
     const engine = new MemoryEngine();
     const log = new MemoryLog();
@@ -61,6 +68,22 @@ describe('fetching state', () => {
     expect((await fetchInto(engine, log).run())?.digest).toBe(moment.digest);
     expect(readStored(engine)?.digest).toBe(moment.digest);
     expect(log.droppedRound).toBe(horizon);
+  });
+
+  it('keeps what the log has of an epoch that begins from the checkpoint: its rounds are others', async () => {
+    const engine = new MemoryEngine();
+    const log = new MemoryLog();
+    const own = blockOfRound(1, { epoch: 1, author: 0 });
+    await log.append([own, blockOfRound(horizon + 1, { epoch: 1 })]);
+    // Of the epoch before, in which this replica was behind.
+    const before = { encoded: moment.encoded, logPosition: 0, ownBlock: blockOfRound(horizon, { author: 0 }) };
+    await engine.write(checkpointNotes(before));
+    const epochGenesis = epochGenesisAfter(serviceId, moment.digest, 1);
+    const fetch = fetchInto(engine, log, undefined, { epoch: 1, epochGenesis });
+    expect((await fetch.run())?.digest).toBe(moment.digest);
+    expect(readStored(engine)).toMatchObject({ digest: moment.digest, logPosition: 0, ownBlock: undefined });
+    expect(log.droppedRound).toBe(0);
+    expect((await log.read(0, 1_000)).map(({ bytes }) => Buffer.from(bytes))).toContainEqual(Buffer.from(own));
   });
 
   it('is not held up by a replica that sends more than it is asked for', async () => {

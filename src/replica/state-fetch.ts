@@ -14,8 +14,8 @@ import type { BlockLog } from '../storage/block-log.ts';
 import type { CertifiedHead } from '../wire/client-message.ts';
 import { limits } from '../wire/limits.ts';
 import type { PeerMessage } from '../wire/peer-message.ts';
-import { checkpointNotes, headNote, isTransferring, readOwnBlock, transferringNote } from './engine-notes.ts';
-import { scanLog } from './log-scan.ts';
+import { checkpointNotes, headNote, isTransferring, readOwnBlockIn, transferringNote } from './engine-notes.ts';
+import { horizonIn, scanLog } from './log-scan.ts';
 
 /** Messages of one replica that wait for a step: more than it is asked for at once. More: dropped, and asked for again. */
 const messagesPerPeerMax = 4 * limits.stateAsksPerPeerMax;
@@ -142,14 +142,15 @@ export class StateFetch {
 
   /** Joins the checkpoint to our own log; false when that has dropped what it needs. */
   async #finish({ checkpoint, encoded, head }: Offer): Promise<boolean> {
-    const { log, engine, self } = this.#options;
-    const { horizon } = checkpoint.ordering;
+    const { log, engine, self, membership } = this.#options;
+    const { epoch } = membership;
+    const horizon = horizonIn(epoch, checkpoint);
     const { position, ownBlock, isWhole } = await scanLog(log, { horizon, self });
     if (!isWhole) return false;
     // From now on the log need not hold what this checkpoint stands for: nobody is to replay it from its beginning.
     await log.dropBefore(log.begin, horizon);
     // One that the log dropped is noted here still; where the log has a newer one, above the horizon, that is taken anyway.
-    const noted = { encoded, logPosition: position, ownBlock: ownBlock ?? readOwnBlock(engine) };
+    const noted = { encoded, logPosition: position, ownBlock: ownBlock ?? readOwnBlockIn(epoch, engine) };
     await engine.write([...checkpointNotes(noted), headNote(head)]);
     if (position > log.begin) await log.dropBefore(position, horizon);
     return true;
