@@ -210,7 +210,7 @@ function end(child: ChildProcess | undefined, signal: 'SIGKILL' | 'SIGTERM'): Pr
 }
 
 /** A port that is free now, as are, most likely, those right above it. */
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', reject);
