@@ -6,10 +6,11 @@ import { firstMembership } from '../membership/genesis.ts';
 import { emptySet, type QuorumRule, type ReplicaSet, withReplica } from '../membership/membership.ts';
 import { readClusterDirectory } from '../storage/cluster-directory.ts';
 import { HomeError } from '../storage/home-error.ts';
-import { formatAddress, type Genesis } from '../wire/genesis.ts';
+import { formatAddress, type Genesis, type RecoveryMethod } from '../wire/genesis.ts';
 
 export interface ClusterReplica {
   readonly replicaId: string;
+  readonly recovery: RecoveryMethod;
   readonly peerAddress: string;
   readonly clientAddress: string;
   readonly httpAddress: string;
@@ -44,8 +45,9 @@ export async function openCluster(directory: string): Promise<Cluster> {
     );
   }
   const { name, service, f, k } = genesis;
-  const replicas = genesis.replicas.map(({ replicaId, peerAddress, clientAddress, httpAddress }) => ({
+  const replicas = genesis.replicas.map(({ replicaId, recovery, peerAddress, clientAddress, httpAddress }) => ({
     replicaId,
+    recovery,
     peerAddress: formatAddress(peerAddress),
     clientAddress: formatAddress(clientAddress),
     httpAddress: formatAddress(httpAddress),

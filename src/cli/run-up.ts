@@ -11,6 +11,7 @@ import { type CommandContext, clusterDirectory, defaultClusterDirectory } from '
 import { programName, shownPath } from './how-called.ts';
 import { KeyWatch } from './key-watch.ts';
 import { LiveLine } from './live-line.ts';
+import { asOfHomes } from './present-homes.ts';
 import { Supervisor } from './supervisor.ts';
 import type { Terminal } from './terminal.ts';
 import type { UpOptions } from './up.ts';
@@ -31,7 +32,7 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
     await makeCluster({ directory, replicas: 4, service: 'kv', host: '127.0.0.1' });
     if (!terminal.json) terminal.line(`Made a new cluster of 4 replicas in ${directory}.`);
   }
-  const cluster = await openCluster(directory);
+  const cluster = await asOfHomes(await openCluster(directory));
   const local = localReplicas(cluster);
   const command = await makeUpCommand(cluster, options);
   const live = new LiveLine(terminal, () => {

@@ -24,8 +24,8 @@ export async function makeUpCommand(
 ): Promise<(home: string) => readonly [string, ...string[]]> {
   const script = fileURLToPath(new URL('./main.js', import.meta.url));
   const stores = new Map<string, string>();
-  for (const [i, { home, replicaId }] of cluster.replicas.entries()) {
-    const needsKeeper = options.keepers === true || cluster.genesis.replicas[i]?.recovery === 'hardware';
+  for (const { home, replicaId, recovery } of cluster.replicas) {
+    const needsKeeper = options.keepers === true || recovery === 'hardware';
     if (home === undefined || !needsKeeper) continue;
     const store = join(resolve(cluster.directory), clusterPaths.keepers, replicaId);
     await mkdir(store, { recursive: true, mode: 0o700 });
