@@ -16,6 +16,7 @@ export default defineConfig({
   test: {
     include: ['{src,services,simulator,bench,test}/**/*.test.ts'],
     testTimeout: 60_000,
+    hookTimeout: 60_000,
     // Of two cores vitest would leave one idle.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     // CommonJS packages are imported as Node imports them.
