@@ -87,7 +87,7 @@ it('four replicas become seven, bear two failures, and are four again, with one 
     expect(await hasKeyShare(index, 3)).toMatchObject({ serviceKey, diverged: false });
   }
   expect(verifyCertifiedReply(document, serviceKey)).toMatchObject({ ok: true });
-}, 240_000);
+}, 300_000);
 
 /** Runs a command as an administrator does; rejects with what it says when it fails. */
 function coterie(...parameters: readonly string[]): Promise<string> {
@@ -101,7 +101,7 @@ function coterie(...parameters: readonly string[]): Promise<string> {
 }
 
 function advance(): Promise<string> {
-  return coterie('epoch', 'advance', '--wait', '--timeout', '60');
+  return coterie('epoch', 'advance', '--wait', '--timeout', '90');
 }
 
 /** As the first replica says. */
