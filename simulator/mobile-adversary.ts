@@ -74,6 +74,11 @@ export class MobileAdversary {
     this.#options = options;
   }
 
+  /** Places of the replicas that it held in each epoch, the first epoch first. */
+  get held(): readonly { readonly epoch: number; readonly places: readonly number[] }[] {
+    return [...this.#heldIn].map(([epoch, places]) => ({ epoch, places: [...places].sort((a, b) => a - b) }));
+  }
+
   /** Places of all replicas that it ever held. */
   get everHeld(): ReadonlySet<number> {
     return this.#everHeld;

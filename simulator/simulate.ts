@@ -68,6 +68,9 @@ export interface SimulationResult {
   readonly memberships: readonly { readonly epoch: number; readonly n: number; readonly f: number }[];
   /** Replicas that were started clean because it was their turn. */
   readonly cleanStarts: number;
+  /** Places of the replicas that the mobile adversary held in each epoch, and key shares that it has of all epochs together. */
+  readonly held: readonly { readonly epoch: number; readonly places: readonly number[] }[];
+  readonly stolenShares: number;
   /** Replicas that the mobile adversary ever held, and how often it spoke in the name of one with keys that it had kept. */
   readonly everHeld: number;
   readonly impersonations: number;
@@ -293,6 +296,8 @@ function resultOf(run: {
     epochs: cluster.watch.epochs.highest,
     memberships: cluster.watch.epochs.memberships.map(({ epoch, rule: { n, f } }) => ({ epoch, n, f })),
     cleanStarts: cluster.turns.count,
+    held: cluster.mobile?.held ?? [],
+    stolenShares: cluster.mobile?.loot.shares.length ?? 0,
     everHeld: cluster.mobile?.everHeld.size ?? 0,
     impersonations: cluster.mobile?.impersonations ?? 0,
     forgedSuccessors: cluster.mobile?.forgedSuccessors ?? 0,

@@ -53,6 +53,7 @@ const commands = [
   'keeper',
   'manifest',
   'sign-successor',
+  'demo mobile-adversary',
   'status',
   'epoch show',
   'epoch advance',

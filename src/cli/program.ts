@@ -9,6 +9,7 @@ import { defineCall } from './call.ts';
 import { CliError, type ExitCode, exitCodes, toCliError } from './cli-error.ts';
 import type { CommandContext } from './command.ts';
 import { defineDebug } from './debug.ts';
+import { defineDemo } from './demo.ts';
 import { defineEpoch } from './epoch.ts';
 import { defineInit } from './init.ts';
 import { defineKeeper } from './keeper.ts';
@@ -105,6 +106,7 @@ export function buildProgram(context: CommandContext): Command {
     defineCall,
     defineVerify,
     defineSnapshot,
+    defineDemo,
     defineBench,
     defineSimulate,
     defineDebug,
