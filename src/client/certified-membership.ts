@@ -79,7 +79,8 @@ async function askOne(serviceKey: ServiceKey, address: string, signal: AbortSign
 /** The text of what one address says that the membership is. Rejects with an Error that says what was in the way. */
 export function askAddress({ host, port }: GenesisAddress, signal: AbortSignal): Promise<string> {
   const sizeBytesMax = limits.clientMembershipSizeBytesMax;
-  return httpGet({ host, port, path: '/v1/membership', sizeBytesMax, signal });
+  // Each question has a signal of its own: many that wait for one look like a leak to Node.
+  return httpGet({ host, port, path: '/v1/membership', sizeBytesMax, signal: AbortSignal.any([signal]) });
 }
 
 /** The epoch that a document speaks of, if it is one at all; nothing is checked. */

@@ -251,7 +251,10 @@ export class Lives {
       offer: (to) => this.#stateService.offer(to),
       stable: (checkpoint) => this.#noteStable(checkpoint),
       observe: (effects) => this.#observe(effects),
-      catchUpFailed: (error) => this.#logger.error({ err: error }, 'the log could not be read for another replica'),
+      catchUpFailed: (error) => {
+        // It was closed with the epoch, or with the replica, while blocks were read from it.
+        if (!this.#isEnded) this.#logger.error({ err: error }, 'the log could not be read for another replica');
+      },
       failed: (error) => this.#lifeFailed(error),
     }).catch((error: unknown) => {
       began.snapshot.close();
