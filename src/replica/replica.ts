@@ -7,14 +7,16 @@
  * Trust: an attacker who controls this process has its keys and can lie in its name; the other replicas and the
  * clients are safe as long as no more than f are like that.
  */
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { mclCurve } from '../crypto/curve-mcl.ts';
 import type { AnyService } from '../execution/service-definition.ts';
 import { emptySet, type Membership, withReplica } from '../membership/membership.ts';
 import { monotonicMs, now } from '../platform/clock.ts';
 import { randomBytes } from '../platform/random.ts';
-import type { EpochRecord } from '../storage/epoch-files.ts';
+import { type EpochRecord, epochPaths } from '../storage/epoch-files.ts';
 import { type Home, openHome } from '../storage/home.ts';
+import { HomeError } from '../storage/home-error.ts';
 import type { SealedKeyShare } from '../storage/key-store.ts';
 import type { OpenState } from '../storage/state-directory.ts';
 import { ClientListener } from '../transport/client-listener.ts';
@@ -31,7 +33,9 @@ import { HttpInterface } from './http/http-interface.ts';
 import { KeeperPort } from './keeper-port.ts';
 import { Loneliness } from './loneliness.ts';
 import type { ReplicaMachine } from './machine.ts';
+import { isProven } from './proven-epoch.ts';
 import { type ReplicaStatus, statusOf } from './replica-status.ts';
+import { serviceSignatureCheck } from './service-signature.ts';
 import { SuccessorMaker } from './successor-maker.ts';
 import { Term } from './term.ts';
 
@@ -68,9 +72,27 @@ export interface ReplicaOptions {
  */
 export async function startReplica(options: ReplicaOptions): Promise<RunningReplica> {
   const home = await openHome(options.home);
+  try {
+    if (options.isClean === true) checkEpochIsProven(home);
+  } catch (error) {
+    await home.close();
+    throw error;
+  }
   const replica = new Replica(home, options);
   await replica.start();
   return replica;
+}
+
+/** An attacker that had the home may have put it into an epoch of its own making, where it would be nobody to the others. */
+function checkEpochIsProven({ directory, record, serviceId, serviceKey }: Home): void {
+  const isSigned = serviceSignatureCheck(() => serviceKey);
+  if (record === undefined || isProven(record, { serviceId, isSigned })) return;
+  const path = join(directory, epochPaths.record);
+  throw new HomeError(
+    'epoch-unproven',
+    `${path} names an epoch of which the service has signed nothing.`,
+    'A process that was taken over may have written it. Put that of another replica in its place if the keys of its epoch are here; else an administrator replaces the replica.',
+  );
 }
 
 class Replica implements RunningReplica {
@@ -171,6 +193,7 @@ class Replica implements RunningReplica {
       retainedLeaves: retainedLeaves ?? limits.logLeavesRetained,
       retainedSizeBytes: retainedSizeBytes ?? limits.logRetainedSizeBytes,
       state,
+      isClean,
       ports: {
         reply: (reply) => {
           this.#doors?.clients.reply(reply);
