@@ -106,6 +106,8 @@ export interface Home extends Omit<EpochKeys, 'seed'> {
   readonly service: string;
   /** Where the log of the epoch lies, absolute. */
   readonly epochDirectory: string;
+  /** Where the keys for the next epoch lie, once they are made, absolute. */
+  readonly nextDirectory: string;
   /** Where the sealed key share lies, absolute. */
   readonly sealedSharePath: string;
   /** The service key, 192 hex characters, once this replica has seen it, or its operator has written it here. */
@@ -270,6 +272,7 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
     replicaIndex,
     service: replica.service,
     epochDirectory: ofEpoch,
+    nextDirectory: epochDirectory(directory, epoch + 1),
     sealedSharePath: join(keysDirectory(directory, epoch), keyFileNames.sealedShare),
     serviceKey,
     keepServiceKey: (serviceKey) => keepServiceKey(files, at(homePaths.serviceKey), serviceKey, curve),
