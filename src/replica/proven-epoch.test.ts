@@ -2,7 +2,7 @@
  * Shows that a replica which was started clean takes no epoch for real that an attacker wrote into its home, but the one that the
  * service signed; and what proves an epoch.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
@@ -11,13 +11,14 @@ import { statementMessage } from '../certification/statement.ts';
 import { blsPublicKey, blsSign } from '../crypto/bls.ts';
 import { mclCurve } from '../crypto/curve-mcl.ts';
 import { sha256 } from '../crypto/hash.ts';
-import type { EpochRecord } from '../storage/epoch-files.ts';
+import { systemFiles } from '../platform/files.ts';
+import { type EpochRecord, writeEpochRecord } from '../storage/epoch-files.ts';
 import { openHome } from '../storage/home.ts';
 import { type Genesis, serviceIdOf } from '../wire/genesis.ts';
 import { encodeMembershipStatement, type MembershipStatement } from '../wire/membership-statement.ts';
 import { createCluster } from './create-cluster.ts';
 import { isProven } from './proven-epoch.ts';
-import { startReplica } from './replica.ts';
+import { type RunningReplica, startReplica } from './replica.ts';
 import { serviceSignatureCheck } from './service-signature.ts';
 
 const secret = 0x5ec2e7n;
@@ -77,21 +78,31 @@ describe('a replica that was started clean', () => {
     }
   }
 
-  it('does not start in an epoch that nobody signed, and says what to do', async () => {
+  const start = (): Promise<RunningReplica> =>
+    startReplica({ home, service, logger: pino({ level: 'silent' }), isClean: true });
+
+  it('does not start in an epoch that nobody signed, and erases nothing for it', async () => {
     await writeFile(join(home, 'service-key'), `${serviceKey}\n`);
-    await turnHome({ statement: statementOf(), signature: undefined, closingProof: Buffer.from('proof') });
-    const logger = pino({ level: 'silent' });
-    await expect(startReplica({ home, service, logger, isClean: true })).rejects.toMatchObject({
-      code: 'epoch-unproven',
-    });
-    // The home is free again.
-    await (await openHome(home)).close();
+    await turnHome(signed(statementOf()));
+    const right = await readFile(join(home, 'epoch.json'));
+    const keys = await readdir(join(home, 'epochs', '1', 'keys'));
+    const forged = { ...statementOf(), epoch: 99 };
+    for (const statement of [forged, { ...forged, replicas: forged.replicas.slice(1) }]) {
+      await cp(join(home, 'epochs', '1'), join(home, 'epochs', '99'), { recursive: true });
+      await writeEpochRecord(systemFiles, home, { ...signed(statementOf()), statement });
+      await expect(start()).rejects.toMatchObject({ code: 'epoch-unproven' });
+    }
+    await writeFile(join(home, 'epoch.json'), right);
+    expect(await readdir(join(home, 'epochs', '1', 'keys'))).toEqual(keys);
+    const opened = await openHome(home);
+    expect(opened.epoch).toBe(1);
+    await opened.close();
   });
 
   it('starts in the one that the service signed', async () => {
     await writeFile(join(home, 'service-key'), `${serviceKey}\n`);
     await turnHome(signed(statementOf()));
-    const replica = await startReplica({ home, service, logger: pino({ level: 'silent' }), isClean: true });
+    const replica = await start();
     expect(replica.status()).toMatchObject({ phase: 'fetching-state' });
     await replica.stop();
     expect(await replica.ended).toBeUndefined();

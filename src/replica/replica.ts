@@ -13,9 +13,10 @@ import { mclCurve } from '../crypto/curve-mcl.ts';
 import type { AnyService } from '../execution/service-definition.ts';
 import { emptySet, type Membership, withReplica } from '../membership/membership.ts';
 import { monotonicMs, now } from '../platform/clock.ts';
+import { systemFiles } from '../platform/files.ts';
 import { randomBytes } from '../platform/random.ts';
 import { type EpochRecord, epochPaths } from '../storage/epoch-files.ts';
-import { type Home, openHome } from '../storage/home.ts';
+import { type Home, type HomeEpoch, openHome } from '../storage/home.ts';
 import { HomeError } from '../storage/home-error.ts';
 import type { SealedKeyShare } from '../storage/key-store.ts';
 import type { OpenState } from '../storage/state-directory.ts';
@@ -71,27 +72,21 @@ export interface ReplicaOptions {
  * Rejects with the typed error of the room that failed: `HomeError`, `StorageError`, `TransportError`.
  */
 export async function startReplica(options: ReplicaOptions): Promise<RunningReplica> {
-  const home = await openHome(options.home);
-  try {
-    if (options.isClean === true) checkEpochIsProven(home);
-  } catch (error) {
-    await home.close();
-    throw error;
-  }
+  const home = await openHome(options.home, systemFiles, options.isClean === true ? checkIsProven : undefined);
   const replica = new Replica(home, options);
   await replica.start();
   return replica;
 }
 
 /** An attacker that had the home may have put it into an epoch of its own making, where it would be nobody to the others. */
-function checkEpochIsProven({ directory, record, serviceId, serviceKey }: Home): void {
+function checkIsProven({ directory, record, serviceId, serviceKey }: HomeEpoch): void {
   const isSigned = serviceSignatureCheck(() => serviceKey);
-  if (record === undefined || isProven(record, { serviceId, isSigned })) return;
+  if (isProven(record, { serviceId, isSigned })) return;
   const path = join(directory, epochPaths.record);
   throw new HomeError(
     'epoch-unproven',
     `${path} names an epoch of which the service has signed nothing.`,
-    'A process that was taken over may have written it. Put that of another replica in its place if the keys of its epoch are here; else an administrator replaces the replica.',
+    'A process that was taken over may have written it. Put that of another replica in its place, if the keys of its epoch are still here; else an administrator replaces the replica.',
   );
 }
 
