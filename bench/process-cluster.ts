@@ -30,6 +30,8 @@ export interface Launch {
   readonly program?: string;
   /** What the command line is handed to, such as `['bash', '-c', 'ulimit -f 100; exec "$@"', '-']`. */
   readonly under?: readonly string[];
+  /** Of the command, after all others. */
+  readonly more?: readonly string[];
 }
 
 export interface ProcessClusterOptions {
@@ -146,9 +148,9 @@ export class ProcessCluster {
   }
 
   /** Starts a replica that is down. */
-  restart(index: number, { program, under = [] }: Launch = {}): void {
+  restart(index: number, { program, under = [], more = [] }: Launch = {}): void {
     const script = program === undefined ? [cliPath, 'replica'] : [join(distPath, program)];
-    const options = ['--home', this.homeOf(index), '--log-level', 'error', ...this.#replicaOptions];
+    const options = ['--home', this.homeOf(index), '--log-level', 'error', ...this.#replicaOptions, ...more];
     const [file = process.execPath, ...rest] = [...under, process.execPath, ...script, ...options];
     const stderr = this.#stderr === 'kept' ? openSync(this.#stderrPathOf(index), 'a') : this.#stderr;
     this.#children[index] = spawn(file, rest, { stdio: ['ignore', 'ignore', stderr] });

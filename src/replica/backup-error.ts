@@ -8,6 +8,8 @@ export type BackupErrorCode =
   | 'state-newer'
   /** The snapshot is of another service than the home. */
   | 'other-service'
+  /** The key shares of the snapshot's epoch are erased. */
+  | 'earlier-epoch'
   /** The home may have signed in this epoch, or a later one. */
   | 'epoch-used'
   /** The file is another one than it was when it was verified. */

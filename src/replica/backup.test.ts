@@ -67,6 +67,19 @@ async function run(home: Home, blocks: readonly Uint8Array[] = [Buffer.from('a b
   await log.close();
 }
 
+/** The home of r0 goes to an epoch of the same replicas with the same keys. */
+async function turn(epoch: number): Promise<void> {
+  const home = await openHome(pathOf(0));
+  const since = { epoch: 0, timestamp: genesis.created };
+  const replicas = genesis.replicas.map((each) => ({ ...each, keysSince: since, cleanSince: since }));
+  const { name, service, f, k } = genesis;
+  const { serviceId } = home;
+  const body = { serviceId, epoch, f, k, name, service, replicas };
+  const statement = { ...body, epochGenesis: serviceId, sharingEpoch: epoch };
+  await home.turnTo({ statement, signature: undefined, closingProof: undefined }, undefined);
+  await home.close();
+}
+
 async function look<T>(home: Home, what: (view: StateView) => T): Promise<T> {
   const { engine } = await home.openState();
   try {
@@ -184,6 +197,26 @@ describe('restoring', () => {
     const other = await fileOf('other', { requests: 1 });
     expect((await inspectHome(home, other)).epoch).toBe(8);
     expect((await inspectHome(home, await fileOf('later', { epoch: 9 }))).epoch).toBe(10);
+  });
+
+  it('begins the log of the epoch anew that the home is in, and counts on from that', async () => {
+    const [earlier, verified] = [await fileOf('earlier', { requests: 400 }), await fileOf('file', { epoch: 3 })];
+    await turn(3);
+    const home = await open(0);
+    await run(home);
+    expect(await inspectHome(home, verified)).toMatchObject({ epoch: 4, loss: { hasBlocks: true } });
+    await restore(home, 'file', verified);
+    expect((await inspectHome(home, verified)).epoch).toBe(4);
+    await home.close();
+    const again = await open(0);
+    expect([again.epoch, again.isLogLost]).toEqual([3, false]);
+    const log = await again.openLog();
+    expect(await log.read(0, 1_000)).toEqual([]);
+    await log.close();
+    // In that one it may have signed by now.
+    expect((await inspectHome(again, verified)).epoch).toBe(5);
+    // Of then it has no key share any more, and neither has anybody else.
+    await expect(inspectHome(again, earlier)).rejects.toMatchObject({ code: 'earlier-epoch' });
   });
 
   it('refuses a snapshot of another service, and one that is replaced meanwhile', async () => {

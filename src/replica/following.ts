@@ -6,18 +6,15 @@
  * Trust: whoever answers can withhold, or show an older one; it cannot make one up.
  */
 import type { Logger } from 'pino';
-import { statementMessage } from '../certification/statement.ts';
-import { blsVerify } from '../crypto/bls.ts';
-import { mclCurve } from '../crypto/curve-mcl.ts';
 import type { Digest } from '../crypto/hash.ts';
-import { sha256 } from '../crypto/hash.ts';
-import { readClosingProof } from '../epochs/closing-proof.ts';
 import { setTimer, type Timer } from '../platform/clock.ts';
 import type { EpochRecord } from '../storage/epoch-files.ts';
 import { httpGet } from '../transport/http-get.ts';
 import type { GenesisAddress } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
 import { decodeMembershipStatement } from '../wire/membership-statement.ts';
+import { closedEpoch, type ProofContext, statedEpoch } from './proven-epoch.ts';
+import { serviceSignatureCheck } from './service-signature.ts';
 
 const intervalMs = 500;
 const patienceMs = 3_000;
@@ -42,11 +39,13 @@ export interface FollowingOptions {
 
 export class Following {
   readonly #options: FollowingOptions;
+  readonly #context: ProofContext;
   readonly #ended = new AbortController();
   #timer: Timer | undefined;
 
   constructor(options: FollowingOptions) {
     this.#options = options;
+    this.#context = { serviceId: options.serviceId, isSigned: serviceSignatureCheck(options.serviceKey) };
   }
 
   start(): void {
@@ -105,27 +104,12 @@ export class Following {
     if (typeof statement !== 'string' || typeof signature !== 'string') return undefined;
     const encoded = Buffer.from(statement, 'hex');
     const decoded = decodeMembershipStatement(encoded);
-    if (!decoded.ok || decoded.value.serviceId !== this.#options.serviceId) return undefined;
-    if (decoded.value.epoch <= this.#options.epoch()) return undefined;
-    const signed = Buffer.from(signature, 'hex');
-    if (!this.#isSigned(statementMessage('membership', sha256(encoded)), signed)) return undefined;
-    return { statement: decoded.value, signature: signed, closingProof: undefined };
+    // Before the pairing: most that is shown is of the epoch we are in.
+    if (!decoded.ok || decoded.value.epoch <= this.#options.epoch()) return undefined;
+    return statedEpoch(encoded, Buffer.from(signature, 'hex'), this.#context);
   }
 
   #readProof({ proof }: Readonly<Record<string, unknown>>): EpochRecord | undefined {
-    if (typeof proof !== 'string') return undefined;
-    const closingProof = Buffer.from(proof, 'hex');
-    const { serviceId } = this.#options;
-    const isSigned = (message: Uint8Array, signature: Uint8Array): boolean => this.#isSigned(message, signature);
-    const proven = readClosingProof(closingProof, { serviceId, isSigned });
-    if (!proven.ok) return undefined;
-    const { body, epochGenesis, sharingEpoch } = proven.value;
-    return { statement: { ...body, epochGenesis, sharingEpoch }, signature: undefined, closingProof };
-  }
-
-  #isSigned(message: Uint8Array, signature: Uint8Array): boolean {
-    const key = mclCurve.g2.decode(Buffer.from(this.#options.serviceKey() ?? '', 'hex'));
-    const point = mclCurve.g1.decode(signature);
-    return key !== undefined && point !== undefined && blsVerify(mclCurve, key, message, point);
+    return typeof proof === 'string' ? closedEpoch(Buffer.from(proof, 'hex'), this.#context) : undefined;
   }
 }

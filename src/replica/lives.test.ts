@@ -1,6 +1,7 @@
 /** A replica's lives: what it begins with, and what it does instead when it cannot. */
 import pino from 'pino';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { plainCurve } from '../../simulator/plain-curve.ts';
 import type { Digest } from '../crypto/hash.ts';
 import { type Range, StateDamage, type StateSnapshot } from '../state/engine.ts';
 import { MemoryEngine } from '../state/memory-engine.ts';
@@ -16,8 +17,9 @@ import { machineOptions, pastOf, silentPorts } from './testing/past.ts';
 
 let blocks: readonly Uint8Array[];
 let heads: ReadonlyMap<Digest, CertifiedHead>;
+let serviceKey: string;
 beforeAll(() => {
-  ({ blocks, heads } = pastOf());
+  ({ blocks, heads, serviceKey } = pastOf());
 });
 
 interface World {
@@ -26,7 +28,13 @@ interface World {
   readonly wiped: string[];
 }
 
-function livesOn(engine: MemoryEngine, log: MemoryLog, info: (what: string) => void = () => {}, epoch = 0): World {
+function livesOn(
+  engine: MemoryEngine,
+  log: MemoryLog,
+  info: (what: string) => void = () => {},
+  how: Partial<Pick<LivesOptions, 'isProofNeeded' | 'serviceKey'>> & { readonly epoch?: number } = {},
+): World {
+  const { epoch = 0, ...proof } = how;
   const failures: unknown[] = [];
   const wiped: string[] = [];
   const logger = pino({
@@ -51,6 +59,8 @@ function livesOn(engine: MemoryEngine, log: MemoryLog, info: (what: string) => v
     },
     retainedLeaves: 1_024,
     serviceKey: undefined,
+    isProofNeeded: false,
+    ...proof,
     logger,
     observe: () => {},
     evidence: () => {},
@@ -118,7 +128,7 @@ describe('lives', () => {
   });
 
   it('do not begin from nothing in an epoch that goes on from a checkpoint', async () => {
-    const { lives } = livesOn(new MemoryEngine(), new MemoryLog(), () => {}, 1);
+    const { lives } = livesOn(new MemoryEngine(), new MemoryLog(), () => {}, { epoch: 1 });
     await lives.begin();
     expect(lives.phase).toBe('fetching-state');
     await lives.end({ isSudden: true });
@@ -172,5 +182,33 @@ describe('lives', () => {
     await vi.waitFor(() => expect(lives.phase).toBe('fetching-state'));
     await lives.end({ isSudden: true });
     expect(failures).toEqual([]);
+  });
+
+  it('believe nothing that the service has not signed, where an attacker may have written the state', async () => {
+    const phaseOf = async (head: CertifiedHead | undefined, key: string | undefined): Promise<string> => {
+      const engine = new MemoryEngine({ after: past });
+      if (head !== undefined) await engine.write([headNote(head)]);
+      // As after a clean start: the log is gone.
+      const { lives } = livesOn(engine, new MemoryLog(), undefined, { isProofNeeded: true, serviceKey: key });
+      await lives.begin();
+      const { phase } = lives;
+      await lives.end({ isSudden: true });
+      return phase;
+    };
+    const past = new MemoryEngine();
+    await pastIn(past);
+    const stored = readStored(new MemoryEngine({ after: past }));
+    const head = stored === undefined ? undefined : heads.get(stored.digest);
+    if (head === undefined) throw new Error('the past ends without a certified checkpoint');
+    expect(await phaseOf(head, serviceKey)).toBe('running');
+    expect(await phaseOf(undefined, serviceKey)).toBe('fetching-state');
+    expect(await phaseOf(head, undefined)).toBe('fetching-state');
+    const { g2 } = plainCurve;
+    const another = Buffer.from(g2.encode(g2.multiply(g2.generator, 7n))).toString('hex');
+    expect(await phaseOf(head, another)).toBe('fetching-state');
+    const { timestamp } = head.head;
+    expect(await phaseOf({ ...head, head: { ...head.head, timestamp: timestamp + 1 } }, serviceKey)).toBe(
+      'fetching-state',
+    );
   });
 });

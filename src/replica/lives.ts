@@ -50,6 +50,8 @@ export interface LivesOptions {
   readonly retainedLeaves: number;
   /** What the home says the service key is, 192 hex characters. */
   readonly serviceKey: string | undefined;
+  /** An attacker may have written what the engine holds: it counts only when the service has signed its checkpoint. */
+  readonly isProofNeeded: boolean;
   readonly logger: Logger;
   readonly observe: (effects: ReplicaEffects, machine: ReplicaMachine) => void;
   readonly evidence: (evidence: TransferEvidence) => void;
@@ -212,6 +214,7 @@ export class Lives {
       const { membership } = this.#options;
       const isOfNow = epoch === membership.epoch;
       if (!isOfNow && !beginsFrom(membership, stored.digest)) return 'it is of an earlier epoch';
+      if (this.#options.isProofNeeded && !this.#isSigned(stored)) return 'the service has not signed it';
       if (isVerified) return undefined;
       // An older copy of the state was put back. A replica that began with it would lack what came between, and wait for it for ever.
       if (isOfNow && droppedRound > ordering.horizon)
@@ -229,6 +232,14 @@ export class Lives {
       this.#logger.error({ reason: error.message }, 'the state is damaged');
       return error.message;
     }
+  }
+
+  /** By the key that the home says: what the state says is not to be believed yet. */
+  #isSigned({ head, checkpoint }: StoredCheckpoint): boolean {
+    const { serviceId } = this.#options.membership;
+    if (this.#options.serviceKey === undefined || head === undefined) return false;
+    const isOurs = head.head.serviceId === serviceId && checkpoint.serviceId === serviceId;
+    return isOurs && this.#offered.verifyHead(head);
   }
 
   async #inSlices(work: Iterator<unknown>): Promise<void> {

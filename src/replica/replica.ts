@@ -7,14 +7,17 @@
  * Trust: an attacker who controls this process has its keys and can lie in its name; the other replicas and the
  * clients are safe as long as no more than f are like that.
  */
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { mclCurve } from '../crypto/curve-mcl.ts';
 import type { AnyService } from '../execution/service-definition.ts';
 import { emptySet, type Membership, withReplica } from '../membership/membership.ts';
 import { monotonicMs, now } from '../platform/clock.ts';
+import { systemFiles } from '../platform/files.ts';
 import { randomBytes } from '../platform/random.ts';
-import type { EpochRecord } from '../storage/epoch-files.ts';
-import { type Home, openHome } from '../storage/home.ts';
+import { type EpochRecord, epochPaths } from '../storage/epoch-files.ts';
+import { type Home, type HomeEpoch, openHome } from '../storage/home.ts';
+import { HomeError } from '../storage/home-error.ts';
 import type { SealedKeyShare } from '../storage/key-store.ts';
 import type { OpenState } from '../storage/state-directory.ts';
 import { ClientListener } from '../transport/client-listener.ts';
@@ -31,7 +34,9 @@ import { HttpInterface } from './http/http-interface.ts';
 import { KeeperPort } from './keeper-port.ts';
 import { Loneliness } from './loneliness.ts';
 import type { ReplicaMachine } from './machine.ts';
+import { isProven } from './proven-epoch.ts';
 import { type ReplicaStatus, statusOf } from './replica-status.ts';
+import { serviceSignatureCheck } from './service-signature.ts';
 import { SuccessorMaker } from './successor-maker.ts';
 import { Term } from './term.ts';
 
@@ -67,10 +72,22 @@ export interface ReplicaOptions {
  * Rejects with the typed error of the room that failed: `HomeError`, `StorageError`, `TransportError`.
  */
 export async function startReplica(options: ReplicaOptions): Promise<RunningReplica> {
-  const home = await openHome(options.home);
+  const home = await openHome(options.home, systemFiles, options.isClean === true ? checkIsProven : undefined);
   const replica = new Replica(home, options);
   await replica.start();
   return replica;
+}
+
+/** An attacker that had the home may have put it into an epoch of its own making, where it would be nobody to the others. */
+function checkIsProven({ directory, record, serviceId, serviceKey }: HomeEpoch): void {
+  const isSigned = serviceSignatureCheck(() => serviceKey);
+  if (isProven(record, { serviceId, isSigned })) return;
+  const path = join(directory, epochPaths.record);
+  throw new HomeError(
+    'epoch-unproven',
+    `${path} names an epoch of which the service has signed nothing.`,
+    'A process that was taken over may have written it. Put that of another replica in its place, if the keys of its epoch are still here; else an administrator replaces the replica.',
+  );
 }
 
 class Replica implements RunningReplica {
@@ -171,6 +188,7 @@ class Replica implements RunningReplica {
       retainedLeaves: retainedLeaves ?? limits.logLeavesRetained,
       retainedSizeBytes: retainedSizeBytes ?? limits.logRetainedSizeBytes,
       state,
+      isClean,
       ports: {
         reply: (reply) => {
           this.#doors?.clients.reply(reply);

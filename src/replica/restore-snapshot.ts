@@ -21,7 +21,7 @@ import { checkpointNotes, headNote, readStored, transferringNote } from './engin
 /** The home as it is used here. */
 export type RestorableHome = Pick<
   Home,
-  'directory' | 'serviceId' | 'replicaId' | 'isLogLost' | 'openLog' | 'openState'
+  'directory' | 'epoch' | 'epochDirectory' | 'serviceId' | 'replicaId' | 'isLogLost' | 'openLog' | 'openState'
 >;
 
 /** What a home holds that restoring would lose. */
@@ -39,9 +39,9 @@ export interface Inspection {
   readonly loss: Loss | undefined;
 }
 
-/** Looks at what a home holds before a snapshot is restored there. Rejects with `other-service`. */
+/** Looks at what a home holds before a snapshot is restored there. Rejects with `other-service` or `earlier-epoch`. */
 export async function inspectHome(home: RestorableHome, { checkpoint, digest }: SnapshotHeader): Promise<Inspection> {
-  const { directory, replicaId, serviceId } = home;
+  const { directory, epoch, epochDirectory, replicaId, serviceId } = home;
   if (checkpoint.serviceId !== serviceId) {
     throw new BackupError(
       'other-service',
@@ -49,11 +49,23 @@ export async function inspectHome(home: RestorableHome, { checkpoint, digest }: 
       'Give the homes of the cluster that it was exported from, with the keys that they have.',
     );
   }
+  if (checkpoint.epoch < epoch) {
+    throw new BackupError(
+      'earlier-epoch',
+      `The snapshot is of epoch ${checkpoint.epoch}, and ${replicaId} is in epoch ${epoch}: the key shares of then are erased, so nothing could be signed.`,
+      'Give a snapshot that was exported in this epoch. An older one can still be read and verified.',
+    );
+  }
   const held = await heldBy(home);
-  const hasBegun = await hasBegunLog(directory);
+  const hasBegun = await hasBegunLog(epochDirectory);
   const restored = await readRestored(directory);
   const isUnused = restored?.checkpointDigest === digest && !hasBegun;
-  const used = Math.max(checkpoint.epoch, held?.epoch ?? 0, isUnused ? restored.epoch - 1 : (restored?.epoch ?? 0));
+  const used = Math.max(
+    checkpoint.epoch,
+    epoch,
+    held?.epoch ?? 0,
+    isUnused ? restored.epoch - 1 : (restored?.epoch ?? 0),
+  );
   const commitIndex = held?.ordering.commitIndex;
   const hasBlocks = hasBegun && !home.isLogLost && (await hasRecords(home));
   const isNewer = commitIndex !== undefined && commitIndex > checkpoint.ordering.commitIndex;
@@ -132,11 +144,11 @@ export async function restoreSnapshot(home: RestorableHome, options: RestoreOpti
     });
     await batches.end();
     // From here on the old log must not be used again; the order is that of `restored-home.ts`.
-    await removeLog(home.directory);
+    await removeLog(home.epochDirectory);
     await writeRestored(home.directory, { checkpointDigest: digest, epoch });
     const { encoded, head } = snapshot;
     await engine.write([...checkpointNotes({ encoded, logPosition: 0, ownBlock: undefined }), headNote(head)]);
-    await beginLog(home.directory);
+    await beginLog(home.epochDirectory);
     return snapshot;
   } finally {
     await engine.close();

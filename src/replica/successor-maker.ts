@@ -6,7 +6,6 @@
  * its present key. Until it is taken, or too late, it is handed in again: what refuses it for now may be gone the next time.
  * Trust: an attacker who controls this process has these keys, and loses them with the next clean start.
  */
-import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { mclCurve } from '../crypto/curve-mcl.ts';
 import { seedSizeBytes, sign } from '../crypto/ed25519.ts';
@@ -76,22 +75,22 @@ export class SuccessorMaker {
     this.#ended.abort();
   }
 
-  async #work({ isMyTurn, named }: SuccessorWish): Promise<void> {
+  async #work({ epoch, isMyTurn, named }: SuccessorWish): Promise<void> {
     const { home, logger, keeper, isClean } = this.#options;
     const before = await home.readNextKeys();
     if (before !== undefined) this.#give(before);
     if (isMyTurn && keeper !== undefined && !isClean) {
       logger.info('it is the turn of this replica to be made clean');
-      keeper.myTurn(home.epoch);
+      keeper.myTurn(epoch - 1);
       await this.#pause(turnPatienceMs);
     }
     if (before !== undefined && named !== undefined && areSame(named, sessionKeysOf(before))) return;
     let keys = before ?? (await this.#make());
     while (!this.#ended.signal.aborted) {
-      const code = await this.#handIn(keys);
+      const code = await this.#handIn(keys, epoch);
       // `stale`: the same keys, by a certificate that came before.
       if (code === 'taken' || code === 'stale') {
-        logger.info({ epoch: home.epoch + 1 }, 'the keys for the next epoch are agreed');
+        logger.info({ epoch }, 'the keys for the next epoch are agreed');
         return;
       }
       if (code === 'too-late' || code === 'wrong-epoch' || code === 'unknown-replica' || code === 'disputed') {
@@ -124,9 +123,9 @@ export class SuccessorMaker {
   }
 
   /** What came of it: `taken`, the code of a refusal, or undefined when it is to be tried again. */
-  async #handIn(keys: EpochKeys): Promise<string | undefined> {
+  async #handIn(keys: EpochKeys, epoch: number): Promise<string | undefined> {
     const { submit } = this.#options;
-    const certified = await this.#certify(keys);
+    const certified = await this.#certify(keys, epoch);
     if (certified === undefined) return undefined;
     const possession = sign(keys.signingKey, possessionPreimage(certified.statement));
     const successor = encodeSuccessor({ ...certified, possession });
@@ -139,11 +138,11 @@ export class SuccessorMaker {
     return outcome.ok ? 'taken' : outcome.code;
   }
 
-  /** Undefined: not now. */
-  async #certify(keys: EpochKeys): Promise<Certified | undefined> {
+  /** For this epoch. Undefined: not now. */
+  async #certify(keys: EpochKeys, epoch: number): Promise<Certified | undefined> {
     const { home, member, keeper, isClean, logger } = this.#options;
-    const { serviceId, replicaId, epoch } = home;
-    const statement = { serviceId, replicaId, epoch: epoch + 1, serial: 1, isClean, keys: sessionKeysOf(keys) };
+    const { serviceId, replicaId } = home;
+    const statement = { serviceId, replicaId, epoch, serial: 1, isClean, keys: sessionKeysOf(keys) };
     switch (member.recovery) {
       case 'awareness':
         return { statement, certificate: sign(home.signingKey, successorPreimage(statement)) };
@@ -170,7 +169,7 @@ export class SuccessorMaker {
   /** Writes down what is to be signed, once, and looks for the signature. */
   async #askOperator(statement: SuccessorStatement): Promise<Certified | undefined> {
     const { home, logger } = this.#options;
-    const directory = join(home.directory, 'epochs', String(statement.epoch));
+    const directory = home.nextDirectory;
     const signed = await readSigned(systemFiles, directory, statement.keys);
     if (signed !== undefined) return signed;
     if (await writeRequest(systemFiles, directory, statement)) {

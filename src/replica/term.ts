@@ -43,6 +43,8 @@ export interface TermOptions {
   readonly retainedSizeBytes: number;
   /** The state that the term before has left, verified; undefined: it is opened and verified. */
   readonly state: OpenState | undefined;
+  /** This process was started clean: what lies in the home may be an attacker's. */
+  readonly isClean: boolean;
   readonly ports: Pick<Ports, 'reply' | 'certified' | 'refuse'>;
   readonly pressure: (source: InputSource, isHigh: boolean) => void;
   readonly onReplay: ((progress: { readonly blocks: number; readonly commitIndex: number }) => void) | undefined;
@@ -119,6 +121,7 @@ export class Term {
       log,
       retainedLeaves: options.retainedLeaves,
       serviceKey: home.serviceKey,
+      isProofNeeded: options.isClean && options.state === undefined,
       logger: this.#logger,
       life: {
         machine: {

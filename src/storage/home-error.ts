@@ -35,6 +35,8 @@ export type HomeErrorCode =
   | 'key-mismatch'
   /** The membership of now does not have this replica any more. */
   | 'removed'
+  /** The service has signed nothing of the epoch that the home says it is in. */
+  | 'epoch-unproven'
   /** A cluster directory holds another service key than its replicas report. */
   | 'service-key-mismatch'
   /** One that is to join cannot know the service that takes it in. */

@@ -106,6 +106,8 @@ export interface Home extends Omit<EpochKeys, 'seed'> {
   readonly service: string;
   /** Where the log of the epoch lies, absolute. */
   readonly epochDirectory: string;
+  /** Where the keys for the next epoch lie, once they are made, absolute. */
+  readonly nextDirectory: string;
   /** Where the sealed key share lies, absolute. */
   readonly sealedSharePath: string;
   /** The service key, 192 hex characters, once this replica has seen it, or its operator has written it here. */
@@ -156,13 +158,23 @@ export async function createHome(home: NewHome, files: FileSystem = systemFiles)
   }
 }
 
-/** Opens a home and takes its lock. Rejects with a `HomeError` that says what is wrong with it. */
-export async function openHome(path: string, files: FileSystem = systemFiles): Promise<Home> {
+/** What a home says of the epoch that it is in. */
+export type HomeEpoch = Pick<Home, 'directory' | 'serviceId' | 'serviceKey'> & { readonly record: EpochRecord };
+
+/**
+ * Opens a home and takes its lock. Rejects with a `HomeError` that says what is wrong with it. `check` throws when the home is not in
+ * the epoch that it says, before anything is erased for the sake of that.
+ */
+export async function openHome(
+  path: string,
+  files: FileSystem = systemFiles,
+  check: (epoch: HomeEpoch) => void = () => {},
+): Promise<Home> {
   const directory = resolve(path);
   await checkIsHome(files, directory);
   const lock = await takeLock(directory);
   try {
-    return await readHome(files, directory, lock);
+    return await readHome(files, directory, lock, check);
   } catch (error) {
     await lock.release();
     throw error;
@@ -218,7 +230,12 @@ async function takeLock(directory: string): Promise<DirectoryLock> {
   }
 }
 
-async function readHome(files: FileSystem, directory: string, lock: DirectoryLock): Promise<Home> {
+async function readHome(
+  files: FileSystem,
+  directory: string,
+  lock: DirectoryLock,
+  check: (epoch: HomeEpoch) => void = () => {},
+): Promise<Home> {
   const at = (path: string): string => join(directory, path);
   const genesis = await readGenesis(files, at(homePaths.genesis));
   const serviceId = serviceIdOf(genesis);
@@ -239,6 +256,7 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
   const members: readonly PublicKeys[] = record?.statement.replicas ?? genesis.replicas;
   const replicaIndex = members.findIndex((each) => each.replicaId === replicaId);
   const serviceKey = await readServiceKey(files, at(homePaths.serviceKey), curve);
+  if (record !== undefined) check({ directory, serviceId, serviceKey, record });
   if (replicaIndex < 0) await checkMayJoin(files, directory, { replicaId, epoch, members, serviceKey });
   if (record === undefined) await checkHasRecord(files, directory);
   const keys = await readKeyFiles(files, keysDirectory(directory, epoch), { owner: members[replicaIndex], curve });
@@ -270,6 +288,7 @@ async function readHome(files: FileSystem, directory: string, lock: DirectoryLoc
     replicaIndex,
     service: replica.service,
     epochDirectory: ofEpoch,
+    nextDirectory: epochDirectory(directory, epoch + 1),
     sealedSharePath: join(keysDirectory(directory, epoch), keyFileNames.sealedShare),
     serviceKey,
     keepServiceKey: (serviceKey) => keepServiceKey(files, at(homePaths.serviceKey), serviceKey, curve),

@@ -57,34 +57,34 @@ export async function writeRestored(home: string, restored: Restored, files: Fil
   }
 }
 
-/** Was the log of this home ever opened since it was made, or begun anew? */
-export async function hasBegunLog(home: string, files: FileSystem = systemFiles): Promise<boolean> {
+/** Was the log of the home's epoch ever opened since it was made, or begun anew? The directory is that of the epoch (`epoch-files.ts`). */
+export async function hasBegunLog(directory: string, files: FileSystem = systemFiles): Promise<boolean> {
   try {
-    return (await files.describe(join(home, homePaths.logBegan))) !== undefined;
+    return (await files.describe(join(directory, homePaths.logBegan))) !== undefined;
   } catch (error) {
-    throw homeErrorOf(error, home, 'reading');
+    throw homeErrorOf(error, directory, 'reading');
   }
 }
 
 /** Removes the log, and what was noted of it. Until another is begun the home counts as one that has lost it. */
-export async function removeLog(home: string, files: FileSystem = systemFiles): Promise<void> {
+export async function removeLog(directory: string, files: FileSystem = systemFiles): Promise<void> {
   try {
     // The log first: without it the home has lost it, whatever else is noted.
     for (const path of [homePaths.log, homePaths.logBegan, homePaths.logLost]) {
-      await files.remove(join(home, path));
-      await files.fsyncDirectory(home);
+      await files.remove(join(directory, path));
+      await files.fsyncDirectory(directory);
     }
   } catch (error) {
-    throw homeErrorOf(error, home, 'writing');
+    throw homeErrorOf(error, directory, 'writing');
   }
 }
 
 /** The home has an empty log, and has lost none. */
-export async function beginLog(home: string, files: FileSystem = systemFiles): Promise<void> {
+export async function beginLog(directory: string, files: FileSystem = systemFiles): Promise<void> {
   try {
-    await files.mkdir(join(home, homePaths.log));
-    await files.fsyncDirectory(home);
+    await files.mkdir(join(directory, homePaths.log));
+    await files.fsyncDirectory(directory);
   } catch (error) {
-    throw homeErrorOf(error, home, 'writing');
+    throw homeErrorOf(error, directory, 'writing');
   }
 }

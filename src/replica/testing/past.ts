@@ -33,10 +33,12 @@ export const silentPorts: LifeOptions['ports'] = {
   seal: () => {},
 };
 
-/** Blocks of replica 0, with which a replay takes several checkpoints, and a certified head for each checkpoint that had one. */
+/** Blocks of replica 0, with which a replay takes several checkpoints, and a certified head for each checkpoint that had one, by which service key. */
 export function pastOf(): {
   readonly blocks: readonly Uint8Array[];
   readonly heads: ReadonlyMap<Digest, CertifiedHead>;
+  /** 192 hex characters. */
+  readonly serviceKey: string;
 } {
   const heads = new Map<Digest, CertifiedHead>();
   const machines = new Machines();
@@ -57,7 +59,7 @@ export function pastOf(): {
       if (head !== undefined) heads.set(head.head.checkpoint, head);
     }
   }
-  return { blocks: machines.logs[0] ?? [], heads };
+  return { blocks: machines.logs[0] ?? [], heads, serviceKey: machines.all[0]?.serviceKey ?? '' };
 }
 
 export function pastBlocks(): readonly Uint8Array[] {
