@@ -236,6 +236,9 @@ describe('every command in a later epoch', () => {
     expect(await coterie('call', 'coterie.epoch', '--json')).toMatchObject({ exitCode: 0, stderr: '' });
     const status = await coterie('status', '--json');
     expect(JSON.parse(status.stdout)).toMatchObject({ reachable: 4, quorum: 3 });
+    // Who only reads the file leaves it as it is.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(readFileSync(path, 'utf8')).toBe(JSON.stringify(epochs.document));
     writeFileSync(path, JSON.stringify({ ...epochs.document, signature: '00'.repeat(48) }));
     const refused = await coterie('call', 'coterie.epoch');
     expect([refused.exitCode, refused.stderr]).toEqual([4, expect.stringContaining('Remove the file')]);

@@ -6,7 +6,7 @@
  */
 import { dirname, join } from 'node:path';
 import { askAddress, claimedEpoch, statedBy } from '../client/certified-membership.ts';
-import type { Value } from '../client/client.ts';
+import type { CertifiedMembershipDocument, Value } from '../client/client.ts';
 import { type Cluster as Replicas, readCluster } from '../client/cluster.ts';
 import { isAfter } from '../client/epoch-following.ts';
 import { loadServiceKey, type ServiceKey } from '../client/service-key.ts';
@@ -44,7 +44,7 @@ export class PresentReplicas {
       new MembershipFile(path, (what) => terminal.note(`warning: ${what}`)),
     );
     const kept = await present.#file.load();
-    if (kept !== undefined) await present.#take(kept).catch(() => false);
+    if (kept !== undefined) await present.#take(kept).catch(() => undefined);
     return present;
   }
 
@@ -87,7 +87,12 @@ export class PresentReplicas {
       );
       const texts = said.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
       const latestFirst = texts.sort((a, b) => (claimedEpoch(b) ?? -1) - (claimedEpoch(a) ?? -1));
-      for (const text of latestFirst) if (await this.#take(text).catch(() => false)) return true;
+      for (const text of latestFirst) {
+        const document = await this.#take(text).catch(() => undefined);
+        if (document === undefined) continue;
+        this.#file.save(document);
+        return true;
+      }
       return false;
     } finally {
       deadline.end();
@@ -95,14 +100,13 @@ export class PresentReplicas {
     }
   }
 
-  /** False when it is of no later epoch. Rejects when the service did not sign it. */
-  async #take(text: string): Promise<boolean> {
-    if (this.#key === undefined || (claimedEpoch(text) ?? 0) <= this.#replicas.epoch) return false;
+  /** Undefined when it is of no later epoch. Rejects when the service did not sign it. */
+  async #take(text: string): Promise<CertifiedMembershipDocument | undefined> {
+    if (this.#key === undefined || (claimedEpoch(text) ?? 0) <= this.#replicas.epoch) return undefined;
     const { cluster, document } = statedBy(await this.#key(), text);
-    if (!isAfter(cluster, this.#replicas)) return false;
+    if (!isAfter(cluster, this.#replicas)) return undefined;
     this.#replicas = cluster;
-    this.#file.save(document);
-    return true;
+    return document;
   }
 }
 
