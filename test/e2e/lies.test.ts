@@ -1,11 +1,14 @@
 /**
  * Shows that one replica of four that lies to everybody, as a real process, changes no result and stops nobody, and that
- * the others say what they saw of it.
+ * the others say what they saw of it; nor does it when it goes with them from epoch to epoch.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from 'coterie/client';
 import { afterEach, expect, it } from 'vitest';
 import { ProcessCluster } from '../../bench/process-cluster.ts';
 import { KvLoad } from './kv-load.ts';
-import { converge, counted, statusOf, until } from './watching.ts';
+import { SoakWatch, statusByHttp } from './soak-watch.ts';
+import { converge, counted, serviceKeyOf, statusOf, until } from './watching.ts';
 
 let cluster: ProcessCluster;
 let load: KvLoad;
@@ -59,3 +62,51 @@ it('a lying replica is believed by nobody', async () => {
     expect(counted(status, /^(?:equivocation|rejected) r[012]/), JSON.stringify(status.counters)).toBe(0);
   }
 }, 180_000);
+
+it('a lying replica goes with the others from epoch to epoch, and lies in each', async () => {
+  cluster = await ProcessCluster.start({ epochs: { intervalMs: 3_000, successorWaitMs: 1_500 } });
+  const followKey = await serviceKeyOf(cluster);
+  await cluster.kill(liar);
+  cluster.restart(liar, { program: 'test/e2e/lying-replica.js' });
+  load = await KvLoad.start({ genesis: await cluster.genesis(), followKey, clients: 3, callersPerClient: 2 });
+  await load.goesOn(100);
+
+  // An honest replica sleeps meanwhile, and asks the liar, too, where the others are.
+  const before = await epochOf(1);
+  cluster.freeze(0);
+  await sleep(2_000);
+  cluster.thaw(0);
+  let seen = await equivocationsSeen();
+  // In each of these it spoils the sharing of the key in another way.
+  for (let epoch = before + 1; epoch <= before + 3; epoch++) {
+    for (const index of honest) {
+      await until(`r${index} is in epoch ${epoch}`, async () => ((await epochOf(index)) >= epoch ? true : undefined));
+    }
+    await load.goesOn(20);
+    const equivocations = await equivocationsSeen();
+    expect(equivocations).toBeGreaterThan(seen);
+    seen = equivocations;
+  }
+  await load.finish();
+  expect(load.failures).toEqual([]);
+  expect(load.judge()).toMatchObject({ violations: [], tooHard: 0 });
+
+  const client = await connect({ genesis: await cluster.genesis(), serviceKey: followKey, deadlineMs: 60_000 });
+  const watch = new SoakWatch(cluster, followKey);
+  const statuses = await watch.agreed(honest, client).finally(() => client.close());
+  expect(watch.violations).toEqual([]);
+  for (const status of statuses) {
+    expect(status).toMatchObject({ serviceKey: followKey, diverged: false, observer: false });
+    expect(counted(status, /^(?:equivocation|rejected) r[012]/), JSON.stringify(status.counters)).toBe(0);
+  }
+}, 240_000);
+
+async function epochOf(index: number): Promise<number> {
+  return (await statusByHttp(cluster, index))?.epoch ?? -1;
+}
+
+/** Of the liar's blocks, by those who do not lie, in all epochs so far. */
+async function equivocationsSeen(): Promise<number> {
+  const statuses = await Promise.all(honest.map((index) => statusByHttp(cluster, index)));
+  return statuses.reduce((sum, each) => sum + (each === undefined ? 0 : counted(each, /^equivocation r3$/)), 0);
+}
