@@ -122,7 +122,7 @@ async function sampleOf(cluster: ProcessCluster, seconds: number, operations: nu
 }
 
 /** Of all files in a directory; one that goes meanwhile counts nothing. */
-async function allocatedBytesOf(directory: string): Promise<number> {
+export async function allocatedBytesOf(directory: string): Promise<number> {
   const names = await readdir(directory, { recursive: true }).catch(() => []);
   const blocks = await Promise.all(
     names.map((name) =>

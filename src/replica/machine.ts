@@ -427,9 +427,14 @@ export class ReplicaMachine {
     if (this.certifiedHead !== undefined) this.#noteCertified(this.certifiedHead);
     this.#now.certified.push(...this.#certifiedReplies.take(this.certifiedHead));
     const hasDiverged = this.divergence !== undefined;
-    const executedIndex = this.#execution.commitIndex;
     this.#now.certified.push(
-      ...this.#stateReads.take({ newest: this.certifiedHead, executedIndex, hasDiverged, nowMs }),
+      ...this.#stateReads.take({
+        newest: this.certifiedHead,
+        hasServiceKey: this.#serviceKey !== undefined,
+        executedIndex: this.#execution.commitIndex,
+        hasDiverged,
+        nowMs,
+      }),
     );
     this.#now.refusals.push(...this.#certifiedReplies.takeDropped());
     return effects;

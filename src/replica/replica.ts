@@ -308,10 +308,11 @@ class Replica implements RunningReplica {
     const { epoch } = record.statement;
     this.#logger.info({ epoch }, 'the epoch is over: this replica goes on in the next');
     const term = this.#term;
-    this.#successors?.end();
+    const unwritten = this.#successors?.end();
     const pending = term?.lives.running?.pendingRequests ?? [];
     // What is said within the step that closed the epoch is said before its links go.
     await new Promise((resolve) => setImmediate(resolve));
+    await unwritten;
     const state = await term?.leave();
     const home = await this.#home.turnTo(record, share);
     if (home === undefined) {
@@ -408,7 +409,7 @@ class Replica implements RunningReplica {
   async #shutDown(reason: unknown): Promise<void> {
     let ending = reason;
     this.#following.end();
-    this.#successors?.end();
+    await this.#successors?.end();
     // A change that is under way is not cut short: it is the rename of one file, and what comes after that.
     if (reason === undefined) await this.#turning;
     try {

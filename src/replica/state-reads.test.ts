@@ -34,8 +34,12 @@ function start({ provable = [10], isPublic = true }: { provable?: number[]; isPu
     number += 1;
     return reads.ask({ link: 1, number, key: 'a', notBefore: 0, logSize: 5, ...change });
   };
-  const take = (newest: CertifiedHead | undefined, executedIndex = 10, hasDiverged = false) =>
-    reads.take({ newest, executedIndex, hasDiverged, nowMs: clock.nowMs }).map(({ link, message }) => {
+  const take = (
+    newest: CertifiedHead | undefined,
+    executedIndex = 10,
+    { hasDiverged = false, hasServiceKey = true } = {},
+  ) =>
+    reads.take({ newest, hasServiceKey, executedIndex, hasDiverged, nowMs: clock.nowMs }).map(({ link, message }) => {
       if (message.kind === 'state') return `${link}/${message.number} at ${message.certifiedHead.head.commitIndex}`;
       return message.kind === 'state-refused' ? `${link}/${message.number} ${message.code}` : 'another kind';
     });
@@ -46,7 +50,13 @@ describe('a question', () => {
   it('is answered at once, as of the newest certified head', () => {
     const { reads, ask } = start();
     expect(ask()).toBe(false);
-    const [answer] = reads.take({ newest: headOf(10), executedIndex: 12, hasDiverged: false, nowMs: 0 });
+    const [answer] = reads.take({
+      newest: headOf(10),
+      hasServiceKey: true,
+      executedIndex: 12,
+      hasDiverged: false,
+      nowMs: 0,
+    });
     expect(answer).toMatchObject({
       link: 1,
       message: { kind: 'state', number: 1, value: encodeValue(1), consistentWith: 5, consistencyPath: [digest] },
@@ -58,14 +68,21 @@ describe('a question', () => {
   it('for a key that there is not is answered with a proof of that', () => {
     const { reads, ask } = start();
     ask({ key: 'nothing' });
-    const [answer] = reads.take({ newest: headOf(10), executedIndex: 10, hasDiverged: false, nowMs: 0 });
+    const [answer] = reads.take({
+      newest: headOf(10),
+      hasServiceKey: true,
+      executedIndex: 10,
+      hasDiverged: false,
+      nowMs: 0,
+    });
     expect(answer?.message).toMatchObject({ kind: 'state', value: undefined, proof: state.proveEncoded('nothing') });
   });
 
   it('ties its head to the one before on the link, and says when it cannot any more', () => {
     const { reads, ask } = start({ provable: [10, 11] });
     ask({ logSize: 2 });
-    const take = (newest: CertifiedHead) => reads.take({ newest, executedIndex: 11, hasDiverged: false, nowMs: 0 })[0];
+    const circumstances = { hasServiceKey: true, executedIndex: 11, hasDiverged: false, nowMs: 0 };
+    const take = (newest: CertifiedHead) => reads.take({ newest, ...circumstances })[0];
     expect(take(headOf(10))?.message).toMatchObject({ consistentWith: 0, notRetained: true });
     ask({ logSize: 2 });
     expect(take(headOf(11))?.message).toMatchObject({ consistentWith: 10, consistencyPath: [digest] });
@@ -107,12 +124,25 @@ describe('a question', () => {
     expect(take(headOf(10))).toEqual([]);
   });
 
-  it('is refused where there is no certified head, where we have diverged, and where the state is not for all', () => {
+  it('waits for the first head of an epoch, or after a start, as long as its link is there', () => {
+    const { ask, take, clock, reads } = start();
+    ask();
+    ask({ link: 2 });
+    expect(take(undefined)).toEqual([]);
+    clock.nowMs = 10 * limits.stateReadWaitMs;
+    // Nothing is to be done by then: it would go round and round.
+    expect(reads.wakeAtMs).toBeUndefined();
+    expect(take(undefined)).toEqual([]);
+    reads.forget(2);
+    expect(take(headOf(10))).toEqual(['1/1 at 10']);
+  });
+
+  it('is refused where there is no service key, where we have diverged, and where the state is not for all', () => {
     const first = start();
     first.ask();
-    expect(first.take(undefined)).toEqual(['1/1 not-certifying']);
+    expect(first.take(undefined, 10, { hasServiceKey: false })).toEqual(['1/1 not-certifying']);
     first.ask();
-    expect(first.take(headOf(10), 10, true)).toEqual(['1/2 not-certifying']);
+    expect(first.take(headOf(10), 10, { hasDiverged: true })).toEqual(['1/2 not-certifying']);
     const closed = start({ isPublic: false });
     expect(closed.ask({ notBefore: 10 })).toBe(false);
     expect(closed.take(headOf(10))).toEqual(['1/1 not-public']);

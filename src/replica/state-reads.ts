@@ -34,7 +34,10 @@ export interface StateQuestion {
 }
 
 export interface ReadCircumstances {
+  /** Undefined for a moment at the beginning of an epoch and after a start, and as long as there is no service key. */
   readonly newest: CertifiedHead | undefined;
+  /** Heads are certified here, or soon will be. */
+  readonly hasServiceKey: boolean;
   /** The last commit that was executed. */
   readonly executedIndex: number;
   /** This replica differs from the service: it has nothing to say. */
@@ -74,9 +77,9 @@ export class StateReads {
     return this.#fresh.length > 0;
   }
 
-  /** When the first question has waited long enough; undefined when none waits. */
+  /** When the first question has waited long enough; undefined when none waits, or all for the first head: that comes, or the link goes. */
   get wakeAtMs(): number | undefined {
-    return this.#waiting[0]?.untilMs;
+    return this.#heads.length === 0 ? undefined : this.#waiting[0]?.untilMs;
   }
 
   /**
@@ -100,17 +103,17 @@ export class StateReads {
   }
 
   /** What can be answered now, or never will be. */
-  take({ newest, executedIndex, hasDiverged, nowMs }: ReadCircumstances): readonly CertifiedAnswer[] {
+  take({ newest, hasServiceKey, executedIndex, hasDiverged, nowMs }: ReadCircumstances): readonly CertifiedAnswer[] {
     const isNews = this.#note(newest, executedIndex);
-    if (newest === undefined || hasDiverged) {
-      const reason = hasDiverged ? 'this replica has diverged; ask another one' : 'there is no certified head yet';
+    if (!hasServiceKey || hasDiverged) {
+      const reason = hasDiverged ? 'this replica has diverged; ask another one' : 'there is no service key yet';
       for (const question of [...this.#waiting, ...this.#fresh]) this.#refuse(question, 'not-certifying', reason);
       this.#waiting = [];
       this.#fresh = [];
       this.#sizeBytes = 0;
     } else {
       if (isNews) this.#waiting = this.#waiting.filter((question) => !this.#answer(question));
-      this.#giveUp(nowMs);
+      if (newest !== undefined) this.#giveUp(nowMs);
       this.#look(nowMs);
     }
     const answers = this.#answers;

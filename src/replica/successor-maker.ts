@@ -55,6 +55,8 @@ type Certified = { readonly statement: SuccessorStatement; readonly certificate:
 export class SuccessorMaker {
   readonly #options: SuccessorMakerOptions;
   readonly #ended = new AbortController();
+  /** What it last wrote to the home. */
+  #written: Promise<unknown> = Promise.resolve();
   #isAtWork = false;
 
   constructor(options: SuccessorMakerOptions) {
@@ -70,9 +72,11 @@ export class SuccessorMaker {
     });
   }
 
-  /** The epoch is over, or the replica ends. */
-  end(): void {
+  /** The epoch is over, or the replica ends. Resolves when it writes nothing to the home any more: it would be in the way of who turns that. */
+  async end(): Promise<void> {
     this.#ended.abort();
+    // Whether it failed, the work says.
+    await this.#written.catch(() => undefined);
   }
 
   async #work({ epoch, isMyTurn, named }: SuccessorWish): Promise<void> {
@@ -106,16 +110,26 @@ export class SuccessorMaker {
   async #make(): Promise<EpochKeys> {
     const { home } = this.#options;
     const link = await makeLinkCertificate({ commonName: home.replicaId });
-    const keys = await home.keepNextKeys({
-      seed: randomBytes(seedSizeBytes),
-      linkKeyPem: link.keyPem,
-      linkCertificatePem: link.certificatePem,
-      decryptionKey: makeEncryptionPair(mclCurve, randomBytes).decryptionKey,
-      dealingSeed: randomBytes(secretSizeBytes),
-      sealingKey: randomBytes(secretSizeBytes),
-    });
+    const keys = await this.#write(() =>
+      home.keepNextKeys({
+        seed: randomBytes(seedSizeBytes),
+        linkKeyPem: link.keyPem,
+        linkCertificatePem: link.certificatePem,
+        decryptionKey: makeEncryptionPair(mclCurve, randomBytes).decryptionKey,
+        dealingSeed: randomBytes(secretSizeBytes),
+        sealingKey: randomBytes(secretSizeBytes),
+      }),
+    );
     this.#give(keys);
     return keys;
+  }
+
+  /** Writes to the home, unless the epoch is over. */
+  #write<T>(work: () => Promise<T>): Promise<T> {
+    this.#ended.signal.throwIfAborted();
+    const written = work();
+    this.#written = written;
+    return written;
   }
 
   #give({ decryptionKey, dealingSeed }: EpochKeys): void {
@@ -172,7 +186,7 @@ export class SuccessorMaker {
     const directory = home.nextDirectory;
     const signed = await readSigned(systemFiles, directory, statement.keys);
     if (signed !== undefined) return signed;
-    if (await writeRequest(systemFiles, directory, statement)) {
+    if (await this.#write(() => writeRequest(systemFiles, directory, statement))) {
       const hint = 'Sign it with "coterie sign-successor" and its identity key, away from this machine.';
       logger.warn({ directory, hint }, 'the operator is to sign the keys for the next epoch');
     }

@@ -3,11 +3,11 @@
  */
 import { Prng } from '../../../simulator/prng.ts';
 
-const seed = Number(process.env.LIE_SEED ?? 1);
+export const lieSeed = Number(process.env.LIE_SEED ?? 1);
 
-/** Other ones for each room and epoch. */
+/** Other dice for each room and epoch. */
 export function diceFor(salt: number): Prng {
-  return new Prng(seed * 1_000_003 + salt);
+  return new Prng(lieSeed * 1_000_003 + salt);
 }
 
 /** Remembers a few of what it is given: old truths are the best lies. */

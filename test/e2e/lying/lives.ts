@@ -22,7 +22,7 @@ import { Lives as HonestLives, type LivesOptions } from '../../../src/replica/li
 import type { OpenState } from '../../../src/storage/state-directory.ts';
 import { decodePeerMessage } from '../../../src/wire/peer-message.ts';
 import { badLibrarian } from './bad-librarian.ts';
-import { diceFor } from './dice.ts';
+import { diceFor, lieSeed } from './dice.ts';
 import { spoiltCurve } from './spoilt-curve.ts';
 
 const tickMs = 40;
@@ -38,7 +38,7 @@ export class Lives extends HonestLives {
     const { epoch } = membership;
     const prng = diceFor(epoch);
     const accomplice = { membership, self, prng, sign: machine.sign };
-    const besidesNow = besides[epoch % besides.length] as AdversaryMaker;
+    const besidesNow = besides[(lieSeed + epoch) % besides.length] as AdversaryMaker;
     const litterer = garbageSender(accomplice);
     // Each hears what the one before says.
     const mouths = [equivocator, besidesNow, badLibrarian, badStateServer].map((make) => make(accomplice));
@@ -62,7 +62,7 @@ export class Lives extends HonestLives {
           get nextSecrets() {
             return machine.nextSecrets ?? [];
           },
-          curve: spoiltCurve({ options, way: epoch, next: () => this.machine?.epochStatus.state.phase }),
+          curve: spoiltCurve({ options, way: lieSeed + epoch, next: () => this.machine?.epochStatus.state.phase }),
         },
         ports: {
           ...ports,
