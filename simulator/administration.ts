@@ -31,7 +31,7 @@ export interface AdministrationOptions {
   readonly prng: Prng;
   readonly genesis: Genesis;
   readonly curve: PairingCurve;
-  readonly recovery: RecoveryMethod;
+  readonly recoveryAt: (place: number) => RecoveryMethod;
   readonly signatures: Signatures;
   readonly standing: () => { readonly places: readonly number[]; readonly epoch: number };
   readonly request: (place: number, request: Uint8Array) => void;
@@ -66,14 +66,14 @@ export class Administration {
   }
 
   #actionOf(planned: PlannedAction): AdminAction {
-    const { curve, recovery } = this.#options;
+    const { curve, recoveryAt } = this.#options;
     switch (planned.kind) {
       case 'add':
-        return { kind: 'add', replica: simulatedReplica(planned.place, curve, recovery) };
+        return { kind: 'add', replica: simulatedReplica(planned.place, curve, recoveryAt(planned.place)) };
       case 'remove':
         return { kind: 'remove', replicaId: replicaIdAt(planned.place) };
       case 'replace': {
-        const replica = simulatedReplica(planned.by, curve, recovery);
+        const replica = simulatedReplica(planned.by, curve, recoveryAt(planned.by));
         return { kind: 'replace', replicaId: replicaIdAt(planned.place), replica };
       }
       default:

@@ -10,12 +10,14 @@ import type { Evidence } from '../src/ordering/effects.ts';
 import type { CertifiedAnswer } from '../src/replica/certified-replies.ts';
 import type { ReplicaEffects } from '../src/replica/effects.ts';
 import { readStored } from '../src/replica/engine-notes.ts';
+import type { Genesis } from '../src/wire/genesis.ts';
 import { AgreementChecker } from './checkers/agreement.ts';
 import { CertificationChecker } from './checkers/certification.ts';
 import { EpochChecker } from './checkers/epochs.ts';
 import { checkEvidence } from './checkers/evidence.ts';
 import { ExecutionChecker } from './checkers/execution.ts';
 import type { Report } from './checkers/violation.ts';
+import { WindowChecker } from './checkers/windows.ts';
 import type { SimulatedDisk } from './simulated-disk.ts';
 import type { Machine } from './simulated-machine.ts';
 import { placeOf } from './simulated-membership.ts';
@@ -25,6 +27,7 @@ export interface WatchOptions {
   readonly world: World;
   readonly report: Report;
   readonly curve: PairingCurve;
+  readonly genesis: Genesis;
   /** Is nobody but itself the replica in this place now? */
   readonly isCorrect: (place: number) => boolean;
   /** Has an adversary what this replica proves itself with in this epoch? Then others may say whatever they like of it. */
@@ -40,6 +43,7 @@ export class ClusterWatch {
   readonly execution: ExecutionChecker;
   readonly certification: CertificationChecker;
   readonly epochs: EpochChecker;
+  readonly windows: WindowChecker;
   /** Correct replicas that have executed something wrongly, from then on and until they are repaired. */
   readonly wrong = new Set<number>();
   /** Those that were wrong at any time: what others refuse of them is held against nobody. */
@@ -52,11 +56,12 @@ export class ClusterWatch {
   constructor(options: WatchOptions) {
     this.#options = options;
     this.#world = options.world;
-    const { report, curve } = options;
+    const { report, curve, genesis } = options;
     this.agreement = new AgreementChecker(report);
     this.execution = new ExecutionChecker(report);
     this.certification = new CertificationChecker(report, curve);
     this.epochs = new EpochChecker(report);
+    this.windows = new WindowChecker(report, genesis);
   }
 
   /** Is it a correct one, and has it executed all as it should? */
@@ -114,6 +119,8 @@ export class ClusterWatch {
       this.epochs.checkpointTaken(place, checkpoint, digest);
     }
     if (commits.length > 0) this.agreement.stateAt(place, status.commitIndex, status.stateRoot);
+    const { state, isClosed } = machine.epochStatus;
+    if (isClosed) this.windows.closed(state, status.timestamp);
   }
 
   /** It refuses what others sent, or has evidence against them; they go by their indexes in its epoch. */

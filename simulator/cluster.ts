@@ -32,7 +32,13 @@ import { firstSecrets, linkKeyDigestOf } from './session-secrets.ts';
 import { type ClientBehaviour, SimulatedClient } from './simulated-client.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
 import { type Machine, type MachineOptions, productionMachine } from './simulated-machine.ts';
-import { firstSimulatedMembership, placeOf, replicaIdAt, simulatedGenesis } from './simulated-membership.ts';
+import {
+  firstSimulatedMembership,
+  placeOf,
+  recoveryAt,
+  replicaIdAt,
+  simulatedGenesis,
+} from './simulated-membership.ts';
 import { SimulatedReplica } from './simulated-replica.ts';
 import { Turns } from './turns.ts';
 import type { World } from './world.ts';
@@ -103,6 +109,7 @@ export class Cluster {
       world,
       report,
       curve: this.curve,
+      genesis: this.genesis,
       isCorrect: (place) => this.isCorrect(place),
       isExposed: (place, epoch) => {
         const membership = this.watch.epochs.membershipOf(epoch);
@@ -139,18 +146,23 @@ export class Cluster {
       adversary: this.#networkAdversary(),
     });
     this.mobile = epochs.mobile ? this.#mobileAdversary(unreliable) : undefined;
+    const keeperless = new Set([...this.sound].slice(0, epochs.keeperless));
     this.turns = new Turns({
       world,
       prng: this.#prng.fork(),
+      hasKeeper: (place) => !keeperless.has(place),
       isClean: (place, epoch) => this.replicaAt(place).keeper.isCleanFor(epoch),
-      makeClean: (place) => this.makeClean(place),
+      makeClean: (place, epoch) => {
+        this.watch.windows.startedClean(replicaIdAt(place), epoch);
+        this.makeClean(place);
+      },
     });
     this.administration = new Administration({
       world,
       prng: this.#prng.fork(),
       genesis: this.genesis,
       curve: this.curve,
-      recovery: schedule.recovery,
+      recoveryAt: (place) => recoveryAt(schedule, place),
       signatures: this.#signatures,
       standing: () => this.standing(),
       request: (place, request) => this.#toReplica(place, request),

@@ -26,7 +26,7 @@ const changing: Scenario = {
   safetyMs: 1_000,
   epochs: {
     ...oneEpoch,
-    schedule: { ...noSchedule, epochIntervalMs: 250, successorWaitMs: 600, recovery: 'hardware' },
+    schedule: { ...noSchedule, epochIntervalMs: 250, successorWaitMs: 600, recovery: ['hardware'] },
   },
 };
 

@@ -10,6 +10,7 @@ import { checkAcknowledged } from './checkers/acknowledged.ts';
 import { checkHistory } from './checkers/history-linearizability.ts';
 import { checkStorage } from './checkers/storage.ts';
 import type { Report, Violation } from './checkers/violation.ts';
+import type { Overdue } from './checkers/windows.ts';
 import { Cluster, type MachineMaker } from './cluster.ts';
 import { planFaults } from './faults.ts';
 import { forgeHead } from './forging.ts';
@@ -68,6 +69,10 @@ export interface SimulationResult {
   readonly memberships: readonly { readonly epoch: number; readonly n: number; readonly f: number }[];
   /** Replicas that were started clean because it was their turn. */
   readonly cleanStarts: number;
+  /** What of which replica was older than it may be, by the agreed report at the end of each epoch and of the run: what an alarm says. */
+  readonly overdue: readonly Overdue[];
+  /** Replicas whose keys were ever in dispute. */
+  readonly disputes: readonly string[];
   /** Places of the replicas that the mobile adversary held in each epoch, and key shares that it has of all epochs together. */
   readonly held: readonly { readonly epoch: number; readonly places: readonly number[] }[];
   readonly stolenShares: number;
@@ -130,7 +135,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     world.after(progressEveryMs, '', tell);
   };
 
-  let recoveryMs: number | undefined;
+  let recovery: Recovery | undefined;
   try {
     world.after(0, '', tell);
     for (let place = 0; place < scenario.size.n; place++) cluster.start(place);
@@ -138,12 +143,12 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     planFaults({ world, prng: prng.fork(), cluster, untilMs: scenario.safetyMs });
     await world.run(scenario.safetyMs, () => violations.length > 0);
     phase = 'progress';
-    if (violations.length === 0) recoveryMs = await demandProgress(world, cluster, report, () => violations.length > 0);
+    if (violations.length === 0) recovery = await demandProgress(world, cluster, report, () => violations.length > 0);
   } catch (error) {
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
     violations.push({ checker: 'invariant', message, event: world.events });
   }
-  return resultOf({ options, scenario, world, cluster, violations, recoveryMs });
+  return resultOf({ options, scenario, world, cluster, violations, recovery });
 }
 
 function scenarioOf(named: string | Scenario, prng: Prng): Scenario {
@@ -153,13 +158,19 @@ function scenarioOf(named: string | Scenario, prng: Prng): Scenario {
   return scenario;
 }
 
-/** Heals, asks for something fresh everywhere, and waits; the time it took, or undefined when it took too long. */
+/** How long it took, and which commit each correct replica was at then: keepers go on making replicas clean. */
+interface Recovery {
+  readonly tookMs: number;
+  readonly reached: ReadonlyMap<number, number>;
+}
+
+/** Heals, asks for something fresh everywhere, and waits; undefined when it took too long. */
 async function demandProgress(
   world: World,
   cluster: Cluster,
   report: Report,
   failed: () => boolean,
-): Promise<number | undefined> {
+): Promise<Recovery | undefined> {
   const healedAtMs = world.nowMs;
   world.note('heal');
   for (const client of cluster.clients) client.finish();
@@ -183,9 +194,10 @@ async function demandProgress(
     uncertified(cluster).length === 0;
   await world.run(healedAtMs + cluster.scenario.progressMsMax, () => failed() || isDone());
   if (!isDone()) return undefined;
-  const recoveryMs = world.nowMs - healedAtMs;
+  const tookMs = world.nowMs - healedAtMs;
+  const reached = new Map([...cluster.correct].map((place) => [place, commitIndexOf(cluster, place)]));
   await checkStorages(world, cluster, report);
-  return recoveryMs;
+  return { tookMs, reached };
 }
 
 /** Lets the disks come to rest, and looks at what is on them. */
@@ -235,6 +247,15 @@ function checkSecrecy({ mobile, watch, curve, membership }: Cluster, report: Rep
   report('secrecy', `the adversary signs as the service, with ${shares}`);
 }
 
+/** At the end: of whoever is where the others are. */
+function lookAtWindows(cluster: Cluster): void {
+  const { epoch } = cluster.standing();
+  const machine = [...cluster.correct]
+    .map((place) => cluster.replicaAt(place).machine)
+    .find((each) => each?.epochStatus.state.membership.epoch === epoch);
+  if (machine !== undefined) cluster.watch.windows.look(machine.epochStatus.state, machine.status.timestamp);
+}
+
 /** What is missing still: results, or replicas that have not executed what others have. */
 function waitedFor(cluster: Cluster): string {
   const open = cluster.clients.filter(({ openRequests }) => openRequests > 0).map((client) => client.describeOpen());
@@ -260,24 +281,22 @@ function resultOf(run: {
   readonly world: World;
   readonly cluster: Cluster;
   readonly violations: Violation[];
-  readonly recoveryMs: number | undefined;
+  readonly recovery: Recovery | undefined;
 }): SimulationResult {
-  const { options, scenario, world, cluster, violations, recoveryMs } = run;
+  const { options, scenario, world, cluster, violations, recovery } = run;
   const report = (checker: Violation['checker'], message: string, event = world.events): void => {
     violations.push({ checker, message, event });
   };
-  if (recoveryMs !== undefined) {
-    const reached = new Map(
-      [...cluster.correct].map((index) => [index, cluster.replicaAt(index).status?.commitIndex ?? 0]),
-    );
-    checkAcknowledged(cluster.history.acknowledged, cluster.watch.execution, reached, report);
+  if (recovery !== undefined) {
+    checkAcknowledged(cluster.history.acknowledged, cluster.watch.execution, recovery.reached, report);
   }
   checkSecrecy(cluster, report);
+  lookAtWindows(cluster);
   const { tooHard } = checkHistory(cluster.history.entries, report, (digest) =>
     cluster.watch.execution.placeOf(digest),
   );
   const first = [...violations].sort((a, b) => a.event - b.event)[0];
-  const verdict = first !== undefined ? 'diverged' : recoveryMs === undefined ? 'stalled' : 'agreed';
+  const verdict = first !== undefined ? 'diverged' : recovery === undefined ? 'stalled' : 'agreed';
   const isNamed = options.scenario === undefined || typeof options.scenario === 'string';
   return {
     verdict,
@@ -296,13 +315,15 @@ function resultOf(run: {
     epochs: cluster.watch.epochs.highest,
     memberships: cluster.watch.epochs.memberships.map(({ epoch, rule: { n, f } }) => ({ epoch, n, f })),
     cleanStarts: cluster.turns.count,
+    overdue: cluster.watch.windows.overdue,
+    disputes: [...cluster.watch.windows.disputes],
     held: cluster.mobile?.held ?? [],
     stolenShares: cluster.mobile?.loot.shares.length ?? 0,
     everHeld: cluster.mobile?.everHeld.size ?? 0,
     impersonations: cluster.mobile?.impersonations ?? 0,
     forgedSuccessors: cluster.mobile?.forgedSuccessors ?? 0,
     virtualMs: world.nowMs,
-    recoveryMs,
+    recoveryMs: recovery?.tookMs,
     firstDivergence: first,
     violations,
     waitingFor: verdict === 'stalled' ? waitedFor(cluster) : undefined,

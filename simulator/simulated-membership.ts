@@ -31,14 +31,15 @@ export interface ClusterSize {
 export interface SimulatedSchedule {
   readonly epochIntervalMs: number;
   readonly successorWaitMs: number;
-  readonly recovery: RecoveryMethod;
+  /** By place, from the first on again where there are more places. */
+  readonly recovery: readonly RecoveryMethod[];
   readonly administrators: Administrators;
 }
 
 export const noSchedule: SimulatedSchedule = {
   epochIntervalMs: 0,
   successorWaitMs: defaultSuccessorWaitMs,
-  recovery: 'awareness',
+  recovery: ['awareness'],
   administrators: { approvals: 0, keys: [] },
 };
 
@@ -50,6 +51,11 @@ export function replicaIdAt(place: number): string {
 /** The place of the replica with this name. */
 export function placeOf(replicaId: string): number {
   return Number(replicaId.slice(1));
+}
+
+/** How the replica in this place shows that its next keys are its own. */
+export function recoveryAt({ recovery }: Pick<SimulatedSchedule, 'recovery'>, place: number): RecoveryMethod {
+  return recovery[place % recovery.length] ?? 'awareness';
 }
 
 /** What signs its successors where the replica cannot read it. */
@@ -76,7 +82,7 @@ export function simulatedGenesis(options: {
   readonly schedule: SimulatedSchedule;
 }): Genesis {
   const { size, parameters, seed, curve, checkpointIntervalMs, schedule } = options;
-  const { epochIntervalMs, successorWaitMs, recovery, administrators } = schedule;
+  const { epochIntervalMs, successorWaitMs, administrators } = schedule;
   return {
     version: genesisVersion,
     name: `simulation-${seed}`,
@@ -90,7 +96,7 @@ export function simulatedGenesis(options: {
     epochIntervalMs,
     successorWaitMs,
     administrators,
-    replicas: Array.from({ length: size.n }, (_, place) => simulatedReplica(place, curve, recovery)),
+    replicas: Array.from({ length: size.n }, (_, place) => simulatedReplica(place, curve, recoveryAt(schedule, place))),
   };
 }
 

@@ -14,12 +14,19 @@ const waitMsMax = 40;
 /** A keeper lets a replica that was made clean find its way before it does so again. */
 const restMs = 400;
 
+/** Changes of epoch after which everybody has had a turn. */
+export function roundsOfTurns({ n, k }: { readonly n: number; readonly k: number }): number {
+  return Math.ceil(n / Math.max(1, k));
+}
+
 export interface TurnsOptions {
   readonly world: World;
   readonly prng: Prng;
+  readonly hasKeeper: (place: number) => boolean;
   /** Is what runs there clean for that epoch? */
   readonly isClean: (place: number, epoch: number) => boolean;
-  readonly makeClean: (place: number) => void;
+  /** To be clean in this epoch. */
+  readonly makeClean: (place: number, epoch: number) => void;
 }
 
 export class Turns {
@@ -43,11 +50,11 @@ export class Turns {
   /** What a correct replica in this epoch says of it. */
   observe({ state }: EpochStatus): void {
     if (state.phase.kind !== 'preparing') return;
-    const { isClean } = this.#options;
+    const { isClean, hasKeeper } = this.#options;
     const next = state.membership.epoch + 1;
     for (const place of state.phase.turn.map(placeOf)) {
       const plan = `${next} ${place}`;
-      if (this.#planned.has(plan) || isClean(place, next)) continue;
+      if (!hasKeeper(place) || this.#planned.has(plan) || isClean(place, next)) continue;
       this.#planned.add(plan);
       this.#makeClean(place, next, plan);
     }
@@ -59,7 +66,7 @@ export class Turns {
       world.after(restMs, '', () => this.#planned.delete(plan));
       if (isClean(place, next)) return;
       this.count += 1;
-      makeClean(place);
+      makeClean(place, next);
     });
   }
 }

@@ -9,6 +9,7 @@ export interface Violation {
     | 'checkpoint'
     | 'storage'
     | 'epochs'
+    | 'windows'
     | 'secrecy'
     | 'execution'
     | 'certification'

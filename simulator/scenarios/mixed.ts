@@ -83,7 +83,7 @@ function drawEpochs(prng: Prng, { k }: ClusterSize, isDiskLost: boolean): EpochP
       ...noSchedule,
       epochIntervalMs: prng.pick([150, 400, 1_200]),
       successorWaitMs: prng.pick([100, 400, 1_500]),
-      recovery,
+      recovery: [recovery],
     },
     turns: prng.pick(k > 0 ? ['log-lost', 'log-kept'] : ['none', 'log-kept']),
     mobile: recovery === 'hardware' && prng.chance(0.6),

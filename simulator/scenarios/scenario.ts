@@ -63,6 +63,8 @@ export interface EpochPlan {
    * it, so they go on; `log-lost`: they are observers until the next epoch, and k of the replicas may be.
    */
   readonly turns: 'none' | 'log-kept' | 'log-lost';
+  /** Correct replicas whose keeper does nothing: when it is their turn they wait for it in vain. */
+  readonly keeperless: number;
   /** An adversary takes over one replica after another: as many at once as may be faulty and are not otherwise so. */
   readonly mobile: boolean;
   /** False: the sharing of the service key stays as it is for ever. To see what it is for. */
@@ -135,6 +137,7 @@ export const noFaults: FaultRates = { crash: 0, crashAll: 0, partition: 0, clock
 export const oneEpoch: EpochPlan = {
   schedule: noSchedule,
   turns: 'none',
+  keeperless: 0,
   mobile: false,
   resharing: true,
   renewal: true,

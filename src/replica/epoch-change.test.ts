@@ -283,7 +283,7 @@ describe('successors', () => {
   });
 
   it('of a replica with an identity key are certified by that: its present key alone names nothing', async () => {
-    const network = await withKey({ recovery: 'hardware', successorWaitMs: 500 });
+    const network = await withKey({ recovery: ['hardware'], successorWaitMs: 500 });
     const stolen = network.replica(1);
     let outcome = '';
     stolen.successor = (replica) => {
