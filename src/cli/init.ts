@@ -1,7 +1,7 @@
 /**
  * `coterie init`: makes a cluster directory: the genesis, one home for each replica, a default client identity.
  */
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { type RecoveryMethod, recoveryMethods } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
 import { addHelp, addJsonOption, type CommandContext, wholeNumber } from './command.ts';
@@ -17,7 +17,7 @@ export interface InitOptions {
   readonly checkpointInterval?: number;
   readonly epochInterval?: number;
   readonly successorWait?: number;
-  readonly recovery?: RecoveryMethod;
+  readonly recovery?: readonly RecoveryMethod[];
   readonly administrators?: number;
   readonly approvals?: number;
 }
@@ -57,11 +57,11 @@ export function defineInit(program: Command, context: CommandContext): void {
       'time for which an ending epoch waits for the next keys of its replicas (default: 30000)',
       wholeNumber(limits.successorWaitMsMin, limits.successorWaitMsMax),
     )
-    .addOption(
-      new Option(
-        '--recovery <how>',
-        'how others know the next keys of a replica for its own (default: awareness)',
-      ).choices(recoveryMethods),
+    .option(
+      '--recovery <how>',
+      'how others know the next keys of a replica for its own: awareness, hardware or offline; for r0, r1 and so on ' +
+        'with commas, the last being that of all others too (default: awareness)',
+      recoveryMethodsOf,
     )
     .option(
       '--administrators <n>',
@@ -83,7 +83,19 @@ export function defineInit(program: Command, context: CommandContext): void {
       'coterie init /srv/ledger --replicas 7 --service ./ledger.js --base-port 8400',
       'coterie init six --replicas 6 --f 1 --k 1',
       'coterie init safe --epoch-interval 3600000 --recovery hardware --administrators 3 --approvals 2',
+      'coterie init mixed --recovery hardware,offline,awareness',
     ],
     exitCodes: { 4: 'the directory exists already or cannot be written' },
   });
+}
+
+function recoveryMethodsOf(text: string): readonly RecoveryMethod[] {
+  return text.split(',').map((word) => recoveryMethodOf(word.trim()));
+}
+
+/** For `option` of commander. */
+export function recoveryMethodOf(text: string): RecoveryMethod {
+  const method = recoveryMethods.find((each) => each === text);
+  if (method !== undefined) return method;
+  throw new InvalidArgumentError(`It must be one of ${recoveryMethods.join(', ')}.`);
 }

@@ -20,7 +20,8 @@ export interface ClusterRequest {
   readonly checkpointIntervalMs?: number | undefined;
   readonly epochIntervalMs?: number | undefined;
   readonly successorWaitMs?: number | undefined;
-  readonly recovery?: RecoveryMethod | undefined;
+  /** Of the replicas one after another; the last is that of all the others. */
+  readonly recovery?: readonly RecoveryMethod[] | undefined;
   readonly administrators?: number | undefined;
   readonly approvals?: number | undefined;
 }

@@ -212,8 +212,20 @@ describe('init', () => {
     expect(made.stdout).toMatch(/2 of 3 may change the membership, are in .*administrators\./);
     const genesis = JSON.parse(readFileSync(join(directory, 'safe', 'genesis.json'), 'utf8')) as object;
     expect(genesis).toMatchObject({ epochIntervalMs: 60_000, successorWaitMs: 500, administrators: { approvals: 2 } });
-    const odd = await coterie(['init', 'odd', '--recovery', 'prayer']);
+    const odd = await coterie(['init', 'odd', '--recovery', 'hardware,prayer']);
     expect(odd).toMatchObject({ exitCode: 2 });
+    expect(odd.stderr).toContain('one of hardware, offline, awareness');
+  });
+
+  it('lets replicas of one cluster recover in different ways', async () => {
+    const made = await coterie(['init', 'mixed', '--recovery', 'hardware, offline,awareness', '--base-port', '18900']);
+    expect(made).toMatchObject({ exitCode: 0, stderr: '' });
+    const rows = made.stdout.split('\n').filter((line) => /^r\d /.test(line));
+    const ways = rows.map((row) => /hardware|offline|awareness/.exec(row)?.[0]);
+    expect(ways).toEqual(['hardware', 'offline', 'awareness', 'awareness']);
+    expect(made.stdout).toMatch(
+      /Identity keys for the keepers are in .*keepers\.\nThose for operators are in .*identities:/,
+    );
   });
 
   it('refuses numbers that no quorum fits', async () => {

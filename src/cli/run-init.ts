@@ -25,7 +25,7 @@ export async function runInit(
   const cluster = await openCluster(directory);
   const { name, service, serviceId, f, k, quorumSize: quorum, replicas } = cluster;
   const { administrators } = cluster.genesis;
-  const recovery = options.recovery ?? 'awareness';
+  const recovery = [...new Set(replicas.map((each) => each.recovery))];
   if (terminal.json) {
     const genesis = join(resolve(directory), clusterPaths.genesis);
     const shown = replicas.map(({ replicaId: replica, ...rest }) => ({ replica, ...rest }));
@@ -39,7 +39,7 @@ export async function runInit(
       quorum,
       genesis,
       epochIntervalMs: cluster.genesis.epochIntervalMs,
-      recovery,
+      recovery: recovery.length === 1 ? recovery[0] : recovery,
       administrators: { approvals: administrators.approvals, keys: [...administrators.keys] },
       replicas: shown,
     });
@@ -49,11 +49,13 @@ export async function runInit(
   terminal.line(`Made ${name} in ${directory} · service ${service} · ${serviceId}`);
   terminal.line(`${replicas.length} replicas, of which ${f} may be hostile${inRecovery}; ${quorum} are a quorum.`);
   terminal.line();
-  const titles = ['replica', 'clients', 'replicas', 'http', 'home'].map((title) => ({ title }));
-  const rows = replicas.map(({ replicaId, clientAddress, peerAddress, httpAddress, home = '' }) => {
-    return [replicaId, clientAddress, peerAddress, httpAddress, shownPath(home)];
+  const isMixed = recovery.length > 1;
+  const titles = ['replica', 'clients', 'replicas', 'http', ...(isMixed ? ['recovers by'] : []), 'home'];
+  const rows = replicas.map(({ replicaId, clientAddress, peerAddress, httpAddress, recovery: method, home = '' }) => {
+    return [replicaId, clientAddress, peerAddress, httpAddress, ...(isMixed ? [method] : []), shownPath(home)];
   });
-  for (const line of formatTable(titles, rows, (text) => terminal.style('dim', text))) terminal.line(line);
+  const columns = titles.map((title) => ({ title }));
+  for (const line of formatTable(columns, rows, (text) => terminal.style('dim', text))) terminal.line(line);
   terminal.line();
   for (const line of keysToTakeAway(directory, recovery, administrators)) terminal.line(line);
   const program = programName({ script: process.argv[1] ?? 'coterie', directory: process.cwd() });
@@ -61,12 +63,17 @@ export async function runInit(
 }
 
 /** What lies in the directory that only keepers, operators and administrators are to have, and where. */
-function keysToTakeAway(directory: string, recovery: RecoveryMethod, { approvals, keys }: Administrators): string[] {
+function keysToTakeAway(
+  directory: string,
+  recovery: readonly RecoveryMethod[],
+  { approvals, keys }: Administrators,
+): string[] {
   const lines: string[] = [];
   const at = (path: string): string => shownPath(join(directory, path));
-  if (recovery === 'hardware') lines.push(`Identity keys for the keepers are in ${at(clusterPaths.keepers)}.`);
-  if (recovery === 'offline') {
-    lines.push(`Identity keys are in ${at(clusterPaths.identities)}: take them away, to where no network is.`);
+  if (recovery.includes('hardware')) lines.push(`Identity keys for the keepers are in ${at(clusterPaths.keepers)}.`);
+  if (recovery.includes('offline')) {
+    const what = recovery.includes('hardware') ? 'Those for operators' : 'Identity keys';
+    lines.push(`${what} are in ${at(clusterPaths.identities)}: take them away, to where no network is.`);
   }
   if (keys.length > 0) {
     const rule = `${approvals} of ${keys.length} may change the membership`;

@@ -144,6 +144,21 @@ describe('a new cluster', () => {
     },
   );
 
+  it('recovers in as many ways as are named, each replica in its own, the others as the last that is named', async () => {
+    const directory = join(root, 'c');
+    const recovery = ['hardware', 'offline', 'awareness'] as const;
+    const { replicas } = await createCluster({ directory, replicas: 4, service: 'kv', recovery });
+    expect(replicas.map((each) => each.recovery)).toEqual(['hardware', 'offline', 'awareness', 'awareness']);
+    expect(replicas.map(({ identityKey }) => identityKey)).toEqual([
+      (await readSeedFile(join(directory, 'keepers', 'r0', 'identity.seed'))).publicKey.text,
+      (await readSeedFile(join(directory, 'identities', 'r1.seed'))).publicKey.text,
+      undefined,
+      undefined,
+    ]);
+    expect(await readdir(join(directory, 'keepers'))).toEqual(['r0']);
+    expect(await readdir(join(directory, 'identities'))).toEqual(['r1.seed']);
+  });
+
   it("reads a seed only from a file that is one, and its owner's alone", async () => {
     const directory = join(root, 'c');
     await createCluster({ directory, replicas: 4, service: 'kv' });
@@ -223,6 +238,8 @@ describe('a new cluster', () => {
     { replicas: 4, administrators: 2, approvals: 3 },
     { replicas: 4, administrators: 2, approvals: 0 },
     { replicas: 4, administrators: 0, approvals: 1 },
+    { replicas: 4, recovery: [] },
+    { replicas: 4, recovery: ['offline', 'offline', 'offline', 'offline', 'offline'] as const },
     { replicas: 4, parameters: { period: 4 } },
     { replicas: 31, parameters: { pruneDepth: 2_115 } },
     { replicas: 4, parameters: { pruneDepth: 8 } },

@@ -22,7 +22,7 @@ import type { OrderingParameters } from '../membership/membership.ts';
 import { now } from '../platform/clock.ts';
 import { errorCode, type FileSystem, systemFiles } from '../platform/files.ts';
 import { type RandomBytes, randomBytes } from '../platform/random.ts';
-import { clusterPaths, identitySeedFile } from '../storage/cluster-directory.ts';
+import { clusterPaths, writeIdentity } from '../storage/cluster-directory.ts';
 import { type EncryptionPair, loadCurve, makeEncryptionPair } from '../storage/encryption-key.ts';
 import { createHome } from '../storage/home.ts';
 import { HomeError, homeErrorOf } from '../storage/home-error.ts';
@@ -68,8 +68,11 @@ export interface NewCluster {
   readonly epochIntervalMs?: number | undefined;
   /** Agreed time for which an ending epoch waits for the next keys of its replicas; 30 s when left out. */
   readonly successorWaitMs?: number | undefined;
-  /** How others know the next keys of a replica for its own; by awareness when left out. */
-  readonly recovery?: RecoveryMethod | undefined;
+  /**
+   * How others know the next keys of a replica for its own: of all, or of one after another, the last being that of all the others too.
+   * By awareness when left out.
+   */
+  readonly recovery?: RecoveryMethod | readonly RecoveryMethod[] | undefined;
   /** Administrator keys to make; 1 when left out. */
   readonly administrators?: number | undefined;
   /** So many administrators together may change the membership; more than half of them when left out. */
@@ -91,7 +94,7 @@ export async function createCluster(options: NewCluster): Promise<Genesis> {
     await files.mkdir(building);
     await writeNewText(files, join(building, clusterPaths.genesis), formatGenesis(genesis));
     await files.mkdir(join(building, clusterPaths.replicas));
-    for (const { replicaId, link, encryption, identitySeed: _apart, ...rest } of secrets) {
+    for (const { replicaId, link, encryption, recovery: _known, identitySeed: _apart, ...rest } of secrets) {
       const home = join(building, clusterPaths.replicas, replicaId);
       const { keyPem: linkKeyPem, certificatePem: linkCertificatePem } = link;
       const { decryptionKey } = encryption;
@@ -100,7 +103,9 @@ export async function createCluster(options: NewCluster): Promise<Genesis> {
     }
     await files.mkdir(join(building, clusterPaths.client));
     await createIdentity(join(building, clusterPaths.identity), random, files);
-    await writeIdentities(files, building, options.recovery, secrets);
+    for (const { replicaId, recovery, identitySeed } of secrets) {
+      if (identitySeed !== undefined) await writeIdentity(building, { replicaId, recovery, identitySeed }, files);
+    }
     await writeAdministrators(files, building, administrators);
     await files.fsyncDirectory(join(building, clusterPaths.replicas));
     await files.fsyncDirectory(building);
@@ -113,30 +118,6 @@ export async function createCluster(options: NewCluster): Promise<Genesis> {
     throw homeErrorOf(error, directory, 'writing');
   }
   return genesis;
-}
-
-/** Each identity key where the one is who uses it: with the keeper of its replica, or for its operator to take away. */
-async function writeIdentities(
-  files: FileSystem,
-  building: string,
-  recovery: RecoveryMethod | undefined,
-  secrets: readonly ReplicaSecrets[],
-): Promise<void> {
-  if (recovery === undefined || recovery === 'awareness') return;
-  const directory = join(building, recovery === 'hardware' ? clusterPaths.keepers : clusterPaths.identities);
-  await files.mkdir(directory);
-  for (const { replicaId, identitySeed } of secrets) {
-    if (identitySeed === undefined) continue;
-    if (recovery === 'offline') {
-      await writeSeedFile(join(directory, `${replicaId}.seed`), identitySeed, files);
-      continue;
-    }
-    const keeper = join(directory, replicaId);
-    await files.mkdir(keeper);
-    await writeSeedFile(join(keeper, identitySeedFile), identitySeed, files);
-    await files.fsyncDirectory(keeper);
-  }
-  await files.fsyncDirectory(directory);
 }
 
 async function writeAdministrators(
@@ -160,6 +141,7 @@ interface ReplicaSecrets {
   readonly encryption: EncryptionPair;
   readonly dealingSeed: Uint8Array;
   readonly sealingKey: Uint8Array;
+  readonly recovery: RecoveryMethod;
   /** Undefined where it recovers by awareness. */
   readonly identitySeed: Uint8Array | undefined;
 }
@@ -173,15 +155,16 @@ function makeAdministrators({ administrators = 1 }: NewCluster, random: RandomBy
 }
 
 async function makeSecrets(
-  { replicas: count, recovery = 'awareness' }: NewCluster,
+  { replicas: count, recovery }: NewCluster,
   random: RandomBytes,
 ): Promise<readonly ReplicaSecrets[]> {
   if (!Number.isSafeInteger(count) || count < 1 || count > limits.replicasMax) {
     throw invalid(`${count} replicas: the number must be from 4 to ${limits.replicasMax}`);
   }
+  const methods = methodsOf(recovery, count);
   const curve = await loadCurve();
   return Promise.all(
-    Array.from({ length: count }, async (_, i) => {
+    methods.map(async (method, i) => {
       const replicaId = `r${i}`;
       return {
         replicaId,
@@ -190,10 +173,23 @@ async function makeSecrets(
         encryption: makeEncryptionPair(curve, random),
         dealingSeed: random(secretSizeBytes),
         sealingKey: random(secretSizeBytes),
-        identitySeed: recovery === 'awareness' ? undefined : random(seedSizeBytes),
+        recovery: method,
+        identitySeed: method === 'awareness' ? undefined : random(seedSizeBytes),
       };
     }),
   );
+}
+
+/** By replica index. */
+function methodsOf(given: NewCluster['recovery'] = 'awareness', count: number): readonly RecoveryMethod[] {
+  const methods = typeof given === 'string' ? [given] : given;
+  const last = methods.at(-1);
+  if (last === undefined || methods.length > count) {
+    throw invalid(
+      `${methods.length} ways to recover for ${count} replicas: there must be one, and at most one for each`,
+    );
+  }
+  return Array.from({ length: count }, (_, i) => methods[i] ?? last);
 }
 
 /** The genesis, having passed every check that a replica makes when it starts. */
@@ -225,12 +221,12 @@ function makeGenesis(
       approvals: options.approvals ?? majorityOf(administrators.length),
       keys: administrators.map(publicKeyOf),
     },
-    replicas: secrets.map(({ replicaId, seed, link, encryption, identitySeed }, i) => ({
+    replicas: secrets.map(({ replicaId, seed, link, encryption, recovery, identitySeed }, i) => ({
       replicaId,
       signingKey: publicKeyOf(seed),
       linkKeyDigest: link.keyDigest,
       encryptionKey: encryption.encryptionKey,
-      recovery: options.recovery ?? 'awareness',
+      recovery,
       identityKey: identitySeed === undefined ? undefined : publicKeyOf(identitySeed),
       peerAddress: { host: host.replaceAll('{i}', String(i)), port: basePort + i },
       clientAddress: { host: host.replaceAll('{i}', String(i)), port: basePort + clientPortOffset + i },

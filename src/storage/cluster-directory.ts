@@ -12,9 +12,10 @@ import { join, resolve } from 'node:path';
 import type { Digest } from '../crypto/hash.ts';
 import { type FileSystem, systemFiles } from '../platform/files.ts';
 import { serviceKeySizeBytes } from '../wire/duty.ts';
-import { type Genesis, serviceIdOf } from '../wire/genesis.ts';
+import { type Genesis, type RecoveryMethod, serviceIdOf } from '../wire/genesis.ts';
 import { homePaths, readGenesis } from './home.ts';
 import { HomeError, homeErrorOf } from './home-error.ts';
+import { writeSeedFile } from './seed-file.ts';
 import { malformed, readText, writeNewText } from './whole-file.ts';
 
 export const clusterPaths = {
@@ -29,7 +30,7 @@ export const clusterPaths = {
 } as const;
 
 /** Of the identity key in a keeper's directory. */
-export const identitySeedFile = 'identity.seed';
+const identitySeedFile = 'identity.seed';
 
 export interface ClusterDirectory {
   /** Absolute. */
@@ -79,6 +80,39 @@ export async function readClusterDirectory(path: string, files: FileSystem = sys
     return { directory, genesis, serviceId: serviceIdOf(genesis), identityPath, homes };
   } catch (error) {
     throw homeErrorOf(error, directory, 'reading');
+  }
+}
+
+export interface IdentityKey {
+  readonly replicaId: string;
+  readonly recovery: RecoveryMethod;
+  readonly identitySeed: Uint8Array;
+}
+
+/**
+ * Puts an identity key where the one is who uses it: with the keeper of its replica, or for its operator to take away. Durable when it
+ * resolves, with its path; refuses to replace one.
+ */
+export async function writeIdentity(
+  directory: string,
+  { replicaId, recovery, identitySeed }: IdentityKey,
+  files: FileSystem = systemFiles,
+): Promise<string> {
+  const isKept = recovery === 'hardware';
+  const folders = isKept ? [clusterPaths.keepers, replicaId] : [clusterPaths.identities];
+  const made = [directory];
+  try {
+    for (const folder of folders) {
+      const path = join(made.at(-1) ?? directory, folder);
+      if ((await files.describe(path)) === undefined) await files.mkdir(path);
+      made.push(path);
+    }
+    const path = join(made.at(-1) ?? directory, isKept ? identitySeedFile : `${replicaId}.seed`);
+    await writeSeedFile(path, identitySeed, files);
+    for (const each of made.reverse()) await files.fsyncDirectory(each);
+    return path;
+  } catch (error) {
+    throw homeErrorOf(error, join(directory, ...folders), 'writing');
   }
 }
 
