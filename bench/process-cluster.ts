@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { askStatus, type Value } from 'coterie/client';
 import { createCluster } from '../src/replica/create-cluster.ts';
+import type { RecoveryMethod } from '../src/wire/genesis.ts';
 
 /** What was built, whether this file runs from `dist/` or from its source. */
 const distPath = join(import.meta.dirname.replace(/\/dist\/bench$/, '/bench'), '..', 'dist');
@@ -28,6 +29,8 @@ export interface ProcessEnd {
 export interface Launch {
   /** Another program of this build in its place, by its path in `dist/`; it is given the same options. */
   readonly program?: string;
+  /** Or another command of any build, such as `['/code/dist/src/cli/main.js', 'keeper', '--store', DIR]`. */
+  readonly command?: readonly string[];
   /** What the command line is handed to, such as `['bash', '-c', 'ulimit -f 100; exec "$@"', '-']`. */
   readonly under?: readonly string[];
   /** Of the command, after all others. */
@@ -43,6 +46,7 @@ export interface ProcessClusterOptions {
   readonly checkpointIntervalMs?: number;
   /** When epochs end by themselves, and how long an ending one waits for new keys. */
   readonly epochs?: { readonly intervalMs: number; readonly successorWaitMs: number };
+  readonly recovery?: readonly RecoveryMethod[];
   /** Of its ports (`createCluster`); by default one that is free. */
   readonly basePort?: number | undefined;
   /** Given to each replica, such as `['--retain-blocks', '0']`. */
@@ -81,6 +85,7 @@ export class ProcessCluster {
       service = 'kv',
       checkpointIntervalMs,
       epochs,
+      recovery,
       basePort,
       started = true,
     } = options;
@@ -95,6 +100,7 @@ export class ProcessCluster {
       checkpointIntervalMs,
       epochIntervalMs: epochs?.intervalMs,
       successorWaitMs: epochs?.successorWaitMs,
+      recovery,
       parameters: ranks === undefined ? {} : { ranks },
     });
     cluster.#children.push(...Array.from({ length: replicas }, () => undefined));
@@ -148,8 +154,8 @@ export class ProcessCluster {
   }
 
   /** Starts a replica that is down. */
-  restart(index: number, { program, under = [], more = [] }: Launch = {}): void {
-    const script = program === undefined ? [cliPath, 'replica'] : [join(distPath, program)];
+  restart(index: number, { program, command = [cliPath, 'replica'], under = [], more = [] }: Launch = {}): void {
+    const script = program === undefined ? command : [join(distPath, program)];
     const options = ['--home', this.homeOf(index), '--log-level', 'error', ...this.#replicaOptions, ...more];
     const [file = process.execPath, ...rest] = [...under, process.execPath, ...script, ...options];
     const stderr = this.#stderr === 'kept' ? openSync(this.#stderrPathOf(index), 'a') : this.#stderr;
