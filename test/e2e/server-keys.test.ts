@@ -5,7 +5,6 @@
  * One cluster: r0 recovers by hardware, with a real keeper, r1 offline, with a real operator, r2 and r3 by awareness. The thief has
  * copied all their homes in epoch 0, and is in the memory of the process of r0 until that is made clean. Clients work throughout.
  */
-import { execFile } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,97 +12,17 @@ import { pathToFileURL } from 'node:url';
 import { type Client, connect } from 'coterie/client';
 import { type VerifiedMembership, verifyCertifiedMembership } from 'coterie/verify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { parse } from 'yaml';
 import { freePort, ProcessCluster } from '../../bench/process-cluster.ts';
 import type { ReplicaStatus } from '../../src/replica/replica-status.ts';
 import type { EpochReport } from '../../src/wire/epoch-report.ts';
 import type { KeeperToReplica } from '../../src/wire/keeper-message.ts';
 import { encodeSuccessorStatement } from '../../src/wire/successor.ts';
 import { KvLoad } from './kv-load.ts';
+import { ask, coterie, done, expressionOf, hasNamed, measured, reportOf, said, statusOf } from './operators.ts';
 import { blockBy, dial, handIn, makeOwnKeys, type OwnKeys, type StolenKeys, steal, successorOf } from './thief.ts';
 import { counted, serviceKeyOf, until } from './watching.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-const program = join(root, 'dist', 'src', 'cli', 'main.js');
-const rules = join(root, 'deploy', 'prometheus', 'coterie.rules.yaml');
-
-interface Printed {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Runs a command as an operator or an administrator does. */
-function coterie(cluster: ProcessCluster, ...parameters: readonly string[]): Promise<Printed> {
-  const env = { ...process.env, COTERIE_CLUSTER: cluster.clusterDirectory, NO_COLOR: '1' };
-  return new Promise((resolve) => {
-    execFile(process.execPath, [program, ...parameters], { env }, (error, stdout, stderr) => {
-      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
-    });
-  });
-}
-
-async function done(cluster: ProcessCluster, ...parameters: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await coterie(cluster, ...parameters);
-  if (code !== 0) throw new Error(`coterie ${parameters.join(' ')}: ${stdout}${stderr}`);
-  return stdout;
-}
-
-async function urlOf(cluster: ProcessCluster, index: number): Promise<string> {
-  const joining = join(cluster.homeOf(index), 'joining.json');
-  if (!existsSync(joining)) return cluster.urlOf(index);
-  return `http://${(JSON.parse(readFileSync(joining, 'utf8')) as { readonly httpAddress: string }).httpAddress}`;
-}
-
-async function ask(cluster: ProcessCluster, index: number, path: string): Promise<string | undefined> {
-  try {
-    const response = await fetch(`${await urlOf(cluster, index)}${path}`, { signal: AbortSignal.timeout(2_000) });
-    return response.ok ? await response.text() : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-async function statusOf(cluster: ProcessCluster, index: number): Promise<ReplicaStatus | undefined> {
-  const text = await ask(cluster, index, '/v1/status');
-  return text === undefined ? undefined : (JSON.parse(text) as ReplicaStatus);
-}
-
-/** Of the epoch, as one replica says. */
-async function reportOf(cluster: ProcessCluster, index: number): Promise<EpochReport | undefined> {
-  return (await statusOf(cluster, index))?.epochState as EpochReport | undefined;
-}
-
-/** When a replica says so. */
-function said(
-  cluster: ProcessCluster,
-  index: number,
-  what: string,
-  isSo: (report: EpochReport) => boolean,
-): Promise<EpochReport> {
-  return until(`r${index} says: ${what}`, async () => {
-    const report = await reportOf(cluster, index);
-    return report !== undefined && isSo(report) ? report : undefined;
-  });
-}
-
-const hasNamed = (report: EpochReport, id: string, isClean = false): boolean =>
-  report.successors.some((each) => each.replicaId === id && (each.isClean || !isClean));
-
-/** The value of a metric, as a replica exports it. */
-async function measured(cluster: ProcessCluster, index: number, series: RegExp): Promise<number> {
-  const text = await until(`r${index} is measured`, () => ask(cluster, index, '/metrics'));
-  const line = text.split('\n').find((each) => series.test(each)) ?? '';
-  return Number(line.split(' ').at(-1));
-}
-
-/** What the rules for alarms look at, by the name of the alarm. */
-function expressionOf(alert: string): string {
-  const { groups } = parse(readFileSync(rules, 'utf8')) as {
-    readonly groups: readonly { readonly rules: readonly { readonly alert: string; readonly expr: string }[] }[];
-  };
-  return groups.flatMap((group) => group.rules).find((rule) => rule.alert === alert)?.expr ?? '';
-}
 
 describe('in one cluster, with one replica for each way', () => {
   let cluster: ProcessCluster;
@@ -212,6 +131,29 @@ describe('in one cluster, with one replica for each way', () => {
     return dial({ port, identity, membership });
   }
 
+  /** What r1 asks its operator to sign, once it does. */
+  async function requestOf(epoch: number): Promise<string> {
+    const path = join(cluster.homeOf(1), 'epochs', String(epoch), 'successor-request.json');
+    return until('r1 asks its operator', async () => (existsSync(path) ? path : undefined));
+  }
+
+  /** The operator carries the request to the other machine, signs it there, and carries the answer back. */
+  async function signFor(epoch: number): Promise<string> {
+    const request = await requestOf(epoch);
+    const elsewhere = outside('elsewhere');
+    cpSync(request, join(elsewhere, 'successor-request.json'));
+    const identity = join(elsewhere, 'identities', 'r1.seed');
+    const said = await done(
+      cluster,
+      'sign-successor',
+      join(elsewhere, 'successor-request.json'),
+      '--identity',
+      identity,
+    );
+    cpSync(join(elsewhere, 'successor-signed.json'), join(dirname(request), 'successor-signed.json'));
+    return said;
+  }
+
   it('hardware: in the process a thief may have keys certified, which those of the clean process overrule', async () => {
     const own = await makeOwnKeys();
     const answer = await askKeeper(own, 1);
@@ -238,23 +180,10 @@ describe('in one cluster, with one replica for each way', () => {
   }, 120_000);
 
   it('offline: only the operator, with the key that is elsewhere, gives the replica its next keys', async () => {
-    const request = join(cluster.homeOf(1), 'epochs', '1', 'successor-request.json');
-    await until('r1 asks its operator', async () => (existsSync(request) ? true : undefined));
+    await requestOf(1);
     for (const serial of [1, Date.now() + 1_000_000]) expect(await nameByStolenKey(1, 1, serial)).toBe('bad-signature');
     expect(hasNamed((await reportOf(cluster, 2)) as EpochReport, 'r1')).toBe(false);
-
-    const elsewhere = outside('elsewhere');
-    cpSync(request, join(elsewhere, 'successor-request.json'));
-    const identity = join(elsewhere, 'identities', 'r1.seed');
-    const signed = await done(
-      cluster,
-      'sign-successor',
-      join(elsewhere, 'successor-request.json'),
-      '--identity',
-      identity,
-    );
-    expect(signed).toContain('Signed the keys of r1 for epoch 1');
-    cpSync(join(elsewhere, 'successor-signed.json'), join(dirname(request), 'successor-signed.json'));
+    expect(await signFor(1)).toContain('Signed the keys of r1 for epoch 1');
     await said(cluster, 2, 'r1 has its next keys', (report) => report.epoch === 1 || hasNamed(report, 'r1'));
     for (const index of [0, 1, 2, 3]) await said(cluster, index, 'epoch 1 has begun', ({ epoch }) => epoch === 1);
   }, 120_000);
@@ -306,8 +235,84 @@ describe('in one cluster, with one replica for each way', () => {
       expect(await statusOf(cluster, index)).toMatchObject({ epoch: 1, observer: false, diverged: false });
     }
   }, 120_000);
-});
 
-void freePort;
-void measured;
-void expressionOf;
+  it('awareness: whoever names keys first or last, neither counts, and everybody sees the dispute', async () => {
+    // The thief is in both replicas still, or again: what it has of epoch 0 is of no use here, too.
+    const present = await Promise.all([2, 3].map((index) => steal(cluster.homeOf(index), outside(`r${index}-later`))));
+    const before = await membershipOf(1);
+    cluster.freeze(3);
+    await advance();
+    await said(cluster, 1, 'the epoch ends', ({ phase }) => phase === 'preparing');
+    const nameAs = async (index: number, by: StolenKeys | undefined) =>
+      handIn(client, successorOf(await makeOwnKeys(), statementOf(index, 2), (by ?? keysOf(index)).signingKey));
+    expect(await nameAs(3, keysOf(3))).toBe('bad-signature');
+    // Before the replica has named its own.
+    expect(await nameAs(3, present[1])).toBe('taken');
+    cluster.thaw(3);
+    await said(cluster, 1, 'r3 is in dispute', ({ disputed }) => disputed.includes('r3'));
+    // And after.
+    await said(cluster, 1, 'r2 has named its keys', (report) => hasNamed(report, 'r2'));
+    expect(await nameAs(2, present[0])).toBe('disputed');
+    expect(await nameAs(2, present[0])).toBe('disputed');
+    const report = await said(cluster, 1, 'both are in dispute', ({ disputed }) => disputed.length === 2);
+    expect(['r2', 'r3'].filter((id) => hasNamed(report, id))).toEqual([]);
+
+    await signFor(2);
+    for (const index of [0, 1, 2, 3]) await said(cluster, index, 'epoch 2 has begun', ({ epoch }) => epoch === 2);
+    const { replicas } = await membershipOf(2);
+    for (const index of [2, 3]) expect(replicas[index]).toEqual(before.replicas[index]);
+    expect(replicas[0]).toMatchObject({ keysSince: { epoch: 2 } });
+
+    const status = await coterie(cluster, 'status');
+    const shown = await coterie(cluster, 'epoch', 'show');
+    expect(shown.code).toBe(1);
+    for (const id of ['r2', 'r3']) {
+      expect(status.stdout).toContain(`${id}: two different successors of its key are signed: replace it`);
+      expect(shown.stdout).toContain(
+        `${id}: two different successors of its key are signed. It was stolen: replace ${id}`,
+      );
+    }
+    const { epoch } = JSON.parse((await coterie(cluster, 'status', '--json')).stdout) as { readonly epoch: unknown };
+    expect(epoch).toMatchObject({ disputed: ['r2', 'r3'] });
+    expect(expressionOf('CoterieSuccessorsDisputed')).toBe('max(coterie_disputed_replicas) > 0');
+    for (const index of [0, 1]) expect(await measured(cluster, index, /^coterie_disputed_replicas[ {]/)).toBe(2);
+    await load.goesOn(50);
+  }, 120_000);
+
+  it('awareness: administrators replace who is in dispute, under load, and all is well', async () => {
+    const basePort = await freePort();
+    for (const [gone, index] of [
+      [2, 4],
+      [3, 5],
+    ] as const) {
+      const place = cluster.homeOf(index);
+      await done(cluster, 'admin', 'make-replica', place, '--id', `r${index}`, '--base-port', String(basePort + index));
+      await done(cluster, 'admin', 'replace', `r${gone}`, join(place, 'joining.json'), ...administrator());
+      cluster.restart(index, { more: ['--log-level', 'info'] });
+    }
+    // Of four, three must stay: the new ones come first, the others go at the next change.
+    for (const next of [3, 4]) {
+      await advance();
+      await signFor(next);
+      for (const index of [0, 1, 4, 5]) {
+        await said(cluster, index, `epoch ${next} has begun`, ({ epoch }) => epoch === next);
+      }
+    }
+    const { replicas } = await membershipOf(4);
+    expect(replicas.map(({ replicaId }) => replicaId)).toEqual(['r0', 'r1', 'r4', 'r5']);
+    for (const index of [2, 3]) expect(await cluster.ended(index)).toEqual({ code: 0, signal: null });
+    for (const index of [0, 1, 4, 5]) {
+      await until(`r${index} has its key share`, async () => {
+        return (await statusOf(cluster, index))?.keyState === 'ready' ? true : undefined;
+      });
+    }
+    expect((await reportOf(cluster, 0))?.disputed).toEqual([]);
+    expect(await measured(cluster, 0, /^coterie_disputed_replicas[ {]/)).toBe(0);
+    expect((await coterie(cluster, 'status')).code).toBe(0);
+    expect((await coterie(cluster, 'epoch', 'show')).code).toBe(0);
+    await load.goesOn(50);
+    await load.finish();
+    expect(load.failures).toEqual([]);
+    expect(load.judge()).toMatchObject({ violations: [], tooHard: 0 });
+  }, 120_000);
+});
