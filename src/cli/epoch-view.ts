@@ -106,14 +106,29 @@ function scheduleOf(report: EpochReport): string {
   );
 }
 
-function phaseOf({ phase, since, turn, next, successors, membership }: EpochReport, nowMs: number): string {
+function phaseOf(report: EpochReport, nowMs: number): string {
+  const { phase, since, turn, next, successors, membership } = report;
   if (phase === 'steady' || since === null) return 'No change is under way';
   const age = formatAge(Math.max(0, nowMs - since.timestamp));
   const clean =
     turn.length === 0 ? '' : `; ${turn.map(printable).join(', ')} ${turn.length === 1 ? 'is' : 'are'} made clean`;
   if (phase === 'preparing') {
-    return `Ending for ${age}: ${successors.length} of ${membership.replicas.length} have named their next keys${clean}`;
+    const { length } = membership.replicas;
+    return `Ending for ${age}: ${successors.length} of ${length} have named their next keys${lateOf(report)}${clean}`;
   }
   const members = next?.replicas.map(({ replicaId }) => printable(replicaId)).join(', ') ?? '';
   return `Ending for ${age}: the service key is dealt on to ${members}${clean}`;
+}
+
+/** Who has named no keys yet and still may; where that takes a person, what the person is to do. */
+function lateOf({ membership, successors, disputed }: EpochReport): string {
+  const named = new Set([...successors.map(({ replicaId }) => replicaId), ...disputed]);
+  const late = membership.replicas.filter(({ replicaId }) => !named.has(replicaId));
+  if (late.length === 0) return '';
+  const shown = late.map(({ replicaId, recovery }) => {
+    return recovery === 'offline'
+      ? `${printable(replicaId)} (its operator: coterie sign-successor)`
+      : printable(replicaId);
+  });
+  return `, not yet ${shown.join(', ')}`;
 }

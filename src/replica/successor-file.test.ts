@@ -7,7 +7,14 @@ import { signingKeyFromSeed, verify } from '../crypto/ed25519.ts';
 import { sha256 } from '../crypto/hash.ts';
 import { systemFiles } from '../platform/files.ts';
 import { type SuccessorStatement, successorPreimage } from '../wire/successor.ts';
-import { readSigned, signRequest, successorRequestFile, successorSignedFile, writeRequest } from './successor-file.ts';
+import {
+  isSignedBy,
+  readSigned,
+  signRequest,
+  successorRequestFile,
+  successorSignedFile,
+  writeRequest,
+} from './successor-file.ts';
 
 const identity = signingKeyFromSeed(new Uint8Array(32).fill(1));
 const keys = {
@@ -43,6 +50,35 @@ describe('a successor that the operator signs', () => {
     expect(verify(identity.publicKey, successorPreimage(statement), read?.certificate ?? new Uint8Array())).toBe(true);
     const others = { ...keys, signingKey: identity.publicKey.text };
     expect(await readSigned(systemFiles, directory, others)).toBeUndefined();
+  });
+
+  it('is asked for again when other keys are to be signed, or somebody has put rubbish in its place', async () => {
+    const path = join(directory, successorRequestFile);
+    await writeRequest(systemFiles, directory, statement);
+    const others = { ...statement, keys: { ...keys, signingKey: identity.publicKey.text } };
+    expect(await writeRequest(systemFiles, directory, others)).toBe(true);
+    expect((await signRequest(systemFiles, path, identity)).statement).toEqual(others);
+    for (const rubbish of ['', '{}', '{"version":1,"statement":"00"}']) {
+      await writeFile(path, rubbish);
+      expect(await writeRequest(systemFiles, directory, others)).toBe(true);
+      expect(await writeRequest(systemFiles, directory, others)).toBe(false);
+    }
+  });
+
+  it('is told apart from what another key has signed', async () => {
+    await writeRequest(systemFiles, directory, statement);
+    const another = signingKeyFromSeed(new Uint8Array(32).fill(3));
+    for (const [by, isRight] of [
+      [identity, true],
+      [another, false],
+    ] as const) {
+      const { text } = await signRequest(systemFiles, join(directory, successorRequestFile), by);
+      await writeFile(join(directory, successorSignedFile), text);
+      const read = await readSigned(systemFiles, directory, keys);
+      if (read === undefined) throw new Error('it is not there');
+      expect(isSignedBy(identity.publicKey, read)).toBe(isRight);
+      expect(isSignedBy(undefined, read)).toBe(false);
+    }
   });
 
   it('is waited for while the file is half written or rubbish', async () => {

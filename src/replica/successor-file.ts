@@ -9,7 +9,7 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type SigningKey, sign } from '../crypto/ed25519.ts';
+import { type PublicKey, type PublicKeyText, type SigningKey, sign, verify } from '../crypto/ed25519.ts';
 import type { FileSystem } from '../platform/files.ts';
 import { HomeError } from '../storage/home-error.ts';
 import { malformed, parseJson, readText, writeNewText } from '../storage/whole-file.ts';
@@ -28,20 +28,36 @@ const hex = z.string().regex(/^(?:[0-9a-f]{2})+$/);
 const requestForm = z.strictObject({ version: z.literal(1), statement: hex });
 const signedForm = z.strictObject({ version: z.literal(1), statement: hex, certificate: hex.length(128) });
 
-/** False: it is there already. */
+/** False: one for these keys is there already. One for other keys is of no use any more, and replaced. */
 export async function writeRequest(
   files: FileSystem,
   directory: string,
   statement: SuccessorStatement,
 ): Promise<boolean> {
   const path = join(directory, successorRequestFile);
-  if ((await files.describe(path)) !== undefined) return false;
+  const isThere = (await files.describe(path)) !== undefined;
+  if (isThere && (await requestedKey(files, path)) === statement.keys.signingKey) return false;
   const document = { version: 1, statement: Buffer.from(encodeSuccessorStatement(statement)).toString('hex') };
-  await writeNewText(files, path, `${JSON.stringify(document, null, 2)}\n`);
+  // There whole or not at all: a program may be waiting to take it away.
+  await files.remove(`${path}.new`);
+  await writeNewText(files, `${path}.new`, `${JSON.stringify(document, null, 2)}\n`);
+  await files.rename(`${path}.new`, path);
   return true;
 }
 
-/** Undefined while there is none for these keys. */
+/** The signing key that a request names; undefined when it is none. */
+async function requestedKey(files: FileSystem, path: string): Promise<PublicKeyText | undefined> {
+  try {
+    const { statement } = parseJson(path, await readText(files, path), requestForm);
+    const decoded = decodeSuccessorStatement(Buffer.from(statement, 'hex'));
+    return decoded.ok ? decoded.value.keys.signingKey : undefined;
+  } catch (error) {
+    if (error instanceof HomeError) return undefined;
+    throw error;
+  }
+}
+
+/** Undefined while there is none for these keys. By whom it is signed is not looked at. */
 export async function readSigned(
   files: FileSystem,
   directory: string,
@@ -60,6 +76,14 @@ export async function readSigned(
   const statement = decodeSuccessorStatement(Buffer.from(file.statement, 'hex'));
   if (!statement.ok || statement.value.keys.signingKey !== keys.signingKey) return undefined;
   return { statement: statement.value, certificate: Buffer.from(file.certificate, 'hex') };
+}
+
+/** Has this identity key signed it? */
+export function isSignedBy(
+  identityKey: PublicKey | undefined,
+  { statement, certificate }: { readonly statement: SuccessorStatement; readonly certificate: Uint8Array },
+): boolean {
+  return identityKey !== undefined && verify(identityKey, successorPreimage(statement), certificate);
 }
 
 /** What the operator's tool does: the text of the signed file. Rejects with a `HomeError`. */

@@ -29,7 +29,7 @@ import {
 import type { Value } from '../wire/value.ts';
 import type { SuccessorWish } from './effects.ts';
 import type { KeeperPort, SignedMembership } from './keeper-port.ts';
-import { readSigned, writeRequest } from './successor-file.ts';
+import { isSignedBy, readSigned, writeRequest } from './successor-file.ts';
 
 const againMs = 1_000;
 const submitPatienceMs = 5_000;
@@ -58,6 +58,8 @@ export class SuccessorMaker {
   /** What it last wrote to the home. */
   #written: Promise<unknown> = Promise.resolve();
   #isAtWork = false;
+  /** A signature of the operator's that is of no use; said once. */
+  #hasRefused = false;
 
   constructor(options: SuccessorMakerOptions) {
     this.#options = options;
@@ -182,10 +184,18 @@ export class SuccessorMaker {
 
   /** Writes down what is to be signed, once, and looks for the signature. */
   async #askOperator(statement: SuccessorStatement): Promise<Certified | undefined> {
-    const { home, logger } = this.#options;
+    const { home, member, logger } = this.#options;
     const directory = home.nextDirectory;
     const signed = await readSigned(systemFiles, directory, statement.keys);
-    if (signed !== undefined) return signed;
+    if (signed !== undefined && isSignedBy(member.identityKey, signed)) return signed;
+    if (signed !== undefined && !this.#hasRefused) {
+      this.#hasRefused = true;
+      const hint = 'Sign the request again, with the identity key of this very replica.';
+      logger.warn(
+        { directory, hint },
+        'what the operator has signed is not signed by the identity key of this replica',
+      );
+    }
     if (await this.#write(() => writeRequest(systemFiles, directory, statement))) {
       const hint = 'Sign it with "coterie sign-successor" and its identity key, away from this machine.';
       logger.warn({ directory, hint }, 'the operator is to sign the keys for the next epoch');

@@ -138,11 +138,13 @@ describe('in one cluster, with one replica for each way', () => {
   }
 
   /** The operator carries the request to the other machine, signs it there, and carries the answer back. */
-  async function signFor(epoch: number): Promise<string> {
+  async function signFor(
+    epoch: number,
+    identity = join(outside('elsewhere'), 'identities', 'r1.seed'),
+  ): Promise<string> {
     const request = await requestOf(epoch);
     const elsewhere = outside('elsewhere');
     cpSync(request, join(elsewhere, 'successor-request.json'));
-    const identity = join(elsewhere, 'identities', 'r1.seed');
     const said = await done(
       cluster,
       'sign-successor',
@@ -183,6 +185,14 @@ describe('in one cluster, with one replica for each way', () => {
     await requestOf(1);
     for (const serial of [1, Date.now() + 1_000_000]) expect(await nameByStolenKey(1, 1, serial)).toBe('bad-signature');
     expect(hasNamed((await reportOf(cluster, 2)) as EpochReport, 'r1')).toBe(false);
+    expect(await done(cluster, 'epoch', 'show')).toMatch(
+      /^Ending .* not yet .*r1 \(its operator: coterie sign-successor\)/m,
+    );
+    // An operator who takes the wrong key is told, and signs again.
+    await signFor(1, join(keeperStore(), 'identity.seed'));
+    await until('r1 says that it is the wrong key', async () =>
+      (await cluster.saidBy(1)).includes('is not signed by the identity key of this replica') ? true : undefined,
+    );
     expect(await signFor(1)).toContain('Signed the keys of r1 for epoch 1');
     await said(cluster, 2, 'r1 has its next keys', (report) => report.epoch === 1 || hasNamed(report, 'r1'));
     for (const index of [0, 1, 2, 3]) await said(cluster, index, 'epoch 1 has begun', ({ epoch }) => epoch === 1);
@@ -294,9 +304,7 @@ describe('in one cluster, with one replica for each way', () => {
     for (const next of [3, 4]) {
       await advance();
       await signFor(next);
-      for (const index of [0, 1, 4, 5]) {
-        await said(cluster, index, `epoch ${next} has begun`, ({ epoch }) => epoch === next);
-      }
+      for (const index of [0, 1, 4, 5]) await said(cluster, index, 'the next epoch', ({ epoch }) => epoch === next);
     }
     const { replicas } = await membershipOf(4);
     expect(replicas.map(({ replicaId }) => replicaId)).toEqual(['r0', 'r1', 'r4', 'r5']);
