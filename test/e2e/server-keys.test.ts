@@ -58,7 +58,7 @@ describe('in one cluster, with one replica for each way', () => {
     writeFileSync(join(cluster.clusterDirectory, 'service-key'), `${serviceKey}\n`);
     const genesis = await cluster.genesis();
     client = await connect({ genesis, followKey: serviceKey, deadlineMs: 60_000 });
-    load = await KvLoad.start({ genesis, followKey: serviceKey, clients: 2, callersPerClient: 2, pauseMs: 60 });
+    load = await KvLoad.start({ genesis, followKey: serviceKey, clients: 2, callersPerClient: 2, pauseMs: 100 });
     // Administrators' and operators' keys are on other machines, as they should be.
     mkdirSync(outside('elsewhere'));
     for (const name of ['identities', 'administrators']) {
@@ -66,7 +66,7 @@ describe('in one cluster, with one replica for each way', () => {
       rmSync(join(cluster.clusterDirectory, name), { recursive: true });
     }
     stolen = await Promise.all([0, 1, 2, 3].map((index) => steal(cluster.homeOf(index), outside(`stolen-r${index}`))));
-  }, 120_000);
+  }, 240_000);
 
   afterAll(async () => {
     await load?.close();
@@ -179,7 +179,7 @@ describe('in one cluster, with one replica for each way', () => {
     // It cannot raise the serial that the keeper has signed.
     const certificate = Buffer.from(answer.certificate, 'hex');
     expect(await handIn(client, successorOf(own, statementOf(0, 1, serial + 7), certificate))).toBe('bad-signature');
-  }, 120_000);
+  }, 240_000);
 
   it('offline: only the operator, with the key that is elsewhere, gives the replica its next keys', async () => {
     await requestOf(1);
@@ -196,7 +196,7 @@ describe('in one cluster, with one replica for each way', () => {
     expect(await signFor(1)).toContain('Signed the keys of r1 for epoch 1');
     await said(cluster, 2, 'r1 has its next keys', (report) => report.epoch === 1 || hasNamed(report, 'r1'));
     for (const index of [0, 1, 2, 3]) await said(cluster, index, 'epoch 1 has begun', ({ epoch }) => epoch === 1);
-  }, 120_000);
+  }, 240_000);
 
   it('by either way, the keys that were stolen are of no use any more', async () => {
     const membership = await membershipOf(1);
@@ -244,7 +244,7 @@ describe('in one cluster, with one replica for each way', () => {
     for (const index of [0, 1]) {
       expect(await statusOf(cluster, index)).toMatchObject({ epoch: 1, observer: false, diverged: false });
     }
-  }, 120_000);
+  }, 240_000);
 
   it('awareness: whoever names keys first or last, neither counts, and everybody sees the dispute', async () => {
     // The thief is in both replicas still, or again: what it has of epoch 0 is of no use here, too.
@@ -287,7 +287,7 @@ describe('in one cluster, with one replica for each way', () => {
     expect(expressionOf('CoterieSuccessorsDisputed')).toBe('max(coterie_disputed_replicas) > 0');
     for (const index of [0, 1]) expect(await measured(cluster, index, /^coterie_disputed_replicas[ {]/)).toBe(2);
     await load.goesOn(50);
-  }, 120_000);
+  }, 240_000);
 
   it('awareness: administrators replace who is in dispute, under load, and all is well', async () => {
     const basePort = await freePort();
@@ -322,5 +322,5 @@ describe('in one cluster, with one replica for each way', () => {
     await load.finish();
     expect(load.failures).toEqual([]);
     expect(load.judge()).toMatchObject({ violations: [], tooHard: 0 });
-  }, 120_000);
+  }, 240_000);
 });
