@@ -9,6 +9,7 @@
  * Trust: an attacker who controls f replicas can let the others wait for its successors, each change that long.
  */
 import { type NextBody, nextBody } from '../membership/epochs.ts';
+import { turnPlaces } from '../membership/turns.ts';
 import type { EpochPhase, EpochState, Moment } from '../wire/epoch-state.ts';
 import type { MembershipBody } from '../wire/membership-statement.ts';
 import { decodeValue } from '../wire/value.ts';
@@ -147,17 +148,10 @@ export class EpochControl {
     this.#state = { ...this.#state, phase: { kind: 'preparing', since, turn: this.#chooseTurn() }, successors: [] };
   }
 
-  /**
-   * Who is made clean in this change: max(1, k) replicas, one after another by their places. Not those who waited longest: one
-   * that cannot be made clean, or does not want to, would keep the turn from all others.
-   */
+  /** Who is made clean in this change, by ids ascending. */
   #chooseTurn(): readonly string[] {
     const { epoch, k, replicas } = this.#state.membership;
-    const count = Math.max(1, k);
-    const places = Array.from(
-      { length: Math.min(count, replicas.length) },
-      (_, i) => (epoch * count + i) % replicas.length,
-    );
+    const places = turnPlaces({ epoch, n: replicas.length, k });
     return places.map((place) => replicas[place]?.replicaId ?? '').sort();
   }
 

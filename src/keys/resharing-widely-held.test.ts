@@ -64,7 +64,9 @@ describe('how many answers it takes', () => {
     }).target;
     return { ...rest, replicas, f, k };
   };
-  const setOf = (count: number): number => 2 ** count - 1;
+  /** Without r0: where k is not 0 it is its turn to be made clean. */
+  const setOf = (count: number): number => (2 ** count - 1) << 1;
+  const withTurn = (holders: number): number => holders | 1;
 
   it.each([
     { change: 'among 4', from: { n: 4, f: 1, k: 0 }, to: { n: 4, f: 1, k: 0 }, confirmations: 3, wide: 3 },
@@ -93,9 +95,12 @@ describe('how many answers it takes', () => {
       ...next,
       serviceId: source.transcript.serviceId,
     });
-    for (let count = 0; count <= to.n; count++) {
+    for (let count = 0; count < to.n; count++) {
       expect(isConfirmedBy(setOf(count))).toBe(count >= confirmations);
       expect(isWideWith(setOf(count))).toBe(count >= wide);
+      const confirmed = from.k === 0 ? count + 1 : count;
+      expect(isConfirmedBy(withTurn(setOf(count)))).toBe(confirmed >= confirmations);
+      expect(isWideWith(withTurn(setOf(count)))).toBe(count + 1 >= wide);
     }
   });
 });

@@ -8,6 +8,7 @@
 import type { PairingCurve } from '../crypto/curve.ts';
 import { type Digest, sha256Of } from '../crypto/hash.ts';
 import { emptySet, type Membership, type ReplicaSet, sizeOfSet, withReplica } from '../membership/membership.ts';
+import { turnPlaces } from '../membership/turns.ts';
 import { limits } from '../wire/limits.ts';
 import { type Decoded, decode } from '../wire/reader.ts';
 import { Writer } from '../wire/writer.ts';
@@ -58,6 +59,7 @@ export function resharingOf(curve: PairingCurve, source: SharingSource, target: 
   });
   const binding = { source: transcriptDigest(transcript), target: targetDigest(target) };
   const stayers = stayersOf(source, target);
+  const recovering = recoveringOf(source, target);
   const { confirmations, wide } = answersNeeded(source, target, sizeOfSet(stayers));
   return {
     name: 'resharing',
@@ -72,15 +74,32 @@ export function resharingOf(curve: PairingCurve, source: SharingSource, target: 
     constants,
     serviceKey: transcript.serviceKey,
     contextOf: (dealer) => resharedContext({ serviceId, epoch, ...binding }, dealer),
-    isConfirmedBy: (holders) => sizeOfSet(holders) >= confirmations,
+    isConfirmedBy: (holders) => sizeOfSet(holders & ~recovering) >= confirmations,
     isWideWith: (holders) => sizeOfSet(holders) >= wide,
   };
 }
 
 /** Holders that are replicas of the epoch before the change too, and so can answer before it. */
-export function stayersOf({ replicaIds }: SharingSource, { replicas }: SharingTarget): ReplicaSet {
+export function stayersOf({ replicaIds }: SharingSource, target: SharingTarget): ReplicaSet {
+  return holdersAmong(replicaIds, target);
+}
+
+/**
+ * Holders who may be made clean at any time of the change, as far as k allows for them: what they confirmed they cannot open
+ * any more then, before the change. Where k is 0 they count among the faulty.
+ */
+function recoveringOf({ replicaIds, k }: SharingSource, target: SharingTarget): ReplicaSet {
+  if (k === 0) return emptySet;
+  const places = turnPlaces({ epoch: target.epoch - 1, n: replicaIds.length, k });
+  return holdersAmong(
+    places.flatMap((place) => replicaIds[place] ?? []),
+    target,
+  );
+}
+
+function holdersAmong(ids: readonly string[], { replicas }: SharingTarget): ReplicaSet {
   return replicas.reduce(
-    (set, { replicaId }, holder) => (replicaIds.includes(replicaId) ? withReplica(set, holder) : set),
+    (set, { replicaId }, holder) => (ids.includes(replicaId) ? withReplica(set, holder) : set),
     emptySet,
   );
 }
