@@ -6,12 +6,12 @@
  */
 import { dirname, join } from 'node:path';
 import type { AnyService } from '../execution/service-definition.ts';
-import { homePaths, openHome } from '../storage/home.ts';
+import { homePaths, openAnyHome } from '../storage/home.ts';
 import { CliError } from './cli-error.ts';
 import { loadService } from './load-service.ts';
 
 export async function serviceOfHome(path: string): Promise<AnyService> {
-  const home = await openHome(path);
+  const home = await openAnyHome(path);
   const { service: specifier, directory } = home;
   await home.close();
   // <cluster>/replicas/<replicaId>; on a server that has the home alone, the service lies beside it.

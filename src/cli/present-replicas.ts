@@ -7,6 +7,7 @@
 import { dirname, join } from 'node:path';
 import { askAddress, claimedEpoch, statedBy } from '../client/certified-membership.ts';
 import type { CertifiedMembershipDocument, Value } from '../client/client.ts';
+import { CoterieError } from '../client/client-error.ts';
 import { type Cluster as Replicas, readCluster } from '../client/cluster.ts';
 import { isAfter } from '../client/epoch-following.ts';
 import { loadServiceKey, type ServiceKey } from '../client/service-key.ts';
@@ -14,10 +15,16 @@ import { askReplicaStatus } from '../client/status.ts';
 import { deadlineAfter } from '../platform/deadline.ts';
 import { readServiceKey } from '../storage/cluster-directory.ts';
 import { dialReplica } from '../transport/client-dial.ts';
+import { httpGet } from '../transport/http-ask.ts';
 import { TransportError } from '../transport/transport-error.ts';
+import type { GenesisAddress } from '../wire/genesis.ts';
 import type { Cluster } from './cluster.ts';
 import { MembershipFile, membershipName } from './membership-file.ts';
 import type { Terminal } from './terminal.ts';
+
+/** Where a replica cannot be reached, whoever is there is asked for so long why that is. */
+const httpPatienceMs = 2_000;
+const statusSizeBytesMax = 1024 * 1024;
 
 export type Answers = readonly PromiseSettledResult<Value>[];
 
@@ -63,9 +70,13 @@ export class PresentReplicas {
   #ask(timeoutMs: number): Promise<Answers> {
     const cluster = this.#replicas;
     return Promise.allSettled(
-      cluster.replicas.map((_, replicaIndex) =>
-        askReplicaStatus({ cluster, replicaIndex, dial: dialReplica, deadlineMs: timeoutMs }),
-      ),
+      cluster.replicas.map(async ({ http }, replicaIndex) => {
+        try {
+          return await askReplicaStatus({ cluster, replicaIndex, dial: dialReplica, deadlineMs: timeoutMs });
+        } catch (error) {
+          throw (await isWithoutKeys(http, timeoutMs)) ? withoutKeys(error) : error;
+        }
+      }),
     );
   }
 
@@ -108,6 +119,23 @@ export class PresentReplicas {
     this.#replicas = cluster;
     return document;
   }
+}
+
+/** Says who answers by HTTP, with no key to prove it, that the replica has lost its keys? Then it listens nowhere else. */
+async function isWithoutKeys(http: GenesisAddress, timeoutMs: number): Promise<boolean> {
+  const signal = AbortSignal.timeout(Math.min(timeoutMs, httpPatienceMs));
+  try {
+    const text = await httpGet({ ...http, path: '/v1/status', sizeBytesMax: statusSizeBytesMax, signal });
+    return Object(JSON.parse(text)).phase === 'without-keys';
+  } catch {
+    return false;
+  }
+}
+
+/** It cannot be reached, and this is why. */
+function withoutKeys(error: unknown): CoterieError {
+  const sentence = 'it has lost its keys of this epoch, as it says by HTTP; it names new ones when the epoch ends';
+  return new CoterieError('unavailable', sentence, { outcome: 'not-sent', cause: Object(error).cause });
 }
 
 /** Was there somebody else than who is known? */

@@ -9,7 +9,7 @@
 import { parseDigest } from '../crypto/hash.ts';
 import { quorumRule } from '../membership/membership.ts';
 import { type FileSystem, systemFiles } from '../platform/files.ts';
-import { httpGet } from '../transport/http-get.ts';
+import { httpGet } from '../transport/http-ask.ts';
 import type { CertifiedMembershipDocument } from '../verify/document.ts';
 import type { VerifiedMembership } from '../verify/read-membership.ts';
 import { type GenesisAddress, parseAddress } from '../wire/genesis.ts';

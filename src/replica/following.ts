@@ -9,7 +9,7 @@ import type { Logger } from 'pino';
 import type { Digest } from '../crypto/hash.ts';
 import { setTimer, type Timer } from '../platform/clock.ts';
 import type { EpochRecord } from '../storage/epoch-files.ts';
-import { httpGet } from '../transport/http-get.ts';
+import { httpGet } from '../transport/http-ask.ts';
 import type { GenesisAddress } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
 import { decodeMembershipStatement } from '../wire/membership-statement.ts';

@@ -65,6 +65,7 @@ function livesOn(
     observe: () => {},
     evidence: () => {},
     count: () => {},
+    began: () => {},
     failed: (error) => failures.push(error),
   });
   return { lives, failures, wiped };

@@ -56,6 +56,8 @@ export interface LivesOptions {
   readonly observe: (effects: ReplicaEffects, machine: ReplicaMachine) => void;
   readonly evidence: (evidence: TransferEvidence) => void;
   readonly count: (event: string) => void;
+  /** A life begins: the state is of this epoch, or that which it begins with, and durable. */
+  readonly began: () => void;
   /** The world failed, or there is a bug: nothing more will happen. */
   readonly failed: (error: unknown) => void;
 }
@@ -277,6 +279,7 @@ export class Lives {
     const isFirst = this.#phase === 'starting';
     this.#phase = 'running';
     this.#life = next;
+    this.#options.began();
     const { round, commitIndex } = next.machine.status;
     this.#logger.info({ round, commitIndex }, 'the replica runs');
     if (!isFirst) this.#askForRounds(round);

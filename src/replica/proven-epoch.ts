@@ -36,10 +36,16 @@ export function closedEpoch(closingProof: Uint8Array, context: ProofContext): Ep
 }
 
 /** Does a record hold what proves it? Each that a correct replica has written does. */
-export function isProven({ statement, signature, closingProof }: EpochRecord, context: ProofContext): boolean {
-  const encoded = encodeMembershipStatement(statement);
-  const proven =
-    (signature === undefined ? undefined : statedEpoch(encoded, signature, context)) ??
-    (closingProof === undefined ? undefined : closedEpoch(closingProof, context));
-  return proven !== undefined && Buffer.from(encodeMembershipStatement(proven.statement)).equals(encoded);
+export function isProven(record: EpochRecord, context: ProofContext): boolean {
+  const { statement, signature } = record;
+  const stated =
+    signature === undefined ? undefined : statedEpoch(encodeMembershipStatement(statement), signature, context);
+  return stated !== undefined || hasWholeProof(record, context);
+}
+
+/** Does a record hold a closing proof, and is it one of its own epoch? */
+export function hasWholeProof({ statement, closingProof }: EpochRecord, context: ProofContext): boolean {
+  const proven = closingProof === undefined ? undefined : closedEpoch(closingProof, context);
+  if (proven === undefined) return false;
+  return Buffer.from(encodeMembershipStatement(proven.statement)).equals(encodeMembershipStatement(statement));
 }

@@ -41,8 +41,11 @@ export interface ReplicaStatus {
   readonly certifiedCommitIndex: number;
   /** Its log differs from a certified head: it signs nothing any more. */
   readonly diverged: boolean;
-  /** `fetching-state` while it gets from the others what it lacks; it executes nothing then. */
-  readonly phase: 'starting' | 'fetching-state' | 'running';
+  /**
+   * `fetching-state` while it gets from the others what it lacks; it executes nothing then. `without-keys`: its keys of this epoch are lost,
+   * and it has no part in it (`keyless-member.ts`).
+   */
+  readonly phase: 'starting' | 'fetching-state' | 'running' | 'without-keys';
   /** How far the fetching is. */
   readonly transfer?: TransferProgress;
   /** The newest checkpoint that is in its engine, and the newest that is certified too; 0 before the first. */

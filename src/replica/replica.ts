@@ -7,21 +7,19 @@
  * Trust: an attacker who controls this process has its keys and can lie in its name; the other replicas and the
  * clients are safe as long as no more than f are like that.
  */
-import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { mclCurve } from '../crypto/curve-mcl.ts';
 import type { AnyService } from '../execution/service-definition.ts';
 import { emptySet, type Membership, withReplica } from '../membership/membership.ts';
 import { monotonicMs, now } from '../platform/clock.ts';
-import { systemFiles } from '../platform/files.ts';
 import { randomBytes } from '../platform/random.ts';
-import { type EpochRecord, epochPaths } from '../storage/epoch-files.ts';
-import { type Home, type HomeEpoch, openHome } from '../storage/home.ts';
-import { HomeError } from '../storage/home-error.ts';
+import type { EpochRecord } from '../storage/epoch-files.ts';
+import type { Home, KeylessHome } from '../storage/home.ts';
 import type { SealedKeyShare } from '../storage/key-store.ts';
 import type { OpenState } from '../storage/state-directory.ts';
 import { ClientListener } from '../transport/client-listener.ts';
 import { limits } from '../wire/limits.ts';
+import { decodeOutcomes } from '../wire/outcome.ts';
 import type { Value } from '../wire/value.ts';
 import { ClientPort } from './client-port.ts';
 import { Counters } from './counters.ts';
@@ -32,11 +30,14 @@ import type { HttpBackend } from './http/backend.ts';
 import { HttpCalls, isHttpLink } from './http/calls.ts';
 import { HttpInterface } from './http/http-interface.ts';
 import { KeeperPort } from './keeper-port.ts';
+import { KeylessMember } from './keyless-member.ts';
 import { Loneliness } from './loneliness.ts';
 import type { ReplicaMachine } from './machine.ts';
-import { isProven } from './proven-epoch.ts';
+import type { ProofContext } from './proven-epoch.ts';
+import { openProvenHome } from './proven-home.ts';
 import { type ReplicaStatus, statusOf } from './replica-status.ts';
 import { serviceSignatureCheck } from './service-signature.ts';
+import { ShownProof } from './shown-proof.ts';
 import { SuccessorMaker } from './successor-maker.ts';
 import { Term } from './term.ts';
 
@@ -72,22 +73,10 @@ export interface ReplicaOptions {
  * Rejects with the typed error of the room that failed: `HomeError`, `StorageError`, `TransportError`.
  */
 export async function startReplica(options: ReplicaOptions): Promise<RunningReplica> {
-  const home = await openHome(options.home, systemFiles, options.isClean === true ? checkIsProven : undefined);
+  const home = await openProvenHome(options.home, { isClean: options.isClean === true });
   const replica = new Replica(home, options);
   await replica.start();
   return replica;
-}
-
-/** An attacker that had the home may have put it into an epoch of its own making, where it would be nobody to the others. */
-function checkIsProven({ directory, record, serviceId, serviceKey }: HomeEpoch): void {
-  const isSigned = serviceSignatureCheck(() => serviceKey);
-  if (isProven(record, { serviceId, isSigned })) return;
-  const path = join(directory, epochPaths.record);
-  throw new HomeError(
-    'epoch-unproven',
-    `${path} names an epoch of which the service has signed nothing.`,
-    'A process that was taken over may have written it. Put that of another replica in its place, if the keys of its epoch are still here; else an administrator replaces the replica.',
-  );
 }
 
 class Replica implements RunningReplica {
@@ -99,8 +88,12 @@ class Replica implements RunningReplica {
   readonly #following: Following;
   readonly #loneliness = new Loneliness();
   readonly #startedAtMs = monotonicMs();
-  #home: Home;
+  #home: Home | KeylessHome;
   #term: Term | undefined;
+  /** In an epoch of which it has lost the keys; then there is no term, and no door is open but HTTP. */
+  #keyless: KeylessMember | undefined;
+  readonly #proof: ShownProof;
+  readonly #context: ProofContext;
   #successors: SuccessorMaker | undefined;
   #doors: Doors | undefined;
   /** The change of epoch that is under way; what clients ask for meanwhile waits. */
@@ -111,7 +104,7 @@ class Replica implements RunningReplica {
   #operations = 0;
   #saidKey = false;
 
-  constructor(home: Home, options: ReplicaOptions) {
+  constructor(home: Home | KeylessHome, options: ReplicaOptions) {
     this.#home = home;
     this.#options = options;
     this.#logger = options.logger.child({ replica: home.replicaId });
@@ -122,12 +115,18 @@ class Replica implements RunningReplica {
       serviceId: home.serviceId,
       logger: this.#logger,
       isNeeded: () => this.#isLonely(),
-      epoch: () => this.#term?.membership.epoch ?? -1,
-      serviceKey: () => this.#term?.lives.machine?.serviceKey ?? this.#home.serviceKey,
+      epoch: () => this.#term?.membership.epoch ?? this.#keyless?.epoch ?? -1,
+      serviceKey: () => this.#serviceKey,
       addresses: () => this.#addresses(),
       concerns: ({ statement: { replicas } }) =>
         this.#home.replicaIndex >= 0 || replicas.some(({ replicaId }) => replicaId === home.replicaId),
-      found: (record) => this.#turn(record, undefined),
+      found: (record) => this.#turn(record, { share: undefined, awaitsState: true }),
+    });
+    this.#context = { serviceId: home.serviceId, isSigned: serviceSignatureCheck(() => this.#serviceKey) };
+    this.#proof = new ShownProof({
+      context: this.#context,
+      hasServiceKey: () => this.#serviceKey !== undefined,
+      logger: this.#logger,
     });
   }
 
@@ -138,7 +137,8 @@ class Replica implements RunningReplica {
   /** Begins its life from what its home holds, then listens and dials; or fetches state first, with all ears open. */
   async start(): Promise<void> {
     try {
-      if (this.#home.replicaIndex >= 0) await this.#begin(undefined);
+      if (this.#home.kind === 'without-keys') await this.#beginWithoutKeys(this.#home);
+      else if (this.#home.replicaIndex >= 0) await this.#begin(this.#home, undefined);
       else this.#logger.info('this replica waits until the others have it in their membership');
     } catch (error) {
       // It may have failed while it began: the first failure says why, not what came of closing everything.
@@ -152,11 +152,11 @@ class Replica implements RunningReplica {
 
   status(): ReplicaStatus | undefined {
     const term = this.#term;
-    if (term === undefined) return undefined;
+    if (term === undefined) return this.#keyless?.status();
     const { machine, phase, progress, engineSizeBytes } = term.lives;
     return {
       ...statusOf({
-        home: this.#home,
+        home: term.home,
         membership: term.membership,
         machine,
         connected: term.connected,
@@ -177,9 +177,8 @@ class Replica implements RunningReplica {
   }
 
   /** Begins the term of the epoch that the home is in, and opens the doors if they are not open yet. */
-  async #begin(state: OpenState | undefined): Promise<void> {
+  async #begin(home: Home, state: OpenState | undefined): Promise<void> {
     const { service, onReplay, retainedLeaves, retainedSizeBytes, isClean = false } = this.#options;
-    const home = this.#home;
     const term = await Term.open({
       home,
       service,
@@ -208,20 +207,22 @@ class Replica implements RunningReplica {
     this.#successors = new SuccessorMaker({
       home,
       member,
+      presentKey: home.signingKey,
       keeper: this.#keeper,
       isClean,
       logger: this.#logger,
       give: (secrets) => term.giveNextSecrets(secrets),
-      submit: async (operation, input, signal) => {
-        const answer = await this.#doors?.httpCalls.submitAnonymous(operation, input, { certified: false, signal });
+      submit: async (successor, signal) => {
+        const how = { certified: false, signal };
+        const answer = await this.#doors?.httpCalls.submitAnonymous('coterie.successor', { successor }, how);
         const submitted = answer === 'too-many' ? undefined : answer?.submitted;
-        return submitted?.kind === 'reply' ? submitted.result : undefined;
+        return submitted?.kind === 'reply' ? codeOf(submitted.result) : undefined;
       },
       certifiedMembership: () => term.lives.running?.certifiedMembership,
     });
     const opened = this.#doors;
-    if (opened !== undefined) this.#moveDoors(opened);
-    const doors = opened ?? this.#makeDoors(member);
+    if (opened !== undefined) this.#moveDoors(opened, home);
+    const doors = opened ?? this.#makeDoors(home, member);
     this.#doors = doors;
     // The life first: whoever knocks is answered out of it.
     await term.lives.begin();
@@ -235,10 +236,38 @@ class Replica implements RunningReplica {
     const { phase } = term.lives;
     this.#logger.info({ epoch, phase, observer: home.isLogLost, pid: process.pid }, 'replica started');
     this.#keeper?.status({ epoch, phase });
+    // Looked at now, and not when somebody asks for it.
+    this.#proof.of(home.record);
   }
 
-  #makeDoors({ clientAddress, httpAddress }: Membership['members'][number]): Doors {
-    const home = this.#home;
+  /** Shuts all doors: the link key that they show is that of another epoch. */
+  async #beginWithoutKeys(home: KeylessHome): Promise<void> {
+    await this.#closeDoors();
+    const keyless = new KeylessMember({
+      home,
+      logger: this.#logger,
+      counters: this.#counters,
+      keeper: this.#keeper,
+      isClean: this.#options.isClean === true,
+      context: this.#context,
+      uptimeMs: () => monotonicMs() - this.#startedAtMs,
+      closingProof: () => this.#proof.of(home.record),
+    });
+    this.#keyless = keyless;
+    await keyless.start();
+  }
+
+  async #closeDoors(): Promise<void> {
+    const doors = this.#doors;
+    this.#doors = undefined;
+    await Promise.all([doors?.listener.close(), doors?.http.close()]);
+  }
+
+  get #serviceKey(): string | undefined {
+    return this.#term?.lives.machine?.serviceKey ?? this.#home.serviceKey;
+  }
+
+  #makeDoors(home: Home, { clientAddress, httpAddress }: Membership['members'][number]): Doors {
     const commitIndex = (): number => this.#term?.lives.machine?.commitIndex ?? 0;
     const onInput = (input: ReplicaInput): void => this.#push(input);
     const clients = new ClientPort({
@@ -268,10 +297,10 @@ class Replica implements RunningReplica {
     return { clients, httpCalls, listener, http };
   }
 
-  #moveDoors({ clients, httpCalls, listener }: Doors): void {
-    clients.moveTo(this.#home.replicaIndex);
-    httpCalls.signWith(this.#home.signingKey);
-    listener.showKey({ keyPem: this.#home.linkKeyPem, certificatePem: this.#home.linkCertificatePem });
+  #moveDoors({ clients, httpCalls, listener }: Doors, home: Home): void {
+    clients.moveTo(home.replicaIndex);
+    httpCalls.signWith(home.signingKey);
+    listener.showKey({ keyPem: home.linkKeyPem, certificatePem: home.linkCertificatePem });
   }
 
   #push(input: ReplicaInput): void {
@@ -290,13 +319,15 @@ class Replica implements RunningReplica {
     this.#sayWhatChanged(machine);
     for (const diagnostic of effects.diagnostics) this.#logger.warn(diagnostic, 'an operation of the service failed');
     if (effects.wantsSuccessor !== undefined) this.#successors?.take(effects.wantsSuccessor);
-    if (effects.closed !== undefined) this.#turn(recordOf(effects.closed), shareOf(effects.closed));
+    if (effects.closed !== undefined) {
+      this.#turn(recordOf(effects.closed), { share: shareOf(effects.closed), awaitsState: false });
+    }
   }
 
   /** Goes on in a later epoch; one change at a time. */
-  #turn(record: EpochRecord, share: SealedKeyShare | undefined): void {
+  #turn(record: EpochRecord, how: TurnOptions): void {
     if (this.#turning !== undefined || this.#stopping !== undefined) return;
-    this.#turning = this.#turnTo(record, share)
+    this.#turning = this.#turnTo(record, how)
       .catch((error: unknown) => void this.#fail(error))
       .finally(() => {
         this.#turning = undefined;
@@ -304,7 +335,7 @@ class Replica implements RunningReplica {
       });
   }
 
-  async #turnTo(record: EpochRecord, share: SealedKeyShare | undefined): Promise<void> {
+  async #turnTo(record: EpochRecord, { share, awaitsState }: TurnOptions): Promise<void> {
     const { epoch } = record.statement;
     this.#logger.info({ epoch }, 'the epoch is over: this replica goes on in the next');
     const term = this.#term;
@@ -314,9 +345,11 @@ class Replica implements RunningReplica {
     await new Promise((resolve) => setImmediate(resolve));
     await unwritten;
     const state = await term?.leave();
-    const home = await this.#home.turnTo(record, share);
+    await this.#keyless?.end();
+    const home = await this.#home.turnTo(record, share, { awaitsState });
+    this.#keyless = undefined;
+    if (home?.kind !== 'with-keys') await state?.engine.close();
     if (home === undefined) {
-      await state?.engine.close();
       this.#logger.warn({ epoch }, 'this replica is not in the membership any more: its keys are erased, and it stops');
       this.#term = undefined;
       this.#stopping ??= this.#shutDown(undefined);
@@ -324,7 +357,12 @@ class Replica implements RunningReplica {
     }
     this.#home = home;
     this.#operations = 0;
-    await this.#begin(state);
+    if (home.kind === 'without-keys') {
+      this.#term = undefined;
+      await this.#beginWithoutKeys(home);
+      return;
+    }
+    await this.#begin(home, state);
     for (const request of pending) {
       this.#term?.lives.push({ kind: 'client-request', link: nobodysLink, request });
     }
@@ -333,6 +371,9 @@ class Replica implements RunningReplica {
   #isLonely(): boolean {
     if (this.#turning !== undefined) return false;
     const term = this.#term;
+    if (this.#keyless?.isQuiet === true) {
+      return this.#loneliness.isFelt({ isQuorum: true, isWhole: false }, monotonicMs());
+    }
     if (term === undefined) return true;
     const { rule } = term.membership;
     const present = [...term.connected, this.#home.replicaIndex].reduce(withReplica, emptySet);
@@ -341,8 +382,8 @@ class Replica implements RunningReplica {
   }
 
   #addresses(): Membership['members'][number]['httpAddress'][] {
-    const { genesis, replicaId } = this.#home;
-    const known = [...(this.#term?.membership.members ?? []), ...genesis.replicas];
+    const { genesis, replicaId, record } = this.#home;
+    const known = [...(record?.statement.replicas ?? []), ...genesis.replicas];
     const others = known.filter((each) => each.replicaId !== replicaId).map(({ httpAddress }) => httpAddress);
     return others.filter(
       ({ host, port }, i) => others.findIndex((each) => each.host === host && each.port === port) === i,
@@ -385,7 +426,7 @@ class Replica implements RunningReplica {
       inclusionPath: (leafIndex, logSize) => machine()?.prover.inclusionPath(leafIndex, logSize),
       consistencyPath: (from, to) => machine()?.prover.consistencyPath(from, to),
       certifiedMembership: () => machine()?.certifiedMembership,
-      closingProof: () => this.#home.record?.closingProof,
+      closingProof: () => this.#proof.of(this.#home.record),
       divergence: () => machine()?.divergence,
       status: () => this.status() as unknown as Readonly<Record<string, Value>>,
     };
@@ -417,11 +458,17 @@ class Replica implements RunningReplica {
     } catch (error) {
       ending ??= error;
     }
-    await Promise.all([this.#doors?.listener.close(), this.#doors?.http.close()]);
+    await Promise.all([this.#closeDoors(), this.#keyless?.end()]);
     await this.#home.close();
     this.#logger.info('replica stopped');
     this.#end(ending);
   }
+}
+
+interface TurnOptions {
+  readonly share: SealedKeyShare | undefined;
+  /** The state that the epoch begins with is not here. */
+  readonly awaitsState: boolean;
 }
 
 /** Ports that stay open from epoch to epoch. */
@@ -435,6 +482,13 @@ interface Doors {
 function recordOf({ body, membership, proof }: ClosedEpoch): EpochRecord {
   const { epochGenesis, sharingEpoch } = membership;
   return { statement: { ...body, epochGenesis, sharingEpoch }, signature: undefined, closingProof: proof };
+}
+
+/** `taken`, or the code of the refusal; undefined when it is no outcome. */
+function codeOf(result: Uint8Array): string | undefined {
+  const outcomes = decodeOutcomes(result);
+  const outcome = outcomes.ok ? outcomes.value[0] : undefined;
+  return outcome?.ok === true ? 'taken' : outcome?.code;
 }
 
 function shareOf({ keyShare }: ClosedEpoch): SealedKeyShare | undefined {

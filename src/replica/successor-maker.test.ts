@@ -34,6 +34,7 @@ function makerOn(keepNextKeys: Home['keepNextKeys']): SuccessorMaker {
   const options: SuccessorMakerOptions = {
     home: { ...home, keepNextKeys },
     member: membership.value.members[1] as Member,
+    presentKey: home.signingKey,
     keeper: undefined,
     isClean: false,
     logger: pino({ level: 'silent' }),

@@ -8,17 +8,16 @@
  */
 import type { Logger } from 'pino';
 import { mclCurve } from '../crypto/curve-mcl.ts';
-import { seedSizeBytes, sign } from '../crypto/ed25519.ts';
+import { type SigningKey, seedSizeBytes, sign } from '../crypto/ed25519.ts';
 import type { KeySecrets } from '../keys/key-generation.ts';
 import type { Member } from '../membership/membership.ts';
 import { now, setTimer } from '../platform/clock.ts';
 import { systemFiles } from '../platform/files.ts';
 import { randomBytes } from '../platform/random.ts';
 import { makeEncryptionPair } from '../storage/encryption-key.ts';
-import type { Home } from '../storage/home.ts';
+import type { AnyHome } from '../storage/home.ts';
 import { type EpochKeys, secretSizeBytes } from '../storage/key-files.ts';
 import { makeLinkCertificate } from '../transport/certificate.ts';
-import { decodeOutcomes } from '../wire/outcome.ts';
 import {
   encodeSuccessor,
   possessionPreimage,
@@ -26,7 +25,6 @@ import {
   type SuccessorStatement,
   successorPreimage,
 } from '../wire/successor.ts';
-import type { Value } from '../wire/value.ts';
 import type { SuccessorWish } from './effects.ts';
 import type { KeeperPort, SignedMembership } from './keeper-port.ts';
 import { isSignedBy, readSigned, writeRequest } from './successor-file.ts';
@@ -37,16 +35,18 @@ const submitPatienceMs = 5_000;
 const turnPatienceMs = 10_000;
 
 export interface SuccessorMakerOptions {
-  readonly home: Home;
-  readonly member: Member;
+  readonly home: AnyHome;
+  readonly member: Pick<Member, 'recovery' | 'identityKey'>;
+  /** The signing key of now; undefined: it is lost. */
+  readonly presentKey: SigningKey | undefined;
   readonly keeper: KeeperPort | undefined;
   /** This process was started clean. */
   readonly isClean: boolean;
   readonly logger: Logger;
   /** To the machine: these keys are durable. */
   readonly give: (secrets: KeySecrets) => void;
-  /** Has one operation executed in our name; its encoded outcomes, or undefined when it was not executed in time. */
-  readonly submit: (operation: string, input: Value, signal: AbortSignal) => Promise<Uint8Array | undefined>;
+  /** Has a successor executed: `taken`, the code of a refusal, or undefined when it was not executed in time. */
+  readonly submit: (successor: Uint8Array, signal: AbortSignal) => Promise<string | undefined>;
   readonly certifiedMembership: () => { readonly encoded: Uint8Array; readonly signature: Uint8Array } | undefined;
 }
 
@@ -72,6 +72,13 @@ export class SuccessorMaker {
     this.#work(wish).catch((error: unknown) => {
       if (!this.#ended.signal.aborted) this.#options.logger.error({ err: error }, 'the keys for the next epoch failed');
     });
+  }
+
+  /** Where an operator signs keys: makes them now, and asks for it, before the epoch waits for them. */
+  async prepare(epoch: number): Promise<void> {
+    if (this.#options.member.recovery !== 'offline' || this.#isAtWork) return;
+    const keys = (await this.#options.home.readNextKeys()) ?? (await this.#make());
+    await this.#certify(keys, epoch);
   }
 
   /** The epoch is over, or the replica ends. Resolves when it writes nothing to the home any more: it would be in the way of who turns that. */
@@ -147,21 +154,19 @@ export class SuccessorMaker {
     const successor = encodeSuccessor({ ...certified, possession });
     const patience = AbortSignal.timeout(submitPatienceMs);
     const signal = AbortSignal.any([patience, this.#ended.signal]);
-    const result = await submit('coterie.successor', { successor }, signal);
-    const outcomes = result === undefined ? undefined : decodeOutcomes(result);
-    const outcome = outcomes?.ok === true ? outcomes.value[0] : undefined;
-    if (outcome === undefined) return undefined;
-    return outcome.ok ? 'taken' : outcome.code;
+    return submit(successor, signal);
   }
 
   /** For this epoch. Undefined: not now. */
   async #certify(keys: EpochKeys, epoch: number): Promise<Certified | undefined> {
-    const { home, member, keeper, isClean, logger } = this.#options;
+    const { home, member, presentKey, keeper, isClean, logger } = this.#options;
     const { serviceId, replicaId } = home;
     const statement = { serviceId, replicaId, epoch, serial: 1, isClean, keys: sessionKeysOf(keys) };
     switch (member.recovery) {
       case 'awareness':
-        return { statement, certificate: sign(home.signingKey, successorPreimage(statement)) };
+        if (presentKey === undefined)
+          throw new Error('invariant: it vouches for its next keys with one that it has not');
+        return { statement, certificate: sign(presentKey, successorPreimage(statement)) };
       case 'offline':
         return this.#askOperator({ ...statement, serial: now() });
       case 'hardware': {

@@ -64,6 +64,8 @@ export class Term {
   readonly #keyStore: KeyStore;
   readonly #peers: PeerLinks;
   readonly #nextSecrets: KeySecrets[] = [];
+  /** What was kept for want of the state is erased. */
+  #cleaned: Promise<void> = Promise.resolve();
 
   /** Opens the log of the epoch. Rejects like opening a home. */
   static async open(options: TermOptions): Promise<Term> {
@@ -154,6 +156,14 @@ export class Term {
       observe: options.observe,
       evidence: (evidence) => this.evidence.add(evidence),
       count: (event) => counters.count(event),
+      began: () => {
+        this.#cleaned = home.dropEarlierLogs().catch((error: unknown) => {
+          this.#logger.error(
+            { err: error },
+            'the logs of earlier epochs could not be erased; the next start tries again',
+          );
+        });
+      },
       failed: options.failed,
     });
     this.#peers = new PeerLinks({
@@ -198,6 +208,7 @@ export class Term {
   /** Ends because the epoch does; the state is for the next term, when it is whole. */
   async leave(): Promise<OpenState | undefined> {
     const state = await this.lives.leave();
+    await this.#cleaned;
     await this.#peers.close();
     await this.log.close();
     return state;
@@ -208,6 +219,7 @@ export class Term {
     try {
       await this.lives.end({ isSudden });
     } finally {
+      await this.#cleaned;
       await this.#peers.close();
       await this.log.close();
     }

@@ -5,6 +5,9 @@
  *   keys/ log/ …         of epoch 0, and of a replica that has yet to join
  *   epochs/7/keys/       keys of epoch 7 (`key-files.ts`); when that is the next one, those that were made for it
  *   epochs/7/log/ …      its block log, with its marks (`home-log.ts`)
+ *   epochs/7/keys-lost   there when the home is in epoch 7 without the keys of it (`epoch-keys.ts`)
+ *   epochs/7/state-awaited  there while the state that epoch 7 began with is not in the home: then the logs of earlier ones stay
+ *   epochs/6/log.key     by which such a log can be opened when its keys are gone
  *
  * A home turns to another epoch in one step: epoch.json takes the place of the one before. What is of an earlier epoch is erased
  * after that, and at each start, so that a crash in between leaves nothing for ever.
@@ -19,8 +22,8 @@ import {
   type MembershipStatement,
 } from '../wire/membership-statement.ts';
 import { HomeError, homeErrorOf } from './home-error.ts';
-import { logPaths } from './home-log.ts';
-import { areKeysOf, type EpochKeys, eraseKeyFiles, type SecretKeys, writeKeyFiles } from './key-files.ts';
+import { leaveMark, logPaths } from './home-log.ts';
+import { eraseKeyFiles, type SecretKeys, writeKeyFiles } from './key-files.ts';
 import { malformed, parseJson, readText, writeNewText } from './whole-file.ts';
 
 export interface EpochRecord {
@@ -32,7 +35,14 @@ export interface EpochRecord {
   readonly closingProof: Uint8Array | undefined;
 }
 
-export const epochPaths = { record: 'epoch.json', epochs: 'epochs' } as const;
+export const epochPaths = {
+  record: 'epoch.json',
+  epochs: 'epochs',
+  /** In the directory of an epoch, as the next two. */
+  keysLost: 'keys-lost',
+  stateAwaited: 'state-awaited',
+  logKey: 'log.key',
+} as const;
 const form = z.strictObject({
   version: z.literal(1),
   epoch: z.int().min(1).max(0xffff_ffff),
@@ -99,7 +109,30 @@ export async function writeEpochRecord(files: FileSystem, home: string, record: 
 }
 
 /** Puts keys where those of an epoch lie that is not begun, in place of any that were there. Durable when it resolves. */
-export async function placeKeys(files: FileSystem, home: string, epoch: number, keys: SecretKeys): Promise<void> {
+export function placeKeys(files: FileSystem, home: string, epoch: number, keys: SecretKeys): Promise<void> {
+  return placeEpoch(files, home, epoch, async (building) => {
+    await files.mkdir(join(building, 'keys'));
+    await writeKeyFiles(files, join(building, 'keys'), keys);
+    await files.fsyncDirectory(join(building, 'keys'));
+  });
+}
+
+/**
+ * An epoch that the home is in without the keys of it. Should these be put back, what was signed with them is not known: the log is
+ * a lost one.
+ */
+export function placeWithoutKeys(files: FileSystem, home: string, epoch: number): Promise<void> {
+  return placeEpoch(files, home, epoch, async (building) => {
+    for (const name of [epochPaths.keysLost, logPaths.logLost]) await writeNewText(files, join(building, name), '');
+  });
+}
+
+async function placeEpoch(
+  files: FileSystem,
+  home: string,
+  epoch: number,
+  fill: (directory: string) => Promise<void>,
+): Promise<void> {
   const directory = epochDirectory(home, epoch);
   const building = `${directory}.new`;
   try {
@@ -110,9 +143,7 @@ export async function placeKeys(files: FileSystem, home: string, epoch: number, 
     }
     await eraseDirectory(files, building);
     await files.mkdir(building);
-    await files.mkdir(join(building, 'keys'));
-    await writeKeyFiles(files, join(building, 'keys'), keys);
-    await files.fsyncDirectory(join(building, 'keys'));
+    await fill(building);
     await files.fsyncDirectory(building);
     // Those that were there may be the ones that the others have been told of: they go when these are in their place.
     await eraseDirectory(files, replacedBy(directory));
@@ -145,37 +176,77 @@ export async function placeLog(files: FileSystem, home: string, epoch: number): 
   }
 }
 
-/** Which of these are the keys that a membership names; a `HomeError` when none are. */
-export function keysNamed<Keys extends EpochKeys>(
-  owner: MembershipStatement['replicas'][number],
-  epoch: number,
-  candidates: readonly Keys[],
-): Keys {
-  const named = candidates.find((keys) => areKeysOf(keys, owner));
-  if (named !== undefined) return named;
+/** Has this home been at work in this epoch? */
+export async function isEpochBegun(files: FileSystem, home: string, epoch: number): Promise<boolean> {
+  return (await files.describe(join(epochDirectory(home, epoch), logPaths.logBegan))) !== undefined;
+}
+
+/** Rejects where keys for an epoch would take the place of those that were in use there. */
+export async function checkNotBegun(files: FileSystem, home: string, epoch: number): Promise<void> {
+  if (!(await isEpochBegun(files, home, epoch))) return;
   throw new HomeError(
-    'key-mismatch',
-    `The membership of epoch ${epoch} names keys of replica "${owner.replicaId}" that are not in this home.`,
-    'Somebody else has named keys for it, or the home is an old copy. An administrator can replace the replica.',
+    'already-exists',
+    `${epochDirectory(home, epoch)} is of an epoch that this replica has been in, and ${join(home, epochPaths.record)} is of an earlier one.`,
+    `Put back the ${epochPaths.record} of epoch ${epoch}, from this home or another replica's. Nothing was changed.`,
   );
+}
+
+export interface EpochMarks {
+  /** It turned to this epoch without the keys of it. */
+  readonly isKeyless: boolean;
+  /** The state that this epoch began with has not come. */
+  readonly awaitsState: boolean;
+}
+
+export async function readEpochMarks(files: FileSystem, directory: string): Promise<EpochMarks> {
+  const isThere = async (name: string): Promise<boolean> => (await files.describe(join(directory, name))) !== undefined;
+  return { isKeyless: await isThere(epochPaths.keysLost), awaitsState: await isThere(epochPaths.stateAwaited) };
+}
+
+export function markAwaitingState(files: FileSystem, home: string, epoch: number): Promise<void> {
+  return leaveMark(files, epochDirectory(home, epoch), epochPaths.stateAwaited);
+}
+
+export async function stateHasCome(files: FileSystem, directory: string): Promise<void> {
+  try {
+    await files.remove(join(directory, epochPaths.stateAwaited));
+    await files.fsyncDirectory(directory);
+  } catch (error) {
+    throw homeErrorOf(error, directory, 'writing');
+  }
+}
+
+/** Beside a log that outlives its keys: it shows what is damage, and signs and opens nothing. */
+export async function keepLogKey(files: FileSystem, directory: string, logKey: Uint8Array): Promise<void> {
+  const path = join(directory, epochPaths.logKey);
+  try {
+    await files.remove(path);
+    await writeNewText(files, path, `${Buffer.from(logKey).toString('hex')}\n`);
+    await files.fsyncDirectory(directory);
+  } catch (error) {
+    throw homeErrorOf(error, path, 'writing');
+  }
 }
 
 /**
  * Erases what is of epochs before this one, and what was begun for one that did not come. Of a replica that is no member any
- * more: everything, also what it had made for this epoch.
+ * more: everything, also what it had made for this epoch. `keepsLogs`: but not the logs of earlier epochs.
  */
 export async function eraseEarlier(
   files: FileSystem,
   home: string,
   epoch: number,
-  { isMember }: { readonly isMember: boolean },
+  { isMember, keepsLogs = false }: { readonly isMember: boolean; readonly keepsLogs?: boolean },
 ): Promise<void> {
+  const isOfLog = (name: string): boolean =>
+    name.startsWith(logPaths.logDamaged) ||
+    name === epochPaths.logKey ||
+    Object.values<string>(logPaths).includes(name);
   try {
     if (epoch > 0) {
       await eraseKeyFiles(files, join(home, 'keys'));
-      for (const name of await files.list(home)) {
-        const isOfLog = name.startsWith(logPaths.logDamaged) || Object.values<string>(logPaths).includes(name);
-        if (isOfLog) await files.remove(join(home, name));
+      if (!keepsLogs) {
+        for (const name of await files.list(home)) if (isOfLog(name)) await files.remove(join(home, name));
       }
       await files.fsyncDirectory(home);
     }
@@ -190,7 +261,18 @@ export async function eraseEarlier(
     }
     for (const name of await files.list(parent)) {
       const isCurrent = name === String(epoch) || name === String(epoch + 1);
-      if (!isMember || !isCurrent) await eraseDirectory(files, join(parent, name));
+      if (isMember && isCurrent) continue;
+      const directory = join(parent, name);
+      const isEarlier = /^[0-9]+$/.test(name) && Number(name) < epoch;
+      const hasLog = (await files.describe(join(directory, logPaths.log))) !== undefined;
+      if (!(keepsLogs && isEarlier && hasLog)) await eraseDirectory(files, directory);
+      else {
+        await eraseKeyFiles(files, join(directory, 'keys'));
+        for (const each of await files.list(directory)) {
+          if (!isOfLog(each)) await files.remove(join(directory, each));
+        }
+        await files.fsyncDirectory(directory);
+      }
     }
     await files.fsyncDirectory(parent);
   } catch (error) {

@@ -125,7 +125,7 @@ function segmentSizeOf(retainedSizeBytes: number): number {
 }
 
 /** Makes an empty file, durably, unless it is there. */
-async function leaveMark(files: FileSystem, home: string, name: string): Promise<void> {
+export async function leaveMark(files: FileSystem, home: string, name: string): Promise<void> {
   const mark = join(home, name);
   try {
     if ((await files.describe(mark)) === undefined) await writeNewText(files, mark, '');

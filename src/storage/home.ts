@@ -19,11 +19,9 @@
  */
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import type { PairingCurve } from '../crypto/curve.ts';
 import { type Digest, hmacSha256 } from '../crypto/hash.ts';
 import { type DirectoryLock, lockDirectory } from '../platform/directory-lock.ts';
 import { type FileSystem, systemFiles } from '../platform/files.ts';
-import { randomBytes } from '../platform/random.ts';
 import { domains } from '../wire/domain.ts';
 import {
   formatGenesis,
@@ -36,18 +34,21 @@ import {
 import type { DiskLog } from './disk-log.ts';
 import { faultOfEncryptionKeys, loadCurve } from './encryption-key.ts';
 import {
+  checkNotBegun,
   type EpochRecord,
   epochDirectory,
   epochPaths,
   eraseEarlier,
+  keepLogKey,
   keysDirectory,
-  keysNamed,
   placeKeys,
-  placeLog,
+  readEpochMarks,
   readEpochRecord,
+  stateHasCome,
   writeEpochRecord,
 } from './epoch-files.ts';
-import { HomeError, type HomeErrorCode, homeErrorOf } from './home-error.ts';
+import { keysLost, prepareEpoch, readPresentKeys, readWholeKeys } from './epoch-keys.ts';
+import { HomeError, homeErrorOf } from './home-error.ts';
 import { findLogLost, type HomeLogOptions, logPaths, openHomeLog } from './home-log.ts';
 import {
   type EpochKeys,
@@ -55,10 +56,10 @@ import {
   type PublicKeys,
   readKeyFiles,
   type SecretKeys,
-  secretSizeBytes,
   writeKeyFiles,
 } from './key-files.ts';
-import { KeyStore, type SealedKeyShare } from './key-store.ts';
+import type { SealedKeyShare } from './key-store.ts';
+import { keepServiceKey, readServiceKey } from './service-key-file.ts';
 import type { OpenState } from './state-directory.ts';
 import { malformed, parseJson, readText, writeNewText } from './whole-file.ts';
 
@@ -90,8 +91,8 @@ const replicaForm = z.strictObject({
   service: z.string().min(1).max(4096),
 });
 
-/** An open home, held by this process until it is closed. What it says of keys and log is of the epoch that it is in. */
-export interface Home extends Omit<EpochKeys, 'seed'> {
+/** An open home, held by this process until it is closed; whether it has the keys of the epoch that it is in or not. */
+export interface AnyHome {
   /** Absolute. */
   readonly directory: string;
   readonly genesis: Genesis;
@@ -104,22 +105,12 @@ export interface Home extends Omit<EpochKeys, 'seed'> {
   readonly replicaIndex: number;
   /** What this replica runs: as in the genesis, unless its operator wrote another name for it into replica.json. */
   readonly service: string;
-  /** Where the log of the epoch lies, absolute. */
-  readonly epochDirectory: string;
   /** Where the keys for the next epoch lie, once they are made, absolute. */
   readonly nextDirectory: string;
-  /** Where the sealed key share lies, absolute. */
-  readonly sealedSharePath: string;
   /** The service key, 192 hex characters, once this replica has seen it, or its operator has written it here. */
   readonly serviceKey: string | undefined;
   /** Writes it down, unless it is there already. Rejects with `service-key-mismatch` when another one is. */
   keepServiceKey(serviceKey: string): Promise<void>;
-  /** The log this replica had in this epoch is gone, so it may only observe (docs/protocol/ordering.md §3.3). */
-  readonly isLogLost: boolean;
-  /** Opens the log; at most once at a time. `isLogLost` is true afterwards also when it was damaged and set aside. */
-  openLog(options?: HomeLogOptions): Promise<DiskLog>;
-  /** Opens the state; at most once at a time. `wipe` says why what is there is to be removed first, as damaged. */
-  openState(options?: { readonly wipe?: string | undefined }): Promise<OpenState>;
   /** Keys that were made for the next epoch; undefined when none were. */
   readNextKeys(): Promise<EpochKeys | undefined>;
   /** Puts down keys for the next epoch, in place of any that were made for it. Durable when it resolves. */
@@ -127,11 +118,40 @@ export interface Home extends Omit<EpochKeys, 'seed'> {
   /**
    * Turns to a later epoch: from then on this home is that of the epoch, which has an empty log, and all of earlier ones is erased. This
    * object is not to be used any more; the log is closed. `share`: ours of the epoch's sharing. Undefined: the membership does
-   * not have this replica, and its keys are erased. Rejects with `key-mismatch` when it names keys that are not here.
+   * not have this replica, and its keys are erased. Without the keys that it names: a `KeylessHome` when an identity key can vouch for
+   * others, else it rejects with `key-mismatch`. `awaitsState`: the state that the epoch begins with is not here, so the
+   * logs of earlier ones stay until `dropEarlierLogs`.
    */
-  turnTo(record: EpochRecord, share: SealedKeyShare | undefined): Promise<Home | undefined>;
+  turnTo(
+    record: EpochRecord,
+    share: SealedKeyShare | undefined,
+    options?: { readonly awaitsState?: boolean },
+  ): Promise<Home | KeylessHome | undefined>;
   /** Lets other processes have the home. Close the log and the state first. */
   close(): Promise<void>;
+}
+
+/** A home with the keys of its epoch. What it says of keys and log is of that. */
+export interface Home extends AnyHome, Omit<EpochKeys, 'seed'> {
+  readonly kind: 'with-keys';
+  /** Where the log of the epoch lies, absolute. */
+  readonly epochDirectory: string;
+  /** Where the sealed key share lies, absolute. */
+  readonly sealedSharePath: string;
+  /** The log this replica had in this epoch is gone, so it may only observe (docs/protocol/ordering.md §3.3). */
+  readonly isLogLost: boolean;
+  /** Opens the log; at most once at a time. `isLogLost` is true afterwards also when it was damaged and set aside. */
+  openLog(options?: HomeLogOptions): Promise<DiskLog>;
+  /** Opens the state; at most once at a time. `wipe` says why what is there is to be removed first, as damaged. */
+  openState(options?: { readonly wipe?: string | undefined }): Promise<OpenState>;
+  /** The state is of this epoch, or that which it begins with, and durable: logs of earlier ones that were kept for it go. */
+  dropEarlierLogs(): Promise<void>;
+}
+
+/** The home of a member whose keys of this epoch are lost, and whose next ones an identity key can vouch for. */
+export interface KeylessHome extends AnyHome {
+  readonly kind: 'without-keys';
+  readonly record: EpochRecord;
 }
 
 export interface NewHome extends SecretKeys {
@@ -161,15 +181,23 @@ export async function createHome(home: NewHome, files: FileSystem = systemFiles)
 /** What a home says of the epoch that it is in. */
 export type HomeEpoch = Pick<Home, 'directory' | 'serviceId' | 'serviceKey'> & { readonly record: EpochRecord };
 
+/** Opens a home with its keys and takes its lock. Rejects with a `HomeError` that says what is wrong with it. */
+export async function openHome(path: string, files: FileSystem = systemFiles): Promise<Home> {
+  const home = await openAnyHome(path, files);
+  if (home.kind === 'with-keys') return home;
+  await home.close();
+  throw keysLost(home);
+}
+
 /**
- * Opens a home and takes its lock. Rejects with a `HomeError` that says what is wrong with it. `check` throws when the home is not in
- * the epoch that it says, before anything is erased for the sake of that.
+ * The same for one whose keys may be lost. `check` throws when the home is not in the epoch that it says, before anything is erased for
+ * the sake of that.
  */
-export async function openHome(
+export async function openAnyHome(
   path: string,
   files: FileSystem = systemFiles,
   check: (epoch: HomeEpoch) => void = () => {},
-): Promise<Home> {
+): Promise<Home | KeylessHome> {
   const directory = resolve(path);
   await checkIsHome(files, directory);
   const lock = await takeLock(directory);
@@ -235,7 +263,7 @@ async function readHome(
   directory: string,
   lock: DirectoryLock,
   check: (epoch: HomeEpoch) => void = () => {},
-): Promise<Home> {
+): Promise<Home | KeylessHome> {
   const at = (path: string): string => join(directory, path);
   const genesis = await readGenesis(files, at(homePaths.genesis));
   const serviceId = serviceIdOf(genesis);
@@ -259,26 +287,17 @@ async function readHome(
   if (record !== undefined) check({ directory, serviceId, serviceKey, record });
   if (replicaIndex < 0) await checkMayJoin(files, directory, { replicaId, epoch, members, serviceKey });
   if (record === undefined) await checkHasRecord(files, directory);
-  const keys = await readKeyFiles(files, keysDirectory(directory, epoch), { owner: members[replicaIndex], curve });
-  // Not before the keys of this epoch are there: who has an old epoch.json in place of the present one loses nothing yet.
-  await eraseEarlier(files, directory, epoch, { isMember: true });
+  const keys = await readPresentKeys(files, directory, { owner: members[replicaIndex], record, curve });
   const ofEpoch = epochDirectory(directory, epoch);
-  const logKey = hmacSha256(keys.seed, [domains.logKey]);
-  let isLogLost = await findLogLost(files, ofEpoch);
-  const readNextKeys = async (): Promise<EpochKeys | undefined> => {
-    const next = keysDirectory(directory, epoch + 1);
-    if ((await files.describe(next)) === undefined) return undefined;
-    try {
-      return await readKeyFiles(files, next, { owner: undefined, curve });
-    } catch (error) {
-      // Damaged ones are none: nobody counts on them yet, or the membership says so.
-      if (error instanceof HomeError && isDamage(error.code)) return undefined;
-      throw error;
-    }
-  };
-  const { seed: _, ...ours } = keys;
-  return {
-    ...ours,
+  const { awaitsState, isKeyless } = await readEpochMarks(files, ofEpoch);
+  // Not before the keys of this epoch are there: who has an old epoch.json in place of the present one loses nothing yet.
+  if (keys !== undefined || isKeyless) {
+    await eraseEarlier(files, directory, epoch, { isMember: true, keepsLogs: awaitsState });
+  }
+  const logKey = keys === undefined ? undefined : hmacSha256(keys.seed, [domains.logKey]);
+  const readNextKeys = (): Promise<EpochKeys | undefined> =>
+    readWholeKeys(files, directory, { epoch: epoch + 1, curve });
+  const home: AnyHome = {
     directory,
     genesis,
     serviceId,
@@ -287,11 +306,40 @@ async function readHome(
     record,
     replicaIndex,
     service: replica.service,
-    epochDirectory: ofEpoch,
     nextDirectory: epochDirectory(directory, epoch + 1),
-    sealedSharePath: join(keysDirectory(directory, epoch), keyFileNames.sealedShare),
     serviceKey,
     keepServiceKey: (serviceKey) => keepServiceKey(files, at(homePaths.serviceKey), serviceKey, curve),
+    readNextKeys,
+    async keepNextKeys(next) {
+      await checkNotBegun(files, directory, epoch + 1);
+      await placeKeys(files, directory, epoch + 1, next);
+      return readKeyFiles(files, keysDirectory(directory, epoch + 1), { owner: undefined, curve });
+    },
+    async turnTo(next, share, { awaitsState = false } = {}) {
+      const candidates = [await readNextKeys(), keys].filter((each) => each !== undefined);
+      const begun = await readWholeKeys(files, directory, { epoch: next.statement.epoch, curve });
+      const what = { next, replicaId, candidates, begun, share, awaitsState };
+      const isMember = await prepareEpoch(files, directory, what);
+      if (awaitsState && logKey !== undefined) await keepLogKey(files, ofEpoch, logKey);
+      await writeEpochRecord(files, directory, next);
+      if (isMember) return readHome(files, directory, lock);
+      await eraseEarlier(files, directory, next.statement.epoch, { isMember });
+      return undefined;
+    },
+    close: () => lock.release(),
+  };
+  if (keys === undefined || logKey === undefined) {
+    if (record === undefined) throw new Error('invariant: the keys of the first epoch are lost, and it was begun');
+    return { ...home, kind: 'without-keys', record };
+  }
+  let isLogLost = await findLogLost(files, ofEpoch);
+  const { seed: _, ...ours } = keys;
+  return {
+    ...home,
+    ...ours,
+    kind: 'with-keys',
+    epochDirectory: ofEpoch,
+    sealedSharePath: join(keysDirectory(directory, epoch), keyFileNames.sealedShare),
     get isLogLost() {
       return isLogLost;
     },
@@ -301,47 +349,12 @@ async function readHome(
       return open.log;
     },
     openState: ({ wipe } = {}) => openState(files, directory, wipe),
-    readNextKeys,
-    async keepNextKeys(next) {
-      await placeKeys(files, directory, epoch + 1, next);
-      return readKeyFiles(files, keysDirectory(directory, epoch + 1), { owner: undefined, curve });
+    async dropEarlierLogs() {
+      if (!awaitsState) return;
+      await eraseEarlier(files, directory, epoch, { isMember: true });
+      await stateHasCome(files, ofEpoch);
     },
-    async turnTo(next, share) {
-      const candidates = [await readNextKeys(), keys].filter((each) => each !== undefined);
-      const isMember = await prepareEpoch(files, directory, { next, replicaId, candidates, share });
-      await writeEpochRecord(files, directory, next);
-      if (isMember) return readHome(files, directory, lock);
-      await eraseEarlier(files, directory, next.statement.epoch, { isMember });
-      return undefined;
-    },
-    close: () => lock.release(),
   };
-}
-
-/** Puts everything in place that the epoch begins with, so that one rename makes it the present one. False: it does without us. */
-async function prepareEpoch(
-  files: FileSystem,
-  directory: string,
-  options: {
-    readonly next: EpochRecord;
-    readonly replicaId: string;
-    readonly candidates: readonly EpochKeys[];
-    readonly share: SealedKeyShare | undefined;
-  },
-): Promise<boolean> {
-  const { next, replicaId, candidates, share } = options;
-  const { epoch, serviceId, sharingEpoch } = next.statement;
-  const owner = next.statement.replicas.find((each) => each.replicaId === replicaId);
-  if (owner === undefined) return false;
-  // The sealing key is a new one in each epoch: with it goes what a disk keeps of a sealed share.
-  const keys = { ...keysNamed(owner, epoch, candidates), sealingKey: randomBytes(secretSizeBytes) };
-  await placeKeys(files, directory, epoch, keys);
-  if (share !== undefined) {
-    const path = join(keysDirectory(directory, epoch), keyFileNames.sealedShare);
-    await new KeyStore({ path, sealingKey: keys.sealingKey, serviceId, epoch: sharingEpoch, files }).write(share);
-  }
-  await placeLog(files, directory, epoch);
-  return true;
 }
 
 /** A replica that no membership has yet waits for one that does. One that was in a membership before was removed. */
@@ -389,10 +402,6 @@ async function checkHasRecord(files: FileSystem, directory: string): Promise<voi
   );
 }
 
-function isDamage(code: HomeErrorCode): boolean {
-  return code === 'file-malformed' || code === 'file-missing' || code === 'key-mismatch';
-}
-
 /** Reads a genesis file. */
 export async function readGenesis(files: FileSystem, path: string): Promise<Genesis> {
   const text = await readText(files, path);
@@ -407,30 +416,6 @@ export async function readGenesis(files: FileSystem, path: string): Promise<Gene
       ? 'Use the version of Coterie that made it. Or make a new cluster with "coterie init" and copy the data over.'
       : 'Use the version of Coterie that made it.',
   );
-}
-
-/** What is no point of the group is no service key, but damage: the key is public, and whoever needs it asks the others. */
-async function readServiceKey(files: FileSystem, path: string, curve: PairingCurve): Promise<string | undefined> {
-  if ((await files.describe(path)) === undefined) return undefined;
-  const text = (await readText(files, path)).trim();
-  const isKey = /^[0-9a-f]{192}$/.test(text) && curve.g2.decode(Buffer.from(text, 'hex')) !== undefined;
-  return isKey ? text : undefined;
-}
-
-async function keepServiceKey(files: FileSystem, path: string, serviceKey: string, curve: PairingCurve): Promise<void> {
-  const kept = await readServiceKey(files, path, curve);
-  if (kept === serviceKey) return;
-  if (kept !== undefined) {
-    throw new HomeError(
-      'service-key-mismatch',
-      `${path} holds another service key than this replica has worked out.`,
-      'Find out which is right, from another replica or a client. Remove the file if it is the wrong one.',
-    );
-  }
-  const unfinished = `${path}.new`;
-  await files.remove(unfinished);
-  await writeNewText(files, unfinished, `${serviceKey}\n`);
-  await files.rename(unfinished, path);
 }
 
 async function openState(files: FileSystem, home: string, wipe: string | undefined): Promise<OpenState> {

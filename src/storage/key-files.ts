@@ -191,6 +191,6 @@ function keyMismatch(path: string, { replicaId }: Pick<PublicKeys, 'replicaId'>)
   return new HomeError(
     'key-mismatch',
     `${path} does not belong to replica "${replicaId}" of this membership.`,
-    'Put back the keys this replica was made with; others would refuse it with any other ones.',
+    'Put back its keys of this epoch: others refuse it with any other ones. If they are lost, an administrator replaces the replica: "coterie admin replace".',
   );
 }

@@ -143,7 +143,8 @@ export class HttpInterface {
         return reply.code(503).send({ status: 'diverged', commitIndex });
       }
       const { commitIndex, observer, phase } = backend.status();
-      if (phase === 'fetching-state') return reply.code(503).send({ status: phase, commitIndex });
+      if (phase === 'fetching-state' || phase === 'without-keys')
+        return reply.code(503).send({ status: phase, commitIndex });
       return { status: observer === true ? 'observer' : 'ok', replica: backend.replicaId, commitIndex };
     });
     server.get('/metrics', async (_request, reply) => {

@@ -126,6 +126,7 @@ export class Metrics {
   readonly #gauges: readonly (readonly [Gauge, string])[];
   readonly #transferGauges: readonly (readonly [Gauge, string])[];
   readonly #fetching: Gauge;
+  readonly #keyless: Gauge;
   readonly #events: Counter<'event'>;
   readonly #epoch: EpochMetrics;
 
@@ -140,6 +141,9 @@ export class Metrics {
     this.#epoch = new EpochMetrics(registers);
     const fetching = '1 while it fetches its state from the others.';
     this.#fetching = new Gauge({ name: 'coterie_fetching_state', help: fetching, registers });
+    const keyless =
+      '1 when its keys of this epoch are lost: it has no part in it, and names new ones at the end of it.';
+    this.#keyless = new Gauge({ name: 'coterie_without_keys', help: keyless, registers });
     const help = 'What it saw and refused, by kind.';
     this.#events = new Counter({ name: 'coterie_events_total', help, labelNames: ['event'], registers });
   }
@@ -155,6 +159,7 @@ export class Metrics {
     const transfer = Object(status.transfer) as Readonly<Record<string, unknown>>;
     for (const [gauge, field] of this.#transferGauges) gauge.set(measureOf(transfer[field]));
     this.#fetching.set(status.phase === 'fetching-state' ? 1 : 0);
+    this.#keyless.set(status.phase === 'without-keys' ? 1 : 0);
     this.#epoch.read(status, now());
     this.#events.reset();
     for (const [event, count] of Object.entries(status.counters ?? {})) this.#events.inc({ event }, measureOf(count));

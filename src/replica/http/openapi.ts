@@ -127,7 +127,7 @@ const schemas = {
     type: 'object',
     required: ['status', 'commitIndex'],
     properties: {
-      status: { enum: ['ok', 'observer', 'diverged', 'fetching-state'] },
+      status: { enum: ['ok', 'observer', 'diverged', 'fetching-state', 'without-keys'] },
       replica: { type: 'string' },
       commitIndex: count('Of the last commit, or of the one at which it diverged.'),
     },
@@ -254,7 +254,10 @@ export const openApi = {
     '/healthz': {
       get: {
         summary: 'Whether this replica is well.',
-        responses: { 200: answer('It is.', 'Health'), 503: answer('It has diverged, or fetches its state.', 'Health') },
+        responses: {
+          200: answer('It is.', 'Health'),
+          503: answer('It has diverged, fetches its state, or has lost its keys.', 'Health'),
+        },
       },
     },
     '/metrics': {
