@@ -25,7 +25,7 @@ import { readSeedFile } from '../storage/seed-file.ts';
 import { type Genesis, serviceIdOf } from '../wire/genesis.ts';
 import { encodeMembershipStatement, type MembershipStatement } from '../wire/membership-statement.ts';
 import { type CertifiedSuccessor, decodeSuccessor, type SessionKeys, successorPreimage } from '../wire/successor.ts';
-import { createCluster } from './create-cluster.ts';
+import { createCluster, httpPortOffset } from './create-cluster.ts';
 import { type RunningReplica, startReplica } from './replica.ts';
 import { signRequest, successorRequestFile, successorSignedFile } from './successor-file.ts';
 import { sessionKeysOf } from './successor-maker.ts';
@@ -46,11 +46,10 @@ beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'coterie-keyless-'));
   const cluster = join(directory, 'cluster');
   home = join(cluster, 'replicas', 'r0');
-  const basePort = await freePort();
+  const basePort = await playOthers();
   genesis = await createCluster({ directory: cluster, replicas: 4, service: 'kv', recovery: 'offline', basePort });
   identity = await readSeedFile(join(cluster, 'identities', 'r0.seed'));
   await writeFile(join(home, 'service-key'), `${serviceKey}\n`);
-  others = await Promise.all(genesis.replicas.slice(1).map(({ httpAddress: { port } }) => Other.listen(port)));
   lines.length = 0;
 });
 afterEach(async () => {
@@ -83,7 +82,10 @@ class Other {
 
   static async listen(port: number): Promise<Other> {
     const other = new Other();
-    await new Promise<void>((resolve) => void other.#server.listen(port, '127.0.0.1', resolve));
+    await new Promise<void>((resolve, reject) => {
+      other.#server.once('error', reject);
+      other.#server.listen(port, '127.0.0.1', resolve);
+    });
     return other;
   }
 
@@ -131,6 +133,18 @@ class Other {
       disputed: [],
     };
   }
+}
+
+/** The port from which on the cluster has its own, where the others could listen: other tests look for some, too. */
+async function playOthers(): Promise<number> {
+  for (let attempt = 0; attempt < 10; attempt++) {
+    const basePort = await freePort();
+    const begun = await Promise.allSettled([1, 2, 3].map((i) => Other.listen(basePort + httpPortOffset + i)));
+    others = begun.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    if (others.length === begun.length) return basePort;
+    for (const other of others) await other.close();
+  }
+  throw new Error('in vain: ports that nobody has');
 }
 
 /** An epoch in which r0 has these keys, signed by the service. */
