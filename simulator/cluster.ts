@@ -29,6 +29,7 @@ import { plainCurve } from './plain-curve.ts';
 import type { Prng } from './prng.ts';
 import { adversaryMakers, type Scenario } from './scenarios/scenario.ts';
 import { firstSecrets, linkKeyDigestOf } from './session-secrets.ts';
+import { SharingLedger } from './sharing-ledger.ts';
 import { type ClientBehaviour, SimulatedClient } from './simulated-client.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
 import { type Machine, type MachineOptions, productionMachine } from './simulated-machine.ts';
@@ -58,6 +59,8 @@ export class Cluster {
   readonly watch: ClusterWatch;
   readonly mobile: MobileAdversary | undefined;
   readonly administration: Administration;
+  /** What the log says about the service key, for an adversary that reads everything. */
+  readonly ledger: SharingLedger | undefined;
   readonly history = new History();
   /** Those that are still to execute something wrongly. */
   readonly #flawed = new Set<number>();
@@ -145,6 +148,7 @@ export class Cluster {
       },
       adversary: this.#networkAdversary(),
     });
+    this.ledger = epochs.mobile ? new SharingLedger(this.curve) : undefined;
     this.mobile = epochs.mobile ? this.#mobileAdversary(unreliable) : undefined;
     const keeperless = new Set([...this.sound].slice(0, epochs.keeperless));
     this.turns = new Turns({
@@ -402,7 +406,11 @@ export class Cluster {
         },
         refused: (from, { code, reason }) => this.#world.note(`r${from} refuses a request: ${code}, ${reason}`),
         certified: (from, answer) => watch.certified(from, answer),
-        decided: (_, commits) => watch.decided(commits),
+        decided: (at, commits) => {
+          watch.decided(commits);
+          if (!this.isCorrect(at)) return;
+          for (const commit of commits) this.ledger?.committed(this.replicaAt(at).membership, commit);
+        },
         stepped: (at, effects, machine) => this.#stepped(at, effects, machine),
         rejected: (at, evidence) => watch.refused(at, [evidence]),
         fetching: (at) => {
@@ -428,10 +436,17 @@ export class Cluster {
   #stepped(place: number, effects: ReplicaEffects, machine: Machine): void {
     this.watch.stepped(place, effects, machine);
     if (!this.isCorrect(place)) return;
+    this.#noteSharing(machine);
     const { checkpoints, stable, wantsSuccessor, closed } = effects;
     if (wantsSuccessor !== undefined || closed !== undefined) this.#ambush.atChange(place);
     if (checkpoints.length > 0 || stable !== undefined) this.#ambush.atCheckpoint(place);
     if (this.scenario.epochs.turns !== 'none') this.turns.observe(machine.epochStatus);
+  }
+
+  #noteSharing({ epochStatus, transcript }: Machine): void {
+    const { phase } = epochStatus.state;
+    if (phase.kind === 'resharing') this.ledger?.fixed(phase.next);
+    if (transcript !== undefined) this.ledger?.settled(transcript);
   }
 
   /** One of those that are to go wrong does so with the first write it executes in the second half of the faults. */

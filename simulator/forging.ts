@@ -14,6 +14,7 @@ import { encodeHead, type Head } from '../src/wire/head.ts';
 
 /** A share of the service key, as it lay on a disk. */
 export interface StolenShare {
+  /** The epoch of its sharing. */
   readonly epoch: number;
   /** Index of its holder in that epoch. */
   readonly holder: number;

@@ -21,7 +21,7 @@ function nextEpoch({ isTaken }: { readonly isTaken: boolean }): typeof first {
   const { linkKeyDigest } = publicKeysOf(plainCurve, renewed);
   const keys = { signingKey: renewed.signing.publicKey, linkKeyDigest };
   const members = first.members.map((member, index) => (index === 2 && isTaken ? { ...member, ...keys } : member));
-  return { ...first, epoch: 1, epochGenesis: sha256(Buffer.from('next')), members };
+  return { ...first, epoch: 1, sharingEpoch: 1, epochGenesis: sha256(Buffer.from('next')), members };
 }
 
 function diskOf(): { readonly disk: SimulatedDisk; readonly world: World } {

@@ -27,16 +27,21 @@ export class Loot {
   take(place: number, { home }: SimulatedDisk, state?: { readonly root: Digest; readonly commitIndex: number }): void {
     const known = [...home.all, ...home.made].map(({ secrets }) => secrets);
     for (const secrets of known) this.#secrets.set(secrets.signing.publicKey.text, { place, secrets });
-    const { epoch, rule, members } = home.membership;
+    const { sharingEpoch, rule, members } = home.membership;
     const holder = members.findIndex(({ replicaId }) => replicaId === replicaIdAt(place));
     const { sealedShare: share } = home.present;
     if (share !== undefined && holder !== -1)
-      this.#shares.set(`${epoch} ${holder}`, { epoch, holder, f: rule.f, share });
+      this.#shares.set(`${sharingEpoch} ${holder}`, { epoch: sharingEpoch, holder, f: rule.f, share });
     if (state !== undefined) this.#states.set(state.root, state.commitIndex);
   }
 
   get shares(): readonly StolenShare[] {
     return [...this.#shares.values()];
+  }
+
+  /** Everything that replicas ever proved themselves with, opened dealings with and dealt from, as far as it read it. */
+  get secrets(): readonly SessionSecrets[] {
+    return [...this.#secrets.values()].map(({ secrets }) => secrets);
   }
 
   /** How many states it has seen the whole of. */

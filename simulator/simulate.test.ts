@@ -19,6 +19,13 @@ function expectAgreed(result: SimulationResult): void {
   expect(result.requests).toBeGreaterThanOrEqual(result.replicas - result.adversaries.length);
 }
 
+/** The adversary has held replicas and used what it kept, and has no more of any epoch than it held there. */
+function expectInVain({ everHeld, workedOut, memberships }: SimulationResult): void {
+  expect(everHeld).toBeGreaterThan(1);
+  expect(workedOut.evaluations).toBeGreaterThan(0);
+  expect(workedOut.sharesOfOneEpoch).toBeLessThanOrEqual(Math.max(...memberships.map(({ f }) => f)));
+}
+
 describe('any mixture of faults', () => {
   it.each(Array.from({ length: 8 }, (_, index) => index + 1))('seed %i agrees and goes on', async (seed) => {
     expectAgreed(await simulate({ seed }));
@@ -45,7 +52,7 @@ describe('each thing alone', () => {
     // A scenario about fetching state in which none is fetched shows nothing.
     if (expectedToFetch.includes(scenario)) expect(result.fetches).toBeGreaterThan(0);
     if (expectedToTurn.includes(scenario)) expect(result.epochs).toBeGreaterThan(1);
-    if (scenario.startsWith('mobile')) expect(result.everHeld).toBeGreaterThan(1);
+    if (scenario.startsWith('mobile')) expectInVain(result);
     if (scenario.startsWith('fetch-interrupted')) expect(result.fetchesBegun).toBeGreaterThan(result.fetches);
   });
 });
@@ -121,12 +128,15 @@ describe('the mobile adversary', () => {
     const result = await simulate({ seed: 1, scenario: 'mobile-no-resharing-4' });
     expect(result.verdict, describeResult(result)).toBe('diverged');
     expect(result.violations.map(({ checker }) => checker)).toContain('secrecy');
+    expect(result.workedOut.sharesOfOneEpoch).toBeGreaterThan(1);
   });
 
-  it('makes clients believe a lie when keys are never renewed', async () => {
+  it('makes clients believe a lie and opens what is dealt later when keys are never renewed', async () => {
     const result = await simulate({ seed: 1, scenario: 'mobile-no-renewal-4' });
     expect(result.verdict, describeResult(result)).toBe('diverged');
     expect(result.violations.map(({ message }) => message).join()).toMatch(/a lie/);
+    expect(result.violations.map(({ checker }) => checker)).toContain('secrecy');
+    expect(result.workedOut.shares).toBeGreaterThan(result.stolenShares);
   });
 });
 

@@ -12,8 +12,9 @@ import { checkStorage } from './checkers/storage.ts';
 import type { Report, Violation } from './checkers/violation.ts';
 import type { Overdue } from './checkers/windows.ts';
 import { Cluster, type MachineMaker } from './cluster.ts';
+import { type Deduced, deduce } from './deduction.ts';
 import { planFaults } from './faults.ts';
-import { forgeHead } from './forging.ts';
+import { forgeHead, type StolenShare } from './forging.ts';
 import { Prng } from './prng.ts';
 import { scenarioNamed, scenarioNames } from './scenarios/named.ts';
 import type { Scenario } from './scenarios/scenario.ts';
@@ -76,6 +77,8 @@ export interface SimulationResult {
   /** Places of the replicas that the mobile adversary held in each epoch, and key shares that it has of all epochs together. */
   readonly held: readonly { readonly epoch: number; readonly places: readonly number[] }[];
   readonly stolenShares: number;
+  /** What it could work out from the log with the secrets it had kept. */
+  readonly workedOut: WorkedOut;
   /** Replicas that the mobile adversary ever held, and how often it spoke in the name of one with keys that it had kept. */
   readonly everHeld: number;
   readonly impersonations: number;
@@ -97,6 +100,16 @@ export interface SimulationResult {
   readonly traceDigest: string;
   /** The one command that makes this run again. */
   readonly replay: string;
+}
+
+/** What the mobile adversary got out of dealings on the log. */
+export interface WorkedOut {
+  /** Evaluations that it opened with decryption keys it had kept, and whole polynomials of dealers whose seeds it had. */
+  readonly evaluations: number;
+  readonly polynomials: number;
+  /** Key shares that it has, of whatever epoch, stolen or worked out; and the most that it has of one epoch. */
+  readonly shares: number;
+  readonly sharesOfOneEpoch: number;
 }
 
 const violationsKept = 20;
@@ -236,15 +249,22 @@ function commitIndexOf(cluster: Cluster, index: number): number {
   return cluster.replicaAt(index).status?.commitIndex ?? -1;
 }
 
-/** The adversary tries what it can with everything that it ever read. */
-function checkSecrecy({ mobile, watch, curve, membership }: Cluster, report: Report): void {
+/** The adversary works out what it can from everything that it ever read, there and on the log, and tries to sign with that. */
+function checkSecrecy({ mobile, ledger, watch, curve, membership }: Cluster, report: Report): Deduced | undefined {
   const { serviceKey } = watch.certification;
-  if (mobile === undefined || serviceKey === undefined) return;
+  if (mobile === undefined || ledger === undefined || serviceKey === undefined) return undefined;
   const { serviceId } = membership;
-  const forgery = forgeHead({ curve, serviceKey, serviceId, shares: mobile.loot.shares });
-  if (forgery === undefined) return;
-  const shares = forgery.shares.map(({ epoch, holder }) => `share ${holder} of epoch ${epoch}`).join(', ');
-  report('secrecy', `the adversary signs as the service, with ${shares}`);
+  const { secrets, shares: stolen } = mobile.loot;
+  const deduced = deduce({ curve, sharings: ledger.sharings(), secrets, shares: stolen });
+  const nameOf = ({ epoch, holder }: StolenShare): string => `share ${holder} of epoch ${epoch}`;
+  const known = new Map([...stolen, ...deduced.shares].map((share) => [nameOf(share), share]));
+  const forgery = forgeHead({ curve, serviceKey, serviceId, shares: [...known.values()] });
+  if (forgery !== undefined) {
+    report('secrecy', `the adversary signs as the service, with ${forgery.shares.map(nameOf).join(', ')}`);
+  } else if (deduced.serviceSecret !== undefined) {
+    report('secrecy', 'the adversary works out the private service key');
+  }
+  return deduced;
 }
 
 /** At the end: of whoever is where the others are. */
@@ -254,6 +274,18 @@ function lookAtWindows(cluster: Cluster): void {
     .map((place) => cluster.replicaAt(place).machine)
     .find((each) => each?.epochStatus.state.membership.epoch === epoch);
   if (machine !== undefined) cluster.watch.windows.look(machine.epochStatus.state, machine.status.timestamp);
+}
+
+function workedOutOf({ mobile }: Cluster, deduced: Deduced | undefined): WorkedOut {
+  const stolen = mobile?.loot.shares ?? [];
+  const known = new Set([...stolen, ...(deduced?.shares ?? [])].map(({ epoch, holder }) => `${epoch} ${holder}`));
+  const ofEpoch = new Map<string, number>();
+  for (const name of known) {
+    const [epoch = ''] = name.split(' ');
+    ofEpoch.set(epoch, (ofEpoch.get(epoch) ?? 0) + 1);
+  }
+  const { opened: evaluations = 0, polynomials = 0 } = deduced ?? {};
+  return { evaluations, polynomials, shares: known.size, sharesOfOneEpoch: Math.max(0, ...ofEpoch.values()) };
 }
 
 /** What is missing still: results, or replicas that have not executed what others have. */
@@ -290,7 +322,7 @@ function resultOf(run: {
   if (recovery !== undefined) {
     checkAcknowledged(cluster.history.acknowledged, cluster.watch.execution, recovery.reached, report);
   }
-  checkSecrecy(cluster, report);
+  const deduced = checkSecrecy(cluster, report);
   lookAtWindows(cluster);
   const { tooHard } = checkHistory(cluster.history.entries, report, (digest) =>
     cluster.watch.execution.placeOf(digest),
@@ -319,6 +351,7 @@ function resultOf(run: {
     disputes: [...cluster.watch.windows.disputes],
     held: cluster.mobile?.held ?? [],
     stolenShares: cluster.mobile?.loot.shares.length ?? 0,
+    workedOut: workedOutOf(cluster, deduced),
     everHeld: cluster.mobile?.everHeld.size ?? 0,
     impersonations: cluster.mobile?.impersonations ?? 0,
     forgedSuccessors: cluster.mobile?.forgedSuccessors ?? 0,

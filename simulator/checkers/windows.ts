@@ -111,8 +111,9 @@ export class WindowChecker {
   }
 
   /** Did it do its part: named keys at the last change, and was clean when it was to be made so last? */
-  #isInTime({ membership: { epoch } }: EpochState, replica: StatedReplica, kind: WindowKind): boolean {
-    if (kind === 'key-share') return true;
+  #isInTime({ membership: { epoch }, sharingEpoch }: EpochState, replica: StatedReplica, kind: WindowKind): boolean {
+    // Where the sharing is that of an earlier epoch, all shares are as old as that, and seen to be.
+    if (kind === 'key-share') return sharingEpoch === epoch;
     if (kind === 'session-key') return replica.keysSince.epoch === epoch;
     const turn = this.#lastTurn.get(replica.replicaId);
     return turn === undefined || replica.cleanSince.epoch > turn;

@@ -24,6 +24,7 @@ it('shows the adversary losing, and winning where a defence is off', async () =>
   expect(parts.map(({ adversaryWon }) => adversaryWon)).toEqual([false, true, true]);
   expect(parts.map(({ everHeld }) => everHeld)).toEqual([4, 4, 4]);
   expect(parts[1]?.how).toContain('signs as the service');
+  expect(parts[2]?.how).toContain('signs as the service');
   expect(parts[2]?.how).toContain('a lie');
   // It was in another one in each epoch.
   const places = parts[0]?.held.slice(0, 4).map(({ places }) => places);

@@ -57,19 +57,27 @@ function hasWon({ violations }: SimulationResult): boolean {
   return violations.length > 0;
 }
 
+/** The first thing that each checker found. */
+function waysOf({ violations }: SimulationResult): readonly string[] {
+  const first = violations.filter(({ checker }, at) => violations.findIndex((each) => each.checker === checker) === at);
+  return first.map(({ message }) => message);
+}
+
 function linesOf({ title }: Part, result: SimulationResult): readonly string[] {
-  const { held, stolenShares, impersonations, forgedSuccessors, epochs, requests, cleanStarts } = result;
+  const { held, workedOut, impersonations, forgedSuccessors, epochs, requests, cleanStarts, memberships } = result;
+  const enough = 1 + Math.max(...memberships.map(({ f }) => f));
   const rows = held.map(({ epoch, places }) => [String(epoch), places.map((place) => `r${place}`).join(' ')]);
   const facts = [
     `${cleanStarts} clean starts; ${epochs} changes of epoch; ${requests} requests answered.`,
-    `The adversary has held ${result.everHeld} of 4 replicas, and has ${stolenShares} key shares.`,
+    `The adversary has held ${result.everHeld} of 4 replicas. With decryption keys that it kept it opened ${workedOut.evaluations} evaluations in dealings on the log.`,
+    `Found and worked out, it has ${workedOut.shares} key shares, at most ${workedOut.sharesOfOneEpoch} of one epoch; ${enough} of one epoch sign.`,
     `It spoke ${impersonations} times in the name of a replica that it had held before, and named next keys ${forgedSuccessors} times.`,
   ];
-  const [violation] = result.violations;
+  const ways = waysOf(result);
   const end =
-    violation === undefined
+    ways.length === 0
       ? 'It lost: nothing wrong was certified or believed, its shares sign nothing, and clients go on.'
-      : `It won: ${violation.message}`;
+      : `It won: ${ways.join('; and ')}.`;
   return [
     '',
     title,
@@ -82,16 +90,17 @@ function linesOf({ title }: Part, result: SimulationResult): readonly string[] {
 }
 
 function documentOf({ part, result }: { readonly part: Part; readonly result: SimulationResult }): unknown {
-  const { held, everHeld, stolenShares, impersonations, forgedSuccessors, epochs, requests, cleanStarts, replay } =
-    result;
+  const { held, everHeld, stolenShares, workedOut, impersonations, forgedSuccessors, epochs, requests } = result;
+  const { cleanStarts, replay } = result;
   return {
     scenario: part.scenario,
     title: part.title,
     adversaryWon: hasWon(result),
-    how: result.violations[0]?.message ?? null,
+    how: waysOf(result).join('; and ') || null,
     held,
     everHeld,
     stolenShares,
+    workedOut,
     impersonations,
     forgedSuccessors,
     epochs,
