@@ -9,7 +9,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProcessCluster } from '../../bench/process-cluster.ts';
 import type { Prng } from '../../simulator/prng.ts';
 import { doHomeWork } from '../../src/keeper/home-work.ts';
+import { systemFiles } from '../../src/platform/files.ts';
 import type { ReplicaStatus } from '../../src/replica/replica-status.ts';
+import { readEpochRecord } from '../../src/storage/epoch-files.ts';
 import { awaited, epochReportOf, type SoakWatch } from './soak-watch.ts';
 
 const kinds = ['killed', 'away', 'asleep', 'cleaned'] as const;
@@ -69,10 +71,12 @@ export class SoakTroubles {
       const from = watch.epoch;
       try {
         const happened = await this.#cause(kind, index);
+        const overAtMs = performance.now();
         const back = await this.#back(index);
         if (back === undefined) await this.#violation(kind, index);
         this.counts[happened] += 1;
-        say(`r${index} ${happened}, epoch ${from} to ${back?.epoch ?? '?'}`);
+        const seconds = ((performance.now() - overAtMs) / 1_000).toFixed(1);
+        say(`r${index} ${happened}, epoch ${from} to ${back?.epoch ?? '?'}, takes part again after ${seconds} s`);
       } catch (error) {
         watch.violations.push(
           `r${index} could not be ${kind}: ${error instanceof Error ? error.message : String(error)}`,
@@ -138,18 +142,20 @@ export class SoakTroubles {
   }
 
   /**
-   * Before it has named keys for the next epoch: those are thrown away by a clean start, since whoever had the process knows them. One that
-   * has a keeper does not name any before it is clean.
+   * Only when its home is in the epoch of the others, and that does not end yet: keys that it has named for a later one are thrown away
+   * by a clean start, since whoever had the process knows them, and one that recovers by awareness can then not come back by itself.
    */
   async #clean(index: number): Promise<Trouble> {
     const { cluster, serviceKey } = this.#options;
+    const home = cluster.homeOf(index);
     await cluster.kill(index);
     const report = epochReportOf(await this.#askAnother(index));
-    if (report?.phase !== 'steady') {
+    const own = (await readEpochRecord(systemFiles, home))?.statement.epoch ?? 0;
+    if (report?.phase !== 'steady' || own !== report.epoch) {
       cluster.restart(index);
       return 'killed';
     }
-    await doHomeWork({ home: cluster.homeOf(index), look: false, putBack: null, serviceKey, clean: true });
+    await doHomeWork({ home, look: false, putBack: null, serviceKey, clean: true });
     cluster.restart(index, { more: ['--clean'] });
     return 'cleaned';
   }
