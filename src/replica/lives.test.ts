@@ -18,8 +18,9 @@ import { machineOptions, pastOf, silentPorts } from './testing/past.ts';
 let blocks: readonly Uint8Array[];
 let heads: ReadonlyMap<Digest, CertifiedHead>;
 let serviceKey: string;
+let statement: ReturnType<typeof pastOf>['statement'];
 beforeAll(() => {
-  ({ blocks, heads, serviceKey } = pastOf());
+  ({ blocks, heads, serviceKey, statement } = pastOf());
 });
 
 interface World {
@@ -132,6 +133,17 @@ describe('lives', () => {
     const { lives } = livesOn(new MemoryEngine(), new MemoryLog(), () => {}, { epoch: 1 });
     await lives.begin();
     expect(lives.phase).toBe('fetching-state');
+    await lives.end({ isSudden: true });
+  });
+
+  it('know what the others said of the membership before they began: it is said once', async () => {
+    const log = new MemoryLog();
+    await log.append(blocks);
+    const { lives } = livesOn(new MemoryEngine(), log);
+    lives.takeFrame(1, encodePeerMessage({ kind: 'certified-statement', statement: 'membership', ...statement }));
+    await lives.begin();
+    const known = await vi.waitUntil(() => lives.running?.certifiedMembership);
+    expect(Buffer.from(known.signature)).toEqual(Buffer.from(statement.signature));
     await lives.end({ isSudden: true });
   });
 

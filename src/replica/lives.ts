@@ -15,11 +15,10 @@ import { monotonicMs, setTimer } from '../platform/clock.ts';
 import { BehindWatch } from '../recovery/behind-watch.ts';
 import type { TransferEvidence, TransferProgress } from '../recovery/effects.ts';
 import { StateDamage, type StateEngine, type StateSnapshot } from '../state/engine.ts';
-import { checkLeaves, openLog } from '../state/log-leaves.ts';
+import { verifyLeaves } from '../state/log-leaves.ts';
 import { verifyTree } from '../state/verify-state.ts';
 import type { BlockLog } from '../storage/block-log.ts';
 import type { OpenState } from '../storage/state-directory.ts';
-import type { Checkpoint } from '../wire/checkpoint.ts';
 import type { CertifiedHead } from '../wire/client-message.ts';
 import { decodePeerMessage, encodePeerMessage, type PeerMessage } from '../wire/peer-message.ts';
 import { decodeRequest } from '../wire/request.ts';
@@ -32,6 +31,7 @@ import type { ReplicaMachine } from './machine.ts';
 import { OfferedCheckpoints, type OfferMessage, type ReceivedOffer } from './offered-checkpoints.ts';
 import { StateFetch } from './state-fetch.ts';
 import { StateService } from './state-service.ts';
+import { ToldStatements } from './told-statements.ts';
 
 /** The event loop goes on after so long while the state is verified. */
 const verifySliceMs = 10;
@@ -69,6 +69,7 @@ export class Lives {
   readonly #logger: Logger;
   readonly #stateService: StateService;
   readonly #offered: OfferedCheckpoints;
+  readonly #told = new ToldStatements();
   #state: OpenState | undefined;
   #life: Life | undefined;
   #machine: ReplicaMachine | undefined;
@@ -148,6 +149,7 @@ export class Lives {
 
   takeFrame(from: number, frame: Uint8Array): void {
     if (!isStateFrame(frame)) {
+      this.#told.note(from, frame);
       this.#life?.push({ kind: 'peer-frame', from, frame });
       return;
     }
@@ -282,6 +284,7 @@ export class Lives {
     this.#options.began();
     const { round, commitIndex } = next.machine.status;
     this.#logger.info({ round, commitIndex }, 'the replica runs');
+    for (const told of this.#told.all) next.push(told);
     if (!isFirst) this.#askForRounds(round);
   }
 
@@ -488,13 +491,5 @@ export class Lives {
   get #engine(): StateEngine {
     if (this.#state === undefined) throw new Error('invariant: the state is not open');
     return this.#state.engine;
-  }
-}
-
-/** Throws `StateDamage` when leaves of the log are not those that the checkpoint stands for. */
-function* verifyLeaves(engine: StateEngine, checkpoint: Checkpoint): Generator<void> {
-  for (const { damaged } of checkLeaves(engine, openLog(engine, checkpoint))) {
-    if (damaged !== undefined) throw new StateDamage(`Leaves of the log are damaged, those of chunk ${damaged}.`);
-    yield;
   }
 }

@@ -80,6 +80,14 @@ export function* checkLeaves(view: StateView, log: MerkleTree): Generator<{ read
   }
 }
 
+/** Throws `StateDamage` when leaves are not those that the summary stands for; yields now and then. */
+export function* verifyLeaves(view: StateView, summary: LogSummary): Generator<void> {
+  for (const { damaged } of checkLeaves(view, openLog(view, summary))) {
+    if (damaged !== undefined) throw new StateDamage(`Leaves of the log are damaged, those of chunk ${damaged}.`);
+    yield;
+  }
+}
+
 /** A retained chunk of the log, for another replica; undefined when there is none of this number, or not any more. */
 export function leafChunk(log: MerkleTree, number: number): ProvenChunk | undefined {
   const leaves = log.leaves(number);

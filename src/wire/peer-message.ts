@@ -144,6 +144,11 @@ export function decodePeerMessage(bytes: Uint8Array): Decoded<PeerMessage> {
   });
 }
 
+/** Is it the certified statement of who the replicas are, by its own word? */
+export function isMembershipFrame(frame: Uint8Array): boolean {
+  return frame[0] === kinds['certified-statement'] && frame[1] === statementKinds.indexOf('membership');
+}
+
 /** How many requests an encoded message passes on, by its own word; 0 when it is another kind of message. */
 export function forwardedRequestsIn(frame: Uint8Array): number {
   return frame[0] === kinds.requests ? ((frame[1] ?? 0) << 8) | (frame[2] ?? 0) : 0;

@@ -39,6 +39,8 @@ export function pastOf(): {
   readonly heads: ReadonlyMap<Digest, CertifiedHead>;
   /** 192 hex characters. */
   readonly serviceKey: string;
+  /** What the service has signed of who the replicas are. */
+  readonly statement: { readonly encoded: Uint8Array; readonly signature: Uint8Array };
 } {
   const heads = new Map<Digest, CertifiedHead>();
   const machines = new Machines();
@@ -59,7 +61,9 @@ export function pastOf(): {
       if (head !== undefined) heads.set(head.head.checkpoint, head);
     }
   }
-  return { blocks: machines.logs[0] ?? [], heads, serviceKey: machines.all[0]?.serviceKey ?? '' };
+  const { serviceKey = '', certifiedMembership: statement } = machines.all[0] ?? {};
+  if (statement === undefined) throw new Error('the machines certified nothing of themselves');
+  return { blocks: machines.logs[0] ?? [], heads, serviceKey, statement };
 }
 
 export function pastBlocks(): readonly Uint8Array[] {
