@@ -45,6 +45,16 @@ const recordForm = z.strictObject({
   dueAtMs: z.int().min(0).nullable(),
   /** The epoch of the recovery turn that is not over: until its keys are signed every start is a clean one. */
   turnOf: epochForm.nullable(),
+  /** The certificate given last, and what it says; when that is clean, the same keys get it again in each life of the replica. */
+  certified: z
+    .strictObject({
+      keys: z.string(),
+      epoch: epochForm,
+      serial: z.int().min(0),
+      isClean: z.boolean(),
+      certificate: z.string(),
+    })
+    .optional(),
   /** The user whose processes are all the replica's. */
   userId: z.int().min(0).nullable(),
 });

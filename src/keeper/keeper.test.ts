@@ -90,7 +90,7 @@ describe('a replica', () => {
       const answer = await port.signSuccessor(statement, membership);
       say({ serial: answer.serial, isClean: answer.isClean, certificate: Buffer.from(answer.certificate).toString('hex') });
       await port.signSuccessor({ ...statement, epoch: 9 }, membership).catch((error) => say({ code: error.code }));
-      if (process.argv[2] !== 'clean') port.myTurn(0);
+      if (process.argv[2] !== 'clean') void port.myTurn(0);
       setInterval(() => {}, 1000);
       process.on('disconnect', () => process.exit(0));`,
     );
@@ -156,6 +156,21 @@ describe('a replica', () => {
     kept.lines.length = 0;
     await kept.keep({}, asOther);
     expect(await kept.line(isStart)).toMatchObject({ isClean: false });
+  });
+
+  test('is not made clean again in a turn that is over: it would lose the keys that were named in it', async () => {
+    const { home } = kept;
+    const turn = { kind: 'turn', epoch: 0 };
+    await kept.keep({ send: [turn], sendClean: [kept.ask()] }, asOther);
+    await kept.line((line) => (line.heard as Line | undefined)?.isClean === true);
+    await kept.stop();
+    await mkdir(join(home, 'epochs', '1', 'keys'), { recursive: true });
+    kept.lines.length = 0;
+    await kept.keep({ send: [turn, kept.ask()] }, asOther);
+    await kept.line((line) => (line.heard as Line | undefined)?.kind === 'turn-refused');
+    expect(await kept.line((line) => (line.heard as Line | undefined)?.serial === 1)).toBeDefined();
+    expect(kept.lines.filter(isStart)).toMatchObject([{ isClean: false }]);
+    expect(existsSync(join(home, 'epochs', '1', 'keys'))).toBe(true);
   });
 
   test('that asks for no turn is made clean by the clock of its keeper', async () => {

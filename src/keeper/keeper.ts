@@ -271,6 +271,9 @@ export class Keeper {
           (error: unknown) => this.#fail(error),
         );
         return;
+      case 'membership':
+        void this.#desk.pin(message).catch((error: unknown) => this.#fail(error));
+        return;
       case 'turn':
         this.#takeTurn(life, message.epoch);
         return;
@@ -279,17 +282,32 @@ export class Keeper {
     }
   }
 
-  /** A turn is not taken twice by one process, nor one right after another: a replica must not be started anew for ever. */
   #takeTurn(life: Life, epoch: number): void {
     if (this.#life !== life || this.#wish !== undefined) return;
-    const isTooSoon = life.turnOf !== null && monotonicMs() - life.startedAtMs < limits.keeperTurnRestMs;
-    if (life.turnOf === epoch || isTooSoon) return;
+    const reason = this.#whyNoTurn(life, epoch);
+    if (reason !== undefined) {
+      this.#options.logger.debug({ epoch, reason }, 'the replica is not started clean');
+      life.process.send({ kind: 'turn-refused', reason });
+      return;
+    }
     this.#options.logger.info({ epoch }, 'the recovery turn of the replica has come');
     this.#wish = 'turn';
     void this.#options.store.changeRecord({ turnOf: epoch }).then(
       () => this.#wake(),
       (error: unknown) => this.#fail(error),
     );
+  }
+
+  /**
+   * A turn is not taken twice by one process, nor one right after another: a replica must not be started anew for ever. Nor is one
+   * that is over: the keys that were named in it may be those of the next membership, and a clean start would remove them.
+   */
+  #whyNoTurn({ turnOf, startedAtMs }: Life, epoch: number): string | undefined {
+    if (turnOf === epoch) return 'this process was started clean for this turn';
+    const { certified } = this.#record();
+    if (certified?.isClean === true && certified.epoch === epoch + 1) return 'clean keys were certified in this turn';
+    const isTooSoon = turnOf !== null && monotonicMs() - startedAtMs < limits.keeperTurnRestMs;
+    return isTooSoon ? 'the last clean start was only just now' : undefined;
   }
 
   #complain(life: Life, reason: string): void {
@@ -307,7 +325,7 @@ export class Keeper {
 }
 
 const alarmMsMax = 3_600_000;
-const kinds: ReadonlySet<unknown> = new Set<ReplicaToKeeper['kind']>(['sign-successor', 'turn']);
+const kinds: ReadonlySet<unknown> = new Set<ReplicaToKeeper['kind']>(['sign-successor', 'membership', 'turn']);
 
 /** Meant for the keeper, and malformed; `status` is also what `up` is told, in another form. */
 function isOurs(message: unknown): boolean {

@@ -92,6 +92,17 @@ describe('keys of this replica for the next epoch', () => {
     expect(await ask(next, started(true))).toMatchObject({ isClean: true, serial: 4 });
   });
 
+  test('are as clean as they were when the process crashed and was started again, and no others are', async () => {
+    const answer = await ask(kept.ask(), started(true));
+    expect(await ask(kept.ask(), started(false))).toEqual(answer);
+    await store.close();
+    store = await KeeperStore.open(store.directory, kept.home);
+    await store.readRecord();
+    await openDesk(kept.serviceKey.serviceKey);
+    expect(await ask(kept.ask(), started(false))).toEqual(answer);
+    expect(await ask(kept.ask(otherKeys(1)), started(false))).toMatchObject({ isClean: false, serial: 2 });
+  });
+
   test('are not clean when the clean start was long ago', async () => {
     const visitor = started(true);
     steadyMs += limits.keeperCleanForMs;
@@ -207,6 +218,21 @@ describe('a keeper that knows no service key', () => {
     expect(await store.readServiceKey()).toBe(kept.serviceKey.serviceKey);
     const forged = kept.ask(kept.statement(), kept.membership(), new SecretKey(78));
     expect(await ask(forged, started(false))).toMatchObject({ reason: expect.stringContaining('not proven') });
+  });
+
+  test('pins it before anything is to be signed, as soon as the replica shows a membership: a thief comes later', async () => {
+    await openDesk(undefined, kept.serviceKey.serviceKey);
+    const thief = new SecretKey(78);
+    steadyMs += limits.keeperSignRestMs;
+    await desk.pin(kept.ask(kept.statement(), kept.membership(), thief));
+    expect(desk.serviceKey).toBeUndefined();
+    steadyMs += limits.keeperSignRestMs;
+    await desk.pin(kept.ask());
+    expect(await store.readServiceKey()).toBe(kept.serviceKey.serviceKey);
+    await openDesk(kept.serviceKey.serviceKey, thief.serviceKey);
+    steadyMs += limits.keeperSignRestMs;
+    await desk.pin(kept.ask(kept.statement(), kept.membership(), thief));
+    expect(desk.serviceKey).toBe(kept.serviceKey.serviceKey);
   });
 
   test('signs nothing while the home shows none, or one that has not signed', async () => {

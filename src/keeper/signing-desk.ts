@@ -105,6 +105,18 @@ export class SigningDesk {
     }
   }
 
+  /** Pins the service key, if none is pinned yet: the sooner, the less likely is it that of an attacker. */
+  async pin(shown: Pick<SignAsk, 'membership'>): Promise<void> {
+    if (this.#serviceKey !== undefined || this.#isBusy || monotonicMs() < this.#restUntilMs) return;
+    this.#isBusy = true;
+    try {
+      await this.#verified(shown);
+    } finally {
+      this.#isBusy = false;
+      this.#restUntilMs = monotonicMs() + limits.keeperSignRestMs;
+    }
+  }
+
   async #judge(ask: SignAsk, visitor: DeskVisitor): Promise<KeeperToReplica> {
     const { store, key, replicaId, serviceId, logger } = this.#options;
     if (key === undefined) return this.#refuse('this keeper has no identity key for the replica');
@@ -117,21 +129,22 @@ export class SigningDesk {
     const judged = judgeAsk(ask, membership, identity, visitor);
     if (!judged.ok) return this.#refuse(judged.reason);
     const { statement, presentEpoch } = judged;
-    const before = visitor.answerFor(statement);
+    const before = visitor.answerFor(statement) ?? answerIn(record, statement);
     if (before !== undefined) return before;
     // A turn is over when clean keys are certified.
     const isOver = statement.isClean ? { turnOf: null } : {};
-    await store.changeRecord({ certifiedEpoch: presentEpoch, serial: statement.serial, ...isOver });
-    const { epoch, isClean } = statement;
-    logger.info({ epoch, serial: statement.serial, isClean }, 'certified the next session keys of the replica');
+    const { epoch, serial: number, isClean } = statement;
     const certificate = Buffer.from(certificateOf(statement, key)).toString('hex');
-    const answer = { kind: 'successor-signed', certificate, serial: statement.serial, isClean } as const;
+    const certified = { keys: nameOf(statement), epoch, serial: number, isClean, certificate };
+    await store.changeRecord({ certifiedEpoch: presentEpoch, serial: number, certified, ...isOver });
+    logger.info({ epoch, serial: number, isClean }, 'certified the next session keys of the replica');
+    const answer = { kind: 'successor-signed', certificate, serial: number, isClean } as const;
     visitor.noteSigned(statement, answer);
     return answer;
   }
 
   /** The membership, or why it is none. */
-  async #verified(ask: SignAsk): Promise<VerifiedMembership | string> {
+  async #verified(ask: Pick<SignAsk, 'membership'>): Promise<VerifiedMembership | string> {
     const document = documentOf(ask);
     if (this.#serviceKey !== undefined) {
       const verdict = verifyCertifiedMembership(document, this.#serviceKey);
@@ -157,6 +170,13 @@ export class SigningDesk {
     this.#options.logger.warn({ reason }, 'refused to certify what the replica asked for');
     return refused(reason);
   }
+}
+
+/** What the same keys got in an earlier life of the replica, when they were clean: a crash makes them no less so. */
+function answerIn({ certified }: KeeperRecord, statement: SuccessorStatement): KeeperToReplica | undefined {
+  if (certified?.isClean !== true || certified.keys !== nameOf(statement)) return undefined;
+  const { certificate, serial, isClean } = certified;
+  return { kind: 'successor-signed', certificate, serial, isClean };
 }
 
 /** The keys and the epoch, whatever else it says. */

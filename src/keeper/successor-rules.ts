@@ -40,8 +40,8 @@ export type Judged =
   | { readonly ok: false; readonly reason: string };
 
 /** The membership of a request as the document that `verify/` reads. */
-export function documentOf(ask: SignAsk): CertifiedMembershipDocument {
-  const bytes = Buffer.from(ask.membership, 'hex');
+export function documentOf({ membership }: Pick<SignAsk, 'membership'>): CertifiedMembershipDocument {
+  const bytes = Buffer.from(membership, 'hex');
   const end = bytes.length - serviceSignatureSizeBytes;
   return certifiedMembershipDocument({ statement: bytes.subarray(0, end), signature: bytes.subarray(end) });
 }

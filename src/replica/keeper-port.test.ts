@@ -84,15 +84,30 @@ describe('a replica asks for a certificate', () => {
     keeper.leave();
     await expect(asked).rejects.toMatchObject({ code: 'keeper-gone' });
     await expect(port.signSuccessor(statement, membership)).rejects.toMatchObject({ code: 'keeper-gone' });
-    port.myTurn(1);
+    await port.myTurn(1);
     expect(keeper.heard).toHaveLength(1);
   });
+});
+
+test('a turn that the keeper refuses is not waited for, and its refusal answers nothing else', async () => {
+  const keeper = new ScriptedKeeper();
+  const port = new KeeperPort(keeper);
+  const asked = port.signSuccessor(statement, membership);
+  await turn();
+  const refused = port.myTurn(2);
+  keeper.emit('message', { kind: 'turn-refused', reason: 'it is over' });
+  await refused;
+  const gone = port.myTurn(3);
+  keeper.emit('message', signed(4));
+  expect(await asked).toMatchObject({ serial: 4 });
+  keeper.leave();
+  await gone;
 });
 
 test('turn and status are in the form that keepers read; without a keeper there is no port', () => {
   const keeper = new ScriptedKeeper();
   const port = new KeeperPort(keeper);
-  port.myTurn(5);
+  void port.myTurn(5);
   port.status({ epoch: 5, phase: 'preparing' });
   expect(keeper.heard.map(readReplicaToKeeper)).toEqual([
     { ok: true, value: { kind: 'turn', epoch: 5 } },

@@ -43,6 +43,8 @@ export class NotCertifiedError extends Error {
   }
 }
 
+type SignAnswer = Exclude<KeeperToReplica, { readonly kind: 'turn-refused' }>;
+
 /** What a process has when it was started with a channel: `process` itself, but in tests. */
 export interface KeeperChannel {
   readonly connected: boolean;
@@ -53,11 +55,15 @@ export interface KeeperChannel {
 
 /** A pairing on a slow machine, behind another one. */
 const patienceMs = 30_000;
+/** A keeper that has not begun to make us clean in this time will not. */
+const turnPatienceMs = 10_000;
 
 export class KeeperPort {
   readonly #channel: KeeperChannel;
   /** Takes the answer to the request that is open. */
-  #answer: ((answer: KeeperToReplica | undefined) => void) | undefined;
+  #answer: ((answer: SignAnswer | undefined) => void) | undefined;
+  /** Takes it that there will be no clean start. */
+  #noTurn: (() => void) | undefined;
   /** Ends when the request before has ended. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -65,9 +71,14 @@ export class KeeperPort {
     this.#channel = channel;
     channel.on('message', (raw) => {
       const message = readKeeperToReplica(raw);
-      if (message.ok) this.#answer?.(message.value);
+      if (!message.ok) return;
+      if (message.value.kind === 'turn-refused') this.#noTurn?.();
+      else this.#answer?.(message.value);
     });
-    channel.on('disconnect', () => this.#answer?.(undefined));
+    channel.on('disconnect', () => {
+      this.#answer?.(undefined);
+      this.#noTurn?.();
+    });
   }
 
   /** The port of this process; undefined when no keeper started it. Call it once. */
@@ -86,9 +97,26 @@ export class KeeperPort {
     return asked;
   }
 
-  /** My recovery turn has come: please start me clean. The keeper ends this process soon, or has done so for this epoch before. */
-  myTurn(epoch: number): void {
-    this.#tell({ kind: 'turn', epoch });
+  /**
+   * My recovery turn has come: please start me clean. The keeper ends this process soon; resolves when it will not: it has
+   * done so for this epoch before, or is silent, or gone.
+   */
+  myTurn(epoch: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimer(turnPatienceMs, () => this.#noTurn?.(), { background: true });
+      this.#noTurn = () => {
+        timer.cancel();
+        this.#noTurn = undefined;
+        resolve();
+      };
+      this.#tell({ kind: 'turn', epoch });
+      if (!this.#channel.connected) this.#noTurn();
+    });
+  }
+
+  /** So that the keeper can pin the service key. */
+  showMembership({ statement, signature }: SignedMembership): void {
+    this.#tell({ kind: 'membership', membership: hexOf(statement) + hexOf(signature) });
   }
 
   status({ epoch, phase }: { readonly epoch: number; readonly phase: string }): void {
@@ -110,10 +138,10 @@ export class KeeperPort {
     return { certificate: Buffer.from(certificate, 'hex'), serial, isClean };
   }
 
-  #exchange(message: ReplicaToKeeper): Promise<KeeperToReplica> {
+  #exchange(message: ReplicaToKeeper): Promise<SignAnswer> {
     return new Promise((resolve, reject) => {
       const timer = setTimer(patienceMs, () => end('keeper-silent'), { background: true });
-      const end = (answer: KeeperToReplica | undefined | 'keeper-silent'): void => {
+      const end = (answer: SignAnswer | undefined | 'keeper-silent'): void => {
         timer.cancel();
         this.#answer = undefined;
         if (answer === 'keeper-silent') reject(new NotCertifiedError(answer, 'the keeper gave no answer in time'));

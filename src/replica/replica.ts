@@ -89,6 +89,8 @@ class Replica implements RunningReplica {
   readonly #loneliness = new Loneliness();
   readonly #startedAtMs = monotonicMs();
   #home: Home | KeylessHome;
+  /** Since it was started clean, this process has named no keys. */
+  #isClean: boolean;
   #term: Term | undefined;
   /** In an epoch of which it has lost the keys; then there is no term, and no door is open but HTTP. */
   #keyless: KeylessMember | undefined;
@@ -103,10 +105,13 @@ class Replica implements RunningReplica {
   #stopping: Promise<void> | undefined;
   #operations = 0;
   #saidKey = false;
+  #keptServiceKey: Promise<void> = Promise.resolve();
+  #hasShownMembership = false;
 
   constructor(home: Home | KeylessHome, options: ReplicaOptions) {
     this.#home = home;
     this.#options = options;
+    this.#isClean = options.isClean === true;
     this.#logger = options.logger.child({ replica: home.replicaId });
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -209,7 +214,7 @@ class Replica implements RunningReplica {
       member,
       presentKey: home.signingKey,
       keeper: this.#keeper,
-      isClean,
+      isClean: this.#isClean,
       logger: this.#logger,
       give: (secrets) => term.giveNextSecrets(secrets),
       submit: async (successor, signal) => {
@@ -340,6 +345,7 @@ class Replica implements RunningReplica {
     this.#logger.info({ epoch }, 'the epoch is over: this replica goes on in the next');
     const term = this.#term;
     const unwritten = this.#successors?.end();
+    if (this.#successors?.hasNamed === true) this.#isClean = false;
     const pending = term?.lives.running?.pendingRequests ?? [];
     // What is said within the step that closed the epoch is said before its links go.
     await new Promise((resolve) => setImmediate(resolve));
@@ -395,11 +401,17 @@ class Replica implements RunningReplica {
   }
 
   /** The two turns in a replica's life that its operator must hear of. */
-  #sayWhatChanged({ serviceKey, divergence }: ReplicaMachine): void {
+  #sayWhatChanged({ serviceKey, divergence, certifiedMembership }: ReplicaMachine): void {
     if (serviceKey !== undefined && !this.#saidKey) {
       this.#saidKey = true;
       this.#logger.info({ serviceKey }, 'the service key is there');
-      this.#keepServiceKey(serviceKey);
+      this.#keptServiceKey = this.#keepServiceKey(serviceKey);
+    }
+    if (certifiedMembership !== undefined && !this.#hasShownMembership) {
+      this.#hasShownMembership = true;
+      const { encoded: statement, signature } = certifiedMembership;
+      // The keeper looks for the key in the home.
+      void this.#keptServiceKey.then(() => this.#keeper?.showMembership({ statement, signature }));
     }
     if (divergence === undefined) return;
     this.#counters.count('diverged');
@@ -409,8 +421,8 @@ class Replica implements RunningReplica {
   }
 
   /** What a replica that has lost everything else checks the others' word by. */
-  #keepServiceKey(serviceKey: string): void {
-    this.#home.keepServiceKey(serviceKey).catch((error: unknown) => {
+  #keepServiceKey(serviceKey: string): Promise<void> {
+    return this.#home.keepServiceKey(serviceKey).catch((error: unknown) => {
       this.#logger.error({ err: error }, 'the service key could not be written down');
     });
   }

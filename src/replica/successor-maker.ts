@@ -30,9 +30,9 @@ import type { KeeperPort, SignedMembership } from './keeper-port.ts';
 import { isSignedBy, readSigned, writeRequest } from './successor-file.ts';
 
 const againMs = 1_000;
+/** Until the membership is certified, which an observer hears of when its links are up. */
+const lookMs = 100;
 const submitPatienceMs = 5_000;
-/** A keeper that has not made us clean in this time will not. */
-const turnPatienceMs = 10_000;
 
 export interface SuccessorMakerOptions {
   readonly home: AnyHome;
@@ -40,7 +40,7 @@ export interface SuccessorMakerOptions {
   /** The signing key of now; undefined: it is lost. */
   readonly presentKey: SigningKey | undefined;
   readonly keeper: KeeperPort | undefined;
-  /** This process was started clean. */
+  /** This process was started clean, and has named no keys since: once it has, it is a turn old, and the next one is wanted. */
   readonly isClean: boolean;
   readonly logger: Logger;
   /** To the machine: these keys are durable. */
@@ -60,9 +60,15 @@ export class SuccessorMaker {
   #isAtWork = false;
   /** A signature of the operator's that is of no use; said once. */
   #hasRefused = false;
+  #hasNamed = false;
 
   constructor(options: SuccessorMakerOptions) {
     this.#options = options;
+  }
+
+  /** Keys of ours were certified, and handed in or about to be. */
+  get hasNamed(): boolean {
+    return this.#hasNamed;
   }
 
   /** One wish is worked on at a time; the machine says it again after a restart. */
@@ -94,8 +100,7 @@ export class SuccessorMaker {
     if (before !== undefined) this.#give(before);
     if (isMyTurn && keeper !== undefined && !isClean) {
       logger.info('it is the turn of this replica to be made clean');
-      keeper.myTurn(epoch - 1);
-      await this.#pause(turnPatienceMs);
+      await keeper.myTurn(epoch - 1);
     }
     if (before !== undefined && named !== undefined && areSame(named, sessionKeysOf(before))) return;
     let keys = before ?? (await this.#make());
@@ -150,6 +155,7 @@ export class SuccessorMaker {
     const { submit } = this.#options;
     const certified = await this.#certify(keys, epoch);
     if (certified === undefined) return undefined;
+    this.#hasNamed = true;
     const possession = sign(keys.signingKey, possessionPreimage(certified.statement));
     const successor = encodeSuccessor({ ...certified, possession });
     const patience = AbortSignal.timeout(submitPatienceMs);
@@ -170,7 +176,7 @@ export class SuccessorMaker {
       case 'offline':
         return this.#askOperator({ ...statement, serial: now() });
       case 'hardware': {
-        const membership = this.#signedMembership();
+        const membership = await this.#signedMembership();
         if (keeper === undefined || membership === undefined) {
           if (keeper === undefined) logger.warn('without its keeper this replica gets no keys for the next epoch');
           return undefined;
@@ -208,8 +214,13 @@ export class SuccessorMaker {
     return undefined;
   }
 
-  #signedMembership(): SignedMembership | undefined {
-    const certified = this.#options.certifiedMembership();
+  async #signedMembership(): Promise<SignedMembership | undefined> {
+    const { certifiedMembership } = this.#options;
+    let certified = certifiedMembership();
+    for (let waitedMs = 0; certified === undefined && waitedMs < againMs; waitedMs += lookMs) {
+      await this.#pause(lookMs);
+      certified = certifiedMembership();
+    }
     return certified === undefined ? undefined : { statement: certified.encoded, signature: certified.signature };
   }
 
@@ -217,11 +228,12 @@ export class SuccessorMaker {
     const { signal } = this.#ended;
     if (signal.aborted) return;
     await new Promise<void>((resolve) => {
-      const timer = setTimer(ms, resolve, { background: true });
       const end = (): void => {
         timer.cancel();
+        signal.removeEventListener('abort', end);
         resolve();
       };
+      const timer = setTimer(ms, end, { background: true });
       signal.addEventListener('abort', end, { once: true });
     });
   }

@@ -29,6 +29,11 @@ const fromReplica = z.discriminatedUnion('kind', [
     /** The encoded membership statement of the present epoch, and the service's signature of it. */
     membership: hex(1 + serviceSignatureSizeBytes, limits.statementSizeBytesMax + serviceSignatureSizeBytes),
   }),
+  /** The same statement and signature, said once in a life: by whose key it is signed the keeper pins early, before anybody has come. */
+  z.strictObject({
+    kind: z.literal('membership'),
+    membership: hex(1 + serviceSignatureSizeBytes, limits.statementSizeBytesMax + serviceSignatureSizeBytes),
+  }),
   /** The recovery turn of this replica has come: it asks to be started clean. */
   z.strictObject({ kind: z.literal('turn'), epoch }),
   z.strictObject({ kind: z.literal('status'), epoch, phase: z.string().max(limits.keeperPhaseLengthMax) }),
@@ -43,6 +48,8 @@ const fromKeeper = z.discriminatedUnion('kind', [
     isClean: z.boolean(),
   }),
   z.strictObject({ kind: z.literal('refused'), reason: z.string().max(limits.keeperReasonLengthMax) }),
+  /** The replica is not started clean now. */
+  z.strictObject({ kind: z.literal('turn-refused'), reason: z.string().max(limits.keeperReasonLengthMax) }),
 ]);
 
 export type ReplicaToKeeper = Readonly<z.infer<typeof fromReplica>>;

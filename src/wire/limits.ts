@@ -347,7 +347,7 @@ export const limits = {
   /** A replica is clean for so long after it was started clean: later it may have been taken over again. */
   keeperCleanForMs: 3_600_000,
   /** Wait between two clean starts that a replica asks for. Sooner: it waits for the rest. */
-  keeperTurnRestMs: 60_000,
+  keeperTurnRestMs: 20_000,
 
   // ── command line ──
 
