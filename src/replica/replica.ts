@@ -33,6 +33,7 @@ import { KeeperPort } from './keeper-port.ts';
 import { KeylessMember } from './keyless-member.ts';
 import { Loneliness } from './loneliness.ts';
 import type { ReplicaMachine } from './machine.ts';
+import { Milestones } from './milestones.ts';
 import type { ProofContext } from './proven-epoch.ts';
 import { openProvenHome } from './proven-home.ts';
 import { type ReplicaStatus, statusOf } from './replica-status.ts';
@@ -88,6 +89,7 @@ class Replica implements RunningReplica {
   readonly #following: Following;
   readonly #loneliness = new Loneliness();
   readonly #startedAtMs = monotonicMs();
+  readonly #milestones: Milestones;
   #home: Home | KeylessHome;
   /** Since it was started clean, this process has named no keys. */
   #isClean: boolean;
@@ -104,15 +106,13 @@ class Replica implements RunningReplica {
   #end: (reason: unknown) => void = () => undefined;
   #stopping: Promise<void> | undefined;
   #operations = 0;
-  #saidKey = false;
-  #keptServiceKey: Promise<void> = Promise.resolve();
-  #hasShownMembership = false;
 
   constructor(home: Home | KeylessHome, options: ReplicaOptions) {
     this.#home = home;
     this.#options = options;
     this.#isClean = options.isClean === true;
     this.#logger = options.logger.child({ replica: home.replicaId });
+    this.#milestones = new Milestones({ logger: this.#logger, counters: this.#counters, keeper: this.#keeper });
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -321,7 +321,7 @@ class Replica implements RunningReplica {
     this.#operations = operations;
     for (const evidence of effects.evidence) this.#term?.evidence.add(evidence);
     for (const refusal of effects.refusals) this.#counters.count(`request-refused ${refusal.code}`);
-    this.#sayWhatChanged(machine);
+    this.#milestones.look(machine, this.#home);
     for (const diagnostic of effects.diagnostics) this.#logger.warn(diagnostic, 'an operation of the service failed');
     if (effects.wantsSuccessor !== undefined) this.#successors?.take(effects.wantsSuccessor);
     if (effects.closed !== undefined) {
@@ -398,33 +398,6 @@ class Replica implements RunningReplica {
 
   #doorOf(link: number): Pick<ClientPort, 'certified' | 'refuse'> | undefined {
     return isHttpLink(link) ? this.#doors?.httpCalls : this.#doors?.clients;
-  }
-
-  /** The two turns in a replica's life that its operator must hear of. */
-  #sayWhatChanged({ serviceKey, divergence, certifiedMembership }: ReplicaMachine): void {
-    if (serviceKey !== undefined && !this.#saidKey) {
-      this.#saidKey = true;
-      this.#logger.info({ serviceKey }, 'the service key is there');
-      this.#keptServiceKey = this.#keepServiceKey(serviceKey);
-    }
-    if (certifiedMembership !== undefined && !this.#hasShownMembership) {
-      this.#hasShownMembership = true;
-      const { encoded: statement, signature } = certifiedMembership;
-      // The keeper looks for the key in the home.
-      void this.#keptServiceKey.then(() => this.#keeper?.showMembership({ statement, signature }));
-    }
-    if (divergence === undefined) return;
-    this.#counters.count('diverged');
-    const { own, digest, certified } = divergence;
-    const what = 'this replica has diverged from what is certified: it goes back to that';
-    this.#logger.error({ own, certified: certified?.head ?? digest }, what);
-  }
-
-  /** What a replica that has lost everything else checks the others' word by. */
-  #keepServiceKey(serviceKey: string): Promise<void> {
-    return this.#home.keepServiceKey(serviceKey).catch((error: unknown) => {
-      this.#logger.error({ err: error }, 'the service key could not be written down');
-    });
   }
 
   #httpBackend(calls: HttpCalls): HttpBackend {
