@@ -50,9 +50,13 @@ function propose(action: AdminAction, { epoch = 0, by = administrator } = {}) {
 
 function nameKeys(
   place: number,
-  change: Partial<SuccessorStatement> & { readonly by?: SigningKey; readonly attempt?: string } = {},
+  change: Partial<SuccessorStatement> & {
+    readonly by?: SigningKey;
+    readonly owner?: SigningKey;
+    readonly attempt?: string;
+  } = {},
 ) {
-  const { by = keyOf(`replica ${place}`), attempt = 'a', ...rest } = change;
+  const { by = keyOf(`replica ${place}`), attempt = 'a', owner, ...rest } = change;
   const secrets = freshSecrets(place, attempt);
   const statement = {
     serviceId,
@@ -66,7 +70,7 @@ function nameKeys(
   const successor = {
     statement,
     certificate: sign(by, successorPreimage(statement)),
-    possession: sign(secrets.signing, possessionPreimage(statement)),
+    possession: sign(owner ?? secrets.signing, possessionPreimage(statement)),
   };
   return control.apply('coterie.successor', encodeValue({ successor: encodeSuccessor(successor) }));
 }
@@ -239,6 +243,18 @@ describe('a successor', () => {
       expect(nameKeys(1, { keys })).toMatchObject({ code: 'not-possible' });
     }
     expect(nameKeys(1, { keys: mine })).toMatchObject({ ok: true });
+  });
+
+  it('does not name the identity key of anybody as its signing key, not even its own', () => {
+    control = controlOf(beginEpoch({ body: bodyWithKeepers(), sharingEpoch: 0 }, began));
+    commit(6_000);
+    for (const place of [1, 2]) {
+      const identity = identityKeyAt(place);
+      const keys = { ...publicKeysOf(plainCurve, freshSecrets(1, 'a')), signingKey: identity.publicKey.text };
+      const owned = nameKeys(1, { by: identityKeyAt(1), keys, owner: identity });
+      expect(owned).toMatchObject({ code: 'not-possible' });
+    }
+    expect(control.state.successors).toEqual([]);
   });
 
   it('by awareness is the only one: a second key makes a dispute that outlasts the epoch', () => {

@@ -103,6 +103,9 @@ function faultOfKeys(
   for (const field of ['signingKey', 'linkKeyDigest', 'encryptionKey'] as const) {
     if (taken.some((other) => other[field] === keys[field])) return `its ${field} is that of another replica`;
   }
+  if (membership.replicas.some(({ identityKey }) => identityKey === keys.signingKey)) {
+    return 'its signingKey is an identity key';
+  }
   return undefined;
 }
 

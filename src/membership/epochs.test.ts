@@ -181,6 +181,20 @@ describe('the keys of the next epoch', () => {
     expect(nextBody({ ...nothing, body, successors: [successor] }).body.replicas).toEqual(body.replicas);
   });
 
+  it('are never the identity key as well: with that the next membership would be none, and no replica could begin it', () => {
+    const replicas = Array.from({ length: 4 }, (_, i) => replicaOf(i, 'hardware'));
+    const genesis = genesisOf(4, 1, { replicas });
+    const kept = bodyFrom(genesis);
+    for (const of of [1, 2]) {
+      const keys = { ...successorOf(kept, 1).statement.keys, signingKey: keyOf(1_000 + of) };
+      const next = nextBody({ ...nothing, body: kept, successors: [successorOf(kept, 1, { keys })] });
+      expect(next.body.replicas).toEqual(kept.replicas);
+      expect(membershipOf(genesis, next.body, { epochGenesis: linkOf(9), sharingEpoch: 1 })).toMatchObject({
+        ok: true,
+      });
+    }
+  });
+
   it('are not those of a disputed replica', () => {
     const next = nextBody({ ...nothing, body, successors: [successorOf(body, 1)], disputed: ['r1'] });
     expect(next.body.replicas).toEqual(body.replicas);

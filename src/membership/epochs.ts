@@ -233,8 +233,11 @@ function renewed(input: Omit<NextBodyInput, 'actions'> & { readonly draft: Membe
     if (disputed.includes(replica.replicaId) || !present.has(replica.replicaId)) return replica;
     const next = { ...replica, ...statement.keys, keysSince: now };
     const before = new Set(uniquesOf(replica).map(({ unique }) => unique));
-    const fresh = uniquesOf(next).filter(({ unique }) => !before.has(unique));
+    const after = uniquesOf(next);
+    const fresh = after.filter(({ unique }) => !before.has(unique));
     if (fresh.some(({ unique }) => taken.has(unique))) return replica;
+    // One key in two roles of its own would be no membership.
+    if (new Set(after.map(({ unique }) => unique)).size < after.length) return replica;
     for (const { unique } of fresh) taken.add(unique);
     // By awareness the replica vouches for itself: that it is clean counts only when it was told to become so.
     const isClean = statement.isClean && (replica.recovery !== 'awareness' || turn.includes(replica.replicaId));
