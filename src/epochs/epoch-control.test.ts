@@ -14,6 +14,8 @@ import { encodeSuccessor, possessionPreimage, type SuccessorStatement, successor
 import { encodeValue } from '../wire/value.ts';
 import { EpochControl } from './epoch-control.ts';
 import { beginEpoch, type EpochRules } from './epoch-rules.ts';
+import { takeApproval } from './take-approval.ts';
+import { takeSuccessor } from './take-successor.ts';
 
 const membership = simulatedMembership({ n: 4, f: 1, k: 0 }, defaultParameters, 1);
 const { serviceId } = membership;
@@ -306,6 +308,52 @@ describe('an approval', () => {
     expect(control.state.approved).toHaveLength(taken);
     const bytes = encodeEpochState(control.state);
     expect(decodeEpochState(bytes)).toEqual({ ok: true, value: control.state });
+  });
+});
+
+describe('what anybody may hand in as often as he likes', () => {
+  const action = { kind: 'remove', replicaId: 'r1' } as const;
+  const never = (): never => {
+    throw new Error('asked');
+  };
+
+  it('is the question where the epoch stands: it is answered once for each state', () => {
+    const ask = () => control.apply('coterie.epoch', encodeValue(null));
+    const answer = ask();
+    expect(ask()).toBe(answer);
+    propose(action);
+    expect(ask()).not.toEqual(answer);
+  });
+
+  it('is what no administrator has signed: nothing is planned for that', () => {
+    const proposal = encodeAdminProposal({ serviceId, epoch: 0, action });
+    const context = { administrators: rules.administrators, planned: never, isEncryptionKey: never, isEnding: false };
+    for (const input of [null, { proposal, administrator: 0, signature: new Uint8Array(64) }]) {
+      expect(takeApproval(control.state, input, context)).toMatchObject({ outcome: { ok: false } });
+    }
+  });
+
+  it('is what one administrator has signed: it changes nothing a second time', () => {
+    const keys = [administrator.publicKey.text, keyOf('another').publicKey.text];
+    control = controlOf(control.state, { administrators: { approvals: 2, keys } });
+    const waiting = propose(action);
+    const { state } = control;
+    expect(waiting).toMatchObject({ ok: true, value: { status: 'waiting', approvals: 1 } });
+    expect(propose(action)).toEqual(waiting);
+    expect(control.state).toBe(state);
+  });
+
+  it('is a successor that was taken: no signature is checked for it again', () => {
+    commit(6_000);
+    nameKeys(1);
+    const [taken] = control.state.successors;
+    if (taken === undefined) throw new Error('none was taken');
+    const unsigned = { ...taken, certificate: new Uint8Array(64), possession: new Uint8Array(64) };
+    const input = { successor: encodeSuccessor(unsigned) };
+    expect(takeSuccessor(control.state, input, () => true)).toMatchObject({ outcome: { code: 'bad-signature' } });
+    const state = { ...control.state, successors: [unsigned] };
+    const again = takeSuccessor(state, input, never);
+    expect(again).toEqual({ outcome: { ok: true, value: { status: 'taken', epoch: 1, serial: 1 } }, state });
   });
 });
 

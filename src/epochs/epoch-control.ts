@@ -46,6 +46,8 @@ export class EpochControl {
   /** Administrators asked for the end of the epoch in the commit in hand. */
   #isAsked = false;
   #isClosed: boolean;
+  #answer: SystemOutcome | undefined;
+  #draft: { readonly state: EpochState; readonly body: MembershipBody } | undefined;
 
   constructor({ state, rules, isEncryptionKey, isClosed = false }: EpochControlOptions) {
     this.#state = state;
@@ -79,7 +81,7 @@ export class EpochControl {
       case 'coterie.admin': {
         const approval = takeApproval(this.#state, input.value, {
           administrators: this.#rules.administrators,
-          planned: this.next ?? this.#plan({ timestamp: this.#state.began.timestamp }).body,
+          planned: () => this.#planned,
           isEncryptionKey: this.#isEncryptionKey,
           isEnding: this.#isAsked,
         });
@@ -87,7 +89,7 @@ export class EpochControl {
         return this.#become(approval);
       }
       case 'coterie.epoch':
-        return granted(this.#state, epochValue(this.#state, this.#rules)).outcome;
+        return this.#described;
       default:
         return refused(this.#state, 'invalid-input', `the system has no operation ${JSON.stringify(name)}`).outcome;
     }
@@ -114,6 +116,22 @@ export class EpochControl {
     if (phase.kind === 'preparing') return phase.since.timestamp + this.#rules.successorWaitMs;
     const { epochIntervalMs } = this.#rules;
     return epochIntervalMs === 0 ? undefined : began.timestamp + epochIntervalMs;
+  }
+
+  /** What `coterie.epoch` answers: the same object as long as nothing has changed, because anybody may ask, as often as he likes. */
+  get #described(): SystemOutcome['outcome'] {
+    if (this.#answer?.state !== this.#state) {
+      this.#answer = granted(this.#state, epochValue(this.#state, this.#rules));
+    }
+    return this.#answer.outcome;
+  }
+
+  /** The next membership by what is approved so far; worked out once, because what was signed may be handed in again by anybody. */
+  get #planned(): MembershipBody {
+    if (this.next !== undefined) return this.next;
+    const state = this.#state;
+    if (this.#draft?.state !== state) this.#draft = { state, body: this.#plan(state.began).body };
+    return this.#draft.body;
   }
 
   #become({ outcome, state }: SystemOutcome): SystemOutcome['outcome'] {

@@ -23,8 +23,8 @@ import { bytesIn, granted, numberIn, refused, type SystemOutcome } from './syste
 
 export interface ApprovalContext {
   readonly administrators: Administrators;
-  /** The membership as it will be by what is approved so far. */
-  readonly planned: MembershipBody;
+  /** The membership as it will be by what is approved so far; asked only for what an administrator has signed. */
+  readonly planned: () => MembershipBody;
   /** Is this text a point that can be encrypted to? */
   readonly isEncryptionKey: (text: string) => boolean;
   /** It was asked for in this very commit already. */
@@ -53,9 +53,11 @@ export function takeApproval(state: EpochState, input: Value, context: ApprovalC
   const approvedBy = (pending?.approvedBy ?? 0) | (1 << administrator);
   const approvals = countOf(approvedBy);
   if (approvals < needed) {
+    const value = { status: 'waiting', approvals, needed };
+    if (pending?.approvedBy === approvedBy) return { ...granted(state, value), advances: false };
     const proposals = withProposal(state.proposals, pending, { proposal, approvedBy });
     if (proposals === undefined) return full(state, 'proposals wait already');
-    return { ...granted({ ...state, proposals }, { status: 'waiting', approvals, needed }), advances: false };
+    return { ...granted({ ...state, proposals }, value), advances: false };
   }
   const proposals = state.proposals.filter((each) => each !== pending);
   const value = { status: 'approved', approvals, needed };
@@ -98,7 +100,7 @@ function faultOf(state: EpochState, action: AdminAction, context: ApprovalContex
     return isOver ? refused(state, 'too-late', 'the epoch is ending already') : undefined;
   }
   const now = faultOfAction(state.membership, action);
-  const then = now === undefined ? undefined : faultOfAction(context.planned, action);
+  const then = now === undefined ? undefined : faultOfAction(context.planned(), action);
   if (then !== undefined) return refused(state, 'not-possible', then);
   if ('replica' in action && !context.isEncryptionKey(action.replica.encryptionKey)) {
     return refused(state, 'not-possible', 'its encryption key is not a point of G1');

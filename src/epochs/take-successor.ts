@@ -12,6 +12,7 @@ import type { StatedReplica } from '../wire/membership-statement.ts';
 import {
   type CertifiedSuccessor,
   decodeSuccessor,
+  encodeSuccessor,
   possessionPreimage,
   type SessionKeys,
   successorPreimage,
@@ -30,7 +31,7 @@ export function takeSuccessor(
   const decoded = decodeSuccessor(bytes);
   if (!decoded.ok) return refused(state, 'invalid-input', `successor: ${decoded.reason}`);
   const successor = decoded.value;
-  const { serviceId, replicaId, epoch, keys } = successor.statement;
+  const { serviceId, replicaId, epoch, serial, keys } = successor.statement;
   const { membership, phase } = state;
   const replica = membership.replicas.find((each) => each.replicaId === replicaId);
   if (serviceId !== membership.serviceId) return refused(state, 'bad-signature', 'it is for another service');
@@ -40,6 +41,11 @@ export function takeSuccessor(
   }
   if (phase.kind === 'steady') return refused(state, 'too-early', 'the epoch is not ending yet');
   if (phase.kind === 'resharing') return refused(state, 'too-late', 'the next membership is fixed already');
+  // Anybody may hand in again what the log shows to all: that costs no signatures a second time.
+  const taken = state.successors.find(({ statement }) => statement.replicaId === replicaId);
+  if (taken !== undefined && Buffer.compare(encodeSuccessor(taken), bytes) === 0) {
+    return granted(state, { status: 'taken', epoch, serial });
+  }
   const fault = faultOfSignatures(replica, successor);
   if (fault !== undefined) return refused(state, 'bad-signature', fault);
   if (state.disputed.includes(replicaId)) {

@@ -54,7 +54,7 @@ export interface Diagnostic {
 
 /** What executes operations that are the system's own, and knows which commit closes the epoch. */
 export interface SystemOperations {
-  /** The outcome of an operation whose name begins with `coterie.`. */
+  /** The outcome of an operation whose name begins with `coterie.`. One that comes again and again is the same object. */
   apply(operation: Operation): { readonly ok: true; readonly value: Value } | Failure;
   /** All requests of the commit were executed. Asked before its head and its checkpoint are made. */
   committed(commit: Commit): { readonly isClosing: boolean };
@@ -113,6 +113,8 @@ export class Execution {
   #operationCount = 0;
   #diagnostics: Diagnostic[] = [];
   #diagnosticsDropped = 0;
+  /** The last one of the system, which a request may ask for a thousand times. */
+  #systemOutcome: { readonly outcome: ReturnType<SystemOperations['apply']>; readonly encoded: Uint8Array } | undefined;
 
   constructor(options: ExecutionOptions) {
     const { engine = new MemoryEngine(), guard = noGuard, from } = options;
@@ -294,8 +296,8 @@ export class Execution {
   #apply(operation: Operation, sizeMax: number, name: SessionName, request: Request, commit: Commit): Uint8Array {
     this.#operationCount += 1;
     if (this.#system !== undefined && operation.name.startsWith(systemPrefix)) {
-      const outcome = encodeOutcome(this.#system.apply(operation));
-      return outcome.length > sizeMax ? tooLargeOutcome : outcome;
+      const encoded = this.#encodedOnce(this.#system.apply(operation));
+      return encoded.length > sizeMax ? tooLargeOutcome : encoded;
     }
     const client = this.#anonymousClients.has(name.client) ? anonymousClient : name.client;
     const applied = applyOperation({
@@ -309,6 +311,13 @@ export class Execution {
     if (applied.outcome.length > sizeMax) return tooLargeOutcome;
     if (applied.writes !== undefined) this.#state.merge(applied.writes);
     return applied.outcome;
+  }
+
+  #encodedOnce(outcome: ReturnType<SystemOperations['apply']>): Uint8Array {
+    if (this.#systemOutcome?.outcome !== outcome) {
+      this.#systemOutcome = { outcome, encoded: encodeOutcome(outcome) };
+    }
+    return this.#systemOutcome.encoded;
   }
 
   #note(operation: Operation, request: Request, detail: string): void {

@@ -22,6 +22,7 @@ class Stage {
   readonly calls: string[] = [];
   closesAt = Number.POSITIVE_INFINITY;
   hasNext = true;
+  answer: ReturnType<SystemOperations['apply']> | undefined;
   readonly execution: Execution;
   #number = 0;
 
@@ -29,6 +30,7 @@ class Stage {
     const system: SystemOperations = {
       apply: ({ name }) => {
         this.calls.push(name);
+        if (this.answer !== undefined) return this.answer;
         return name === 'coterie.no' ? failure('stale', 'no') : { ok: true, value: { at: this.calls.length } };
       },
       committed: ({ index }) => {
@@ -88,6 +90,23 @@ describe('an operation of the system', () => {
     ]);
     expect(stage.calls).toEqual(['coterie.one', 'coterie.no', 'end of 1']);
     expect(stage.execution.logSize).toBe(1);
+  });
+
+  it('has its answer encoded once, however often one request asks for it', () => {
+    let reads = 0;
+    const value = {
+      get at() {
+        reads += 1;
+        return 1;
+      },
+    };
+    const stage = new Stage();
+    stage.answer = { ok: true, value };
+    stage.outcomes(stage.request('coterie.one'));
+    const readsOnce = reads;
+    const names = Array.from({ length: 100 }, () => 'coterie.one');
+    expect(stage.outcomes(stage.request(...names))).toEqual(names.map(() => ({ ok: true, value: { at: 1 } })));
+    expect(reads).toBe(readsOnce);
   });
 
   it('is unknown where there is no system', () => {
