@@ -3,12 +3,14 @@
  * carried out when the epoch ends.
  */
 import type { Command } from 'commander';
+import type { RecoveryMethod } from '../wire/genesis.ts';
 import {
   addHelp,
   addJsonOption,
   addTrustOptions,
   type CommandContext,
   type HelpDetails,
+  recoveryMethodOf,
   type TrustOptions,
   wholeNumber,
 } from './command.ts';
@@ -26,6 +28,8 @@ export interface MakeReplicaOptions {
   readonly id: string;
   readonly host: string;
   readonly basePort: number;
+  readonly recovery: RecoveryMethod;
+  readonly identity?: string;
 }
 
 /** Adds `--key`, for commands that sign as an administrator. */
@@ -147,6 +151,11 @@ export function defineAdmin(program: Command, context: CommandContext): void {
       wholeNumber(1, 65_335),
     )
     .option('--host <host>', 'address that it listens on', '127.0.0.1')
+    .option('--recovery <how>', 'how others know its next keys for its own', recoveryMethodOf, 'awareness')
+    .option(
+      '--identity <file>',
+      'where its identity key is to be put, if it has one (default: with those of "init", in keepers/ or identities/)',
+    )
     .option('--cluster <dir>', 'the cluster directory, for its genesis (default: $COTERIE_CLUSTER, else ./.coterie)')
     .option('--service-key <key>', 'the service key, or a file that holds it (default: as in the cluster directory)')
     .action(async (directory: string, options: MakeReplicaOptions) => {
@@ -155,6 +164,7 @@ export function defineAdmin(program: Command, context: CommandContext): void {
   addHelp(addJsonOption(make), {
     examples: [
       'coterie admin make-replica /srv/r4 --id r4 --base-port 7410 --host 10.0.0.5',
+      'coterie admin make-replica /srv/r4 --id r4 --base-port 7410 --recovery hardware --identity /keeper/r4/identity.seed',
       'coterie admin add /srv/r4/joining.json',
       'coterie replica --home /srv/r4 & coterie epoch advance --wait',
     ],

@@ -3,6 +3,7 @@
  * choice of the cluster.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type RecoveryMethod, recoveryMethods } from '../wire/genesis.ts';
 import type { ExitCode } from './cli-error.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -112,6 +113,13 @@ export function parseSeconds(text: string): number {
   const value = text.trim() === '' ? Number.NaN : Number(text);
   if (value > 0 && value <= 86_400) return value;
   throw new InvalidArgumentError('It must be a number of seconds, above 0.');
+}
+
+/** A way to recover, for `option` of commander. */
+export function recoveryMethodOf(text: string): RecoveryMethod {
+  const method = recoveryMethods.find((each) => each === text);
+  if (method !== undefined) return method;
+  throw new InvalidArgumentError(`It must be one of ${recoveryMethods.join(', ')}.`);
 }
 
 /** The directory that a command works on. */

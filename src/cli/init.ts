@@ -1,10 +1,10 @@
 /**
  * `coterie init`: makes a cluster directory: the genesis, one home for each replica, a default client identity.
  */
-import { type Command, InvalidArgumentError } from 'commander';
-import { type RecoveryMethod, recoveryMethods } from '../wire/genesis.ts';
+import type { Command } from 'commander';
+import type { RecoveryMethod } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
-import { addHelp, addJsonOption, type CommandContext, wholeNumber } from './command.ts';
+import { addHelp, addJsonOption, type CommandContext, recoveryMethodOf, wholeNumber } from './command.ts';
 
 export interface InitOptions {
   readonly replicas: number;
@@ -91,11 +91,4 @@ export function defineInit(program: Command, context: CommandContext): void {
 
 function recoveryMethodsOf(text: string): readonly RecoveryMethod[] {
   return text.split(',').map((word) => recoveryMethodOf(word.trim()));
-}
-
-/** For `option` of commander. */
-export function recoveryMethodOf(text: string): RecoveryMethod {
-  const method = recoveryMethods.find((each) => each === text);
-  if (method !== undefined) return method;
-  throw new InvalidArgumentError(`It must be one of ${recoveryMethods.join(', ')}.`);
 }

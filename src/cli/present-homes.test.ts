@@ -1,5 +1,5 @@
 /** Whom `up` starts: the replicas of now whose homes are here, whatever the genesis says. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -9,7 +9,7 @@ import { createJoiningReplica } from '../replica/create-joining-replica.ts';
 import { writeEpochRecord } from '../storage/epoch-files.ts';
 import { type GenesisReplica, serviceIdOf } from '../wire/genesis.ts';
 import { openCluster } from './cluster.ts';
-import { asOfHomes } from './present-homes.ts';
+import { asOfHomes, homesToRun } from './present-homes.ts';
 
 let directory: string;
 beforeEach(() => {
@@ -27,6 +27,12 @@ it('are those of the newest epoch that a home is in', async () => {
 
   const join4 = { directory: homeOf('r4'), genesis, replicaId: 'r4', host: '127.0.0.1', basePort: 9_500 };
   const r4 = await createJoiningReplica(join4);
+  const toRun = async () => (await homesToRun(await openCluster(path))).map(({ replicaId }) => replicaId);
+  // Who is to join is to be run as well, once its home is whole; and not any more when it was removed.
+  expect(await toRun()).toEqual(['r0', 'r1', 'r2', 'r3', 'r4']);
+  renameSync(join(homeOf('r4'), 'joining.json'), join(homeOf('r4'), 'not-yet'));
+  expect(await toRun()).toEqual(['r0', 'r1', 'r2', 'r3']);
+  renameSync(join(homeOf('r4'), 'not-yet'), join(homeOf('r4'), 'joining.json'));
   const [r0, r1, r2, r3] = genesis.replicas as [GenesisReplica, GenesisReplica, GenesisReplica, GenesisReplica];
   const elsewhere = { ...r4, replicaId: 'far' };
   const turn = async (id: string, epoch: number, replicas: readonly GenesisReplica[]): Promise<void> => {
@@ -48,4 +54,6 @@ it('are those of the newest epoch that a home is in', async () => {
   expect(await shown()).toEqual([...['r0', 'r1', 'r2'].map((id) => [id, homeOf(id)]), ['far', undefined]]);
   writeFileSync(join(homeOf('r1'), 'epoch.json'), 'damaged');
   expect(await shown()).toHaveLength(5);
+  await turn('r4', 2, [r0, r1, r2, elsewhere]);
+  expect(await toRun()).toEqual(['r0', 'r1', 'r2']);
 });

@@ -3,9 +3,9 @@
  */
 import { join, resolve } from 'node:path';
 import { createJoiningReplica, joiningFile } from '../replica/create-joining-replica.ts';
-import { readServiceKey } from '../storage/cluster-directory.ts';
+import { clusterPaths, readServiceKey, writeIdentity } from '../storage/cluster-directory.ts';
 import { homePaths } from '../storage/home.ts';
-import { readSeedFile } from '../storage/seed-file.ts';
+import { readSeedFile, writeSeedFile } from '../storage/seed-file.ts';
 import { type AdminAction, type AdminProposal, decodeAdminProposal, proposalDigest } from '../wire/admin-action.ts';
 import { describeAction, type EpochReport, reportAction } from '../wire/epoch-report.ts';
 import { type GenesisReplica, parseReplica } from '../wire/genesis.ts';
@@ -15,6 +15,7 @@ import { CliError, exitCodes } from './cli-error.ts';
 import { openCluster } from './cluster.ts';
 import { connected } from './cluster-client.ts';
 import { type CommandContext, clusterDirectory, type TrustOptions } from './command.ts';
+import { shownPath } from './how-called.ts';
 import { readInput } from './read-input.ts';
 import { readServiceKeyOption } from './service-key-option.ts';
 import { formatTable } from './table.ts';
@@ -106,16 +107,24 @@ export async function runAdminShow(options: TrustOptions, context: CommandContex
 
 export async function runMakeReplica(
   directory: string,
-  { cluster: option, serviceKey: given, id: replicaId, host, basePort }: MakeReplicaOptions,
+  options: MakeReplicaOptions,
   { terminal, environment }: CommandContext,
 ): Promise<void> {
-  const cluster = clusterDirectory(option, environment);
+  const { serviceKey: given, id: replicaId, host, basePort, recovery } = options;
+  const cluster = clusterDirectory(options.cluster, environment);
   const { genesis } = await openCluster(cluster);
   const serviceKey = given === undefined ? await readServiceKey(cluster) : (await readServiceKeyOption(given)).text;
-  const replica = await createJoiningReplica({ directory, genesis, replicaId, host, basePort, serviceKey });
+  let identity: string | undefined;
+  const keepIdentity = async (identitySeed: Uint8Array): Promise<void> => {
+    identity = options.identity ?? (await writeIdentity(cluster, { replicaId, recovery, identitySeed }));
+    if (options.identity !== undefined) await writeSeedFile(resolve(options.identity), identitySeed);
+  };
+  const where = { directory, genesis, replicaId, host, basePort };
+  await createJoiningReplica({ ...where, serviceKey, recovery, keepIdentity });
   const path = join(directory, joiningFile);
   if (terminal.json) {
-    terminal.document({ directory: resolve(directory), joining: resolve(path), replica: replica.replicaId });
+    const paths = { directory: resolve(directory), joining: resolve(path), identity: identity ?? null };
+    terminal.document({ ...paths, replica: replicaId, recovery });
     return;
   }
   terminal.line(`Made ${replicaId} in ${directory}. Its keys stay there; ${joiningFile} is for the administrators:`);
@@ -123,7 +132,14 @@ export async function runMakeReplica(
   if (serviceKey === undefined) {
     terminal.line(`Before it can start, write the service key into ${join(directory, homePaths.serviceKey)}.`);
   }
+  if (identity !== undefined) {
+    const whose = recovery === 'hardware' ? 'for its keeper' : 'take it away, to where no network is';
+    terminal.line(`Its identity key is in ${shownPath(identity)}: ${whose}.`);
+  }
   terminal.line('Start it before the epoch ends: it waits until it is a member, and then the others may need it.');
+  if (resolve(directory) === resolve(cluster, clusterPaths.replicas, replicaId)) {
+    terminal.line('A "coterie up" that runs this directory starts it by itself.');
+  }
 }
 
 async function propose(

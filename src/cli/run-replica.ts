@@ -43,6 +43,7 @@ export async function runReplica(options: ReplicaOptions, { terminal }: CommandC
     const reason = await replica.ended;
     clearInterval(timer);
     if (reason !== undefined) throw reason;
+    if (replica.hasLeft) await tell({ kind: 'left' });
   } catch (error) {
     await tell({ kind: 'failed', failure: failureOf(error) });
     throw error;

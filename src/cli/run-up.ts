@@ -3,15 +3,16 @@
  */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { deadlineAfter } from '../platform/deadline.ts';
 import { clusterPaths, recordServiceKey } from '../storage/cluster-directory.ts';
 import { CliError, exitCodes } from './cli-error.ts';
-import { type Cluster, type ClusterReplica, openCluster } from './cluster.ts';
+import { type Cluster, openCluster } from './cluster.ts';
 import { type CommandContext, clusterDirectory, defaultClusterDirectory } from './command.ts';
 import { programName, shownPath } from './how-called.ts';
 import { KeyWatch } from './key-watch.ts';
 import { LiveLine } from './live-line.ts';
-import { asOfHomes } from './present-homes.ts';
+import { asOfHomes, homesToRun, type LocalReplica, localReplicas } from './present-homes.ts';
 import { Supervisor } from './supervisor.ts';
 import type { Terminal } from './terminal.ts';
 import type { UpOptions } from './up.ts';
@@ -23,6 +24,8 @@ const readyTimeoutMs = 60_000;
 const keyPatienceMs = 15_000;
 const keyProgressIntervalMs = 1_000;
 const stopPatienceMs = 10_000;
+/** How often it is looked whether a home has come into the directory. */
+const newcomersIntervalMs = 2_000;
 
 export async function runUp(option: string | undefined, options: UpOptions, context: CommandContext): Promise<void> {
   const { terminal, environment } = context;
@@ -33,8 +36,9 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
     if (!terminal.json) terminal.line(`Made a new cluster of 4 replicas in ${directory}.`);
   }
   const cluster = await asOfHomes(await openCluster(directory));
-  const local = localReplicas(cluster);
-  const command = await makeUpCommand(cluster, options);
+  const local = checkHasHomes(cluster);
+  const commandFor = (replica: LocalReplica) => makeUpCommand(cluster.directory, replica, options);
+  const replicas = await Promise.all(local.map(async (each) => ({ ...each, command: await commandFor(each) })));
   const live = new LiveLine(terminal, () => {
     const line = formatStatusLine(summarize(supervisor.states, cluster.f, performance.now()));
     return keyWatch.progress === undefined ? line : `${line} · ${keyWatch.progress}`;
@@ -49,14 +53,16 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
     onAlarm: (sentence) => live.say(terminal.style('red', `ALARM: ${sentence}`)),
   });
   const supervisor: Supervisor = new Supervisor({
-    replicas: local,
+    replicas,
     // Where some replicas live elsewhere, those that are here must do.
     quorumSize: Math.min(cluster.quorumSize, local.length),
-    command,
     readyTimeoutMs,
     stopPatienceMs,
     onEvent: ({ sentence }) => live.say(sentence),
-    onStatus: () => keyWatch.update(local.map(({ replicaId }, i) => ({ replicaId, state: supervisor.states[i]! }))),
+    onStatus: () => {
+      const { ids, states } = supervisor;
+      keyWatch.update(ids.map((replicaId, i) => ({ replicaId, state: states[i]! })));
+    },
   });
   const stopping = new AbortController();
   let signals = 0;
@@ -80,7 +86,7 @@ export async function runUp(option: string | undefined, options: UpOptions, cont
     if (terminal.json) terminal.document(describeCluster(cluster, local, supervisor, keyWatch.serviceKey));
     else showCluster({ cluster, local, supervisor, keyWatch, terminal });
     live.start();
-    await aborted(stopping.signal);
+    await startNewcomers(supervisor, cluster, commandFor, stopping.signal);
     live.stop();
   }
   await stopAll(cluster, supervisor, terminal);
@@ -97,11 +103,29 @@ async function awaitKey(keyWatch: KeyWatch, stopping: AbortSignal, terminal: Ter
   line.stop();
 }
 
-type LocalReplica = ClusterReplica & { readonly home: string };
+/** Starts whoever comes into the directory, until somebody wants to stop. */
+async function startNewcomers(
+  supervisor: Supervisor,
+  cluster: Cluster,
+  commandFor: (replica: LocalReplica) => Promise<readonly [string, ...string[]]>,
+  stopping: AbortSignal,
+): Promise<void> {
+  while (!stopping.aborted) {
+    // What cannot be read now may be later, and those that run go on meanwhile.
+    const here = await homesToRun(cluster).catch(() => []);
+    const newcomers = here.filter(({ replicaId }) => !supervisor.ids.includes(replicaId));
+    for (const newcomer of newcomers) {
+      const { replicaId, home } = newcomer;
+      const command = await commandFor(newcomer);
+      if (!stopping.aborted) supervisor.add({ replicaId, home, command });
+    }
+    await sleep(newcomersIntervalMs, undefined, { signal: stopping }).catch(() => {}); // it was aborted
+  }
+}
 
-/** The replicas whose homes are in this directory. */
-function localReplicas(cluster: Cluster): readonly LocalReplica[] {
-  const local = cluster.replicas.filter((replica): replica is LocalReplica => replica.home !== undefined);
+/** The replicas whose homes are in this directory, at least one. */
+function checkHasHomes(cluster: Cluster): readonly LocalReplica[] {
+  const local = localReplicas(cluster);
   if (local.length > 0) return local;
   throw new CliError(`${cluster.directory} holds no home of a replica`, {
     code: 'no-homes',
@@ -188,12 +212,5 @@ async function stopAll(cluster: Cluster, supervisor: Supervisor, terminal: Termi
     code: 'killed',
     hint: 'What was acknowledged is on disk; the next start goes on from there.',
     exitCode: exitCodes.unavailable,
-  });
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    if (signal.aborted) done();
-    else signal.addEventListener('abort', () => done(), { once: true });
   });
 }

@@ -11,7 +11,14 @@ export type ReplicaState =
   | { readonly kind: 'ready'; readonly status: StatusReport; readonly heardAtMs: number }
   /** It ended and will be started again. */
   | { readonly kind: 'waiting'; readonly reason: string; readonly delayMs: number }
+  /** The membership does not have it any more: it is not started again. */
+  | { readonly kind: 'left' }
   | { readonly kind: 'stopped' };
+
+/** What a replica says that is started after it was removed. */
+const removedCode = 'removed';
+/** A keeper starts its replica again and again, and is asked to stop. */
+const leavePatienceMs = 10_000;
 
 export interface ReplicaEnd {
   /** What the process said before it exited, if it could. */
@@ -35,6 +42,7 @@ export interface SupervisedReplicaOptions {
   onReady(): void;
   onStatus(): void;
   onEnd(end: ReplicaEnd): void;
+  onLeft(): void;
 }
 
 export class SupervisedReplica {
@@ -72,10 +80,15 @@ export class SupervisedReplica {
     child.stderr?.on('data', (chunk: Uint8Array) => this.log.write(chunk));
     child.on('message', (message) => {
       if (!isFromReplica(message)) return;
+      if (message.kind === 'left' || (message.kind === 'failed' && message.failure.code === removedCode)) {
+        this.#leave();
+        return;
+      }
       if (message.kind === 'failed') {
         failure = message.failure;
         return;
       }
+      if (this.#isStopping) return;
       const isFirst = this.#state.kind !== 'ready';
       this.#state = { kind: 'ready', status: message.status, heardAtMs: performance.now() };
       if (isFirst) this.#options.onReady();
@@ -126,6 +139,16 @@ export class SupervisedReplica {
     this.#isStopping = true;
     clearTimeout(this.#restartTimer);
     this.#child?.kill('SIGKILL');
+  }
+
+  /** For good. */
+  #leave(): void {
+    if (this.#isStopping) return;
+    void this.stop(leavePatienceMs).then(() => {
+      this.#state = { kind: 'left' };
+    });
+    this.#state = { kind: 'left' };
+    this.#options.onLeft();
   }
 
   #onExit({ failure, how, ranMs }: { failure: FailureReport | undefined; how: string; ranMs: number }): void {

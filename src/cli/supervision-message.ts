@@ -57,6 +57,8 @@ function fetchedOf(transfer: ReplicaStatus['transfer']): number {
 export type FromReplica =
   | { readonly kind: 'ready'; readonly status: StatusReport }
   | { readonly kind: 'status'; readonly status: StatusReport }
+  /** It is not in the membership any more, and exits. */
+  | { readonly kind: 'left' }
   /** Last words before it exits. */
   | { readonly kind: 'failed'; readonly failure: FailureReport };
 
@@ -73,5 +75,5 @@ export function isStop(message: unknown): message is ToReplica {
 export function isFromReplica(message: unknown): message is FromReplica {
   if (typeof message !== 'object' || message === null) return false;
   const { kind } = message as { kind?: unknown };
-  return kind === 'ready' || kind === 'status' || kind === 'failed';
+  return kind === 'ready' || kind === 'status' || kind === 'left' || kind === 'failed';
 }

@@ -33,14 +33,13 @@ function supervise(scripts: readonly string[], stopPatienceMs = 5_000) {
   const replicas = scripts.map((script, i) => {
     const home = join(directory, `r${i}`);
     writeFileSync(`${home}.cjs`, script);
-    return { replicaId: `r${i}`, home };
+    return { replicaId: `r${i}`, home, command: [process.execPath, `${home}.cjs`] as const };
   });
   for (const { home } of replicas) mkdirSync(home);
   const reports: number[] = [];
   const supervisor: Supervisor = new Supervisor({
     replicas,
     quorumSize: Math.ceil((2 * scripts.length + 1) / 3),
-    command: (home) => [process.execPath, `${home}.cjs`],
     readyTimeoutMs: 20_000,
     stopPatienceMs,
     onEvent: (event) => events.push(event),
@@ -130,6 +129,50 @@ describe('a supervisor', () => {
       hint: expect.stringMatching(/^choose\n.*--base-port/),
       exitCode: 4,
     });
+  });
+});
+
+describe('who comes and goes', () => {
+  const removed = `
+    process.send({ kind: 'failed', failure: { code: 'removed', message: 'it was removed' } }, () => process.exit(4));
+  `;
+  /** As a keeper: it says what its replica says, and goes on by itself. */
+  const leavingUnderKeeper = `
+    process.send({ kind: 'ready', status: ${status} });
+    setTimeout(() => process.send({ kind: 'left' }), 300);
+    process.on('message', () => process.exit(0));
+  `;
+
+  it.each([
+    ['says so and goes on', leavingUnderKeeper],
+    ['was removed before it started', removed],
+  ])('one that %s is shown as one that has left, and not started again', async (_, script) => {
+    const { supervisor, events } = supervise([wellBehaved, wellBehaved, wellBehaved, script]);
+    await supervisor.start(never);
+    await until(() => supervisor.states[3]?.kind === 'left' && supervisor.pids[3] === undefined);
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    expect(supervisor.states.map(({ kind }) => kind)).toEqual(['ready', 'ready', 'ready', 'left']);
+    expect(supervisor.pids[3]).toBeUndefined();
+    expect(events.map(({ kind, replicaId }) => [kind, replicaId])).toEqual([['left', 'r3']]);
+    expect(events[0]?.sentence).toMatch(/^r3 is not in the membership any more: .* not started again$/);
+    expect(await supervisor.stop()).toEqual([]);
+  });
+
+  it('one that is added later is kept running like the others', async () => {
+    const { supervisor, events } = supervise([wellBehaved, wellBehaved, wellBehaved, wellBehaved]);
+    await supervisor.start(never);
+    const home = join(directory, 'r4');
+    mkdirSync(home);
+    writeFileSync(`${home}.cjs`, wellBehaved);
+    supervisor.add({ replicaId: 'r4', home, command: [process.execPath, `${home}.cjs`] });
+    await until(() => supervisor.states[4]?.kind === 'ready');
+    expect(supervisor.ids).toEqual(['r0', 'r1', 'r2', 'r3', 'r4']);
+    process.kill(supervisor.pids[4] as number, 'SIGKILL');
+    await until(() => events.filter(({ kind }) => kind === 'back').length === 2);
+    expect(events.map(({ kind }) => kind)).toEqual(['added', 'back', 'died', 'back']);
+    const pid = supervisor.pids[4] as number;
+    expect(await supervisor.stop()).toEqual([]);
+    expect(isAlive(pid)).toBe(false);
   });
 });
 

@@ -11,12 +11,18 @@ import { ReplicaLog } from './replica-log.ts';
 import { type ReplicaEnd, type ReplicaState, SupervisedReplica } from './supervised-replica.ts';
 import type { FailureReport } from './supervision-message.ts';
 
+/** What is to be kept running. */
+export interface SupervisedHome {
+  readonly replicaId: string;
+  readonly home: string;
+  /** Program and arguments of its process. */
+  readonly command: readonly [string, ...string[]];
+}
+
 export interface SupervisorOptions {
-  readonly replicas: readonly { readonly replicaId: string; readonly home: string }[];
+  readonly replicas: readonly SupervisedHome[];
   /** Replicas that are enough for the cluster to work. */
   readonly quorumSize: number;
-  /** The command line of the replica whose home this is. */
-  command(home: string): readonly [string, ...string[]];
   readonly readyTimeoutMs: number;
   /** A replica that has not stopped so long after it was asked is killed. */
   readonly stopPatienceMs: number;
@@ -27,7 +33,7 @@ export interface SupervisorOptions {
 }
 
 export interface SupervisionEvent {
-  readonly kind: 'died' | 'back';
+  readonly kind: 'died' | 'back' | 'left' | 'added';
   readonly replicaId: string;
   readonly sentence: string;
 }
@@ -40,39 +46,37 @@ const shownLogLines = 8;
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
-  readonly #replicas: readonly SupervisedReplica[];
+  readonly #replicas: SupervisedReplica[];
   readonly #lastFailures = new Map<string, ReplicaEnd>();
+  readonly #wereReady = new Set<string>();
   #hasStarted = false;
   #onChange: () => void = () => {};
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
-    this.#replicas = options.replicas.map(({ replicaId, home }) => {
-      const log = new ReplicaLog({
-        path: join(home, 'replica.log'),
-        sizeBytesMax: limits.replicaLogSizeBytesMax,
-        linesKept: shownLogLines,
-      });
-      return new SupervisedReplica({
-        replicaId,
-        log,
-        command: options.command(home),
-        restartDelayMsMin: limits.restartDelayMsMin,
-        restartDelayMsMax: limits.restartDelayMsMax,
-        steadyAfterMs: limits.restartSteadyAfterMs,
-        onReady: () => this.#whenReady(replicaId),
-        onStatus: () => options.onStatus(),
-        onEnd: (end) => this.#whenEnded(replicaId, end),
-      });
-    });
+    this.#replicas = options.replicas.map((home) => this.#supervise(home));
   }
 
+  /** Of those that it began with, and then of those that were added, in this order. */
   get states(): readonly ReplicaState[] {
     return this.#replicas.map(({ state }) => state);
   }
 
+  get ids(): readonly string[] {
+    return this.#replicas.map(({ replicaId }) => replicaId);
+  }
+
   get pids(): readonly (number | undefined)[] {
     return this.#replicas.map(({ pid }) => pid);
+  }
+
+  /** One more, when the others have started: nobody waits for it. */
+  add(home: SupervisedHome): void {
+    const replica = this.#supervise(home);
+    this.#replicas.push(replica);
+    replica.start();
+    const sentence = `${home.replicaId} has come into the directory, and is started`;
+    this.#options.onEvent({ kind: 'added', replicaId: home.replicaId, sentence });
   }
 
   /** Starts all of them. `signal` ends the wait. */
@@ -84,7 +88,8 @@ export class Supervisor {
       const elapsedMs = performance.now() - startedAtMs;
       const ready = this.states.filter(({ kind }) => kind === 'ready').length;
       const undecided = this.states.filter(({ kind }) => kind === 'starting').length;
-      if (ready === this.#replicas.length || signal.aborted) break;
+      const left = this.states.filter(({ kind }) => kind === 'left').length;
+      if (ready + left === this.#replicas.length || signal.aborted) break;
       if (elapsedMs > fatalAfterMs) {
         this.#throwIfFatal();
         if (ready >= quorumSize && undecided === 0) break;
@@ -108,11 +113,40 @@ export class Supervisor {
     for (const replica of this.#replicas) replica.kill();
   }
 
+  #supervise({ replicaId, home, command }: SupervisedHome): SupervisedReplica {
+    const log = new ReplicaLog({
+      path: join(home, 'replica.log'),
+      sizeBytesMax: limits.replicaLogSizeBytesMax,
+      linesKept: shownLogLines,
+    });
+    return new SupervisedReplica({
+      replicaId,
+      log,
+      command,
+      restartDelayMsMin: limits.restartDelayMsMin,
+      restartDelayMsMax: limits.restartDelayMsMax,
+      steadyAfterMs: limits.restartSteadyAfterMs,
+      onReady: () => this.#whenReady(replicaId),
+      onStatus: () => this.#options.onStatus(),
+      onEnd: (end) => this.#whenEnded(replicaId, end),
+      onLeft: () => this.#whenLeft(replicaId),
+    });
+  }
+
+  #whenLeft(replicaId: string): void {
+    this.#lastFailures.delete(replicaId);
+    this.#onChange();
+    const sentence = `${replicaId} is not in the membership any more: its keys are erased, and it is not started again`;
+    this.#options.onEvent({ kind: 'left', replicaId, sentence });
+  }
+
   #whenReady(replicaId: string): void {
     this.#lastFailures.delete(replicaId);
     this.#options.onStatus();
     this.#onChange();
-    if (this.#hasStarted) this.#options.onEvent({ kind: 'back', replicaId, sentence: `${replicaId} is back` });
+    const how = this.#wereReady.has(replicaId) ? 'back' : 'ready';
+    this.#wereReady.add(replicaId);
+    if (this.#hasStarted) this.#options.onEvent({ kind: 'back', replicaId, sentence: `${replicaId} is ${how}` });
   }
 
   #whenEnded(replicaId: string, end: ReplicaEnd): void {

@@ -19,15 +19,16 @@ async function clusterOf(recovery: RecoveryMethod) {
   const directory = join(parent, 'c');
   await createCluster({ directory, replicas: 4, service: 'kv', recovery });
   const cluster = await openCluster(directory);
-  return { cluster, home: cluster.replicas[1]!.home!, store: join(directory, 'keepers', 'r1') };
+  const home = cluster.replicas[1]!.home!;
+  return { directory, replica: { ...cluster.replicas[1]!, home }, home, store: join(directory, 'keepers', 'r1') };
 }
 
 const options = { logLevel: 'warn', retainBlocks: 64, retainLeaves: 4_096 };
 
 describe('up starts', () => {
   it('the replica itself where it vouches for its own keys', async () => {
-    const { cluster, home } = await clusterOf('awareness');
-    const command = (await makeUpCommand(cluster, options))(home);
+    const { directory, replica, home } = await clusterOf('awareness');
+    const command = await makeUpCommand(directory, replica, options);
     expect(command.slice(2, 7)).toEqual(['replica', '--home', home, '--log-level', 'warn']);
   });
 
@@ -35,15 +36,15 @@ describe('up starts', () => {
     ['hardware', undefined],
     ['awareness', true],
   ])('a keeper where it recovers by %s and keepers are wanted: %s', async (recovery, keepers) => {
-    const { cluster, home, store } = await clusterOf(recovery);
-    const commandOf = await makeUpCommand(cluster, keepers === undefined ? options : { ...options, keepers });
-    const command = commandOf(home);
+    const { directory, replica, home, store } = await clusterOf(recovery);
+    const wanted = keepers === undefined ? options : { ...options, keepers };
+    const command = await makeUpCommand(directory, replica, wanted);
     expect(command.slice(2, 5)).toEqual(['keeper', '--store', store]);
     expect(command).toContain(home);
     // Whoever else is on this machine has no business there.
     expect(statSync(store).mode & 0o077).toBe(0);
     expect(command).toContain('--no-manifest');
     writeFileSync(join(store, 'manifest.json'), '{}');
-    expect(commandOf(home)).not.toContain('--no-manifest');
+    expect(await makeUpCommand(directory, replica, wanted)).not.toContain('--no-manifest');
   });
 });

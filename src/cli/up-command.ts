@@ -9,7 +9,7 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { clusterPaths } from '../storage/cluster-directory.ts';
-import type { Cluster } from './cluster.ts';
+import type { ClusterReplica } from './cluster.ts';
 import { retentionArguments } from './retention.ts';
 import type { UpOptions } from './up.ts';
 
@@ -17,26 +17,18 @@ import type { UpOptions } from './up.ts';
 const keeperPatience = '8s';
 const manifestFile = 'manifest.json';
 
-/** The command line for a home. Makes the directories that keepers need. */
+/** The command line for a replica. Makes the directory that a keeper needs. */
 export async function makeUpCommand(
-  cluster: Cluster,
+  clusterDirectory: string,
+  { replicaId, home, recovery }: Pick<ClusterReplica, 'replicaId' | 'recovery'> & { readonly home: string },
   options: UpOptions,
-): Promise<(home: string) => readonly [string, ...string[]]> {
+): Promise<readonly [string, ...string[]]> {
   const script = fileURLToPath(new URL('./main.js', import.meta.url));
-  const stores = new Map<string, string>();
-  for (const { home, replicaId, recovery } of cluster.replicas) {
-    const needsKeeper = options.keepers === true || recovery === 'hardware';
-    if (home === undefined || !needsKeeper) continue;
-    const store = join(resolve(cluster.directory), clusterPaths.keepers, replicaId);
-    await mkdir(store, { recursive: true, mode: 0o700 });
-    stores.set(home, store);
-  }
-  return (home) => {
-    const common = ['--home', home, '--log-level', options.logLevel, ...retentionArguments(options)];
-    const store = stores.get(home);
-    if (store === undefined) return [process.execPath, script, 'replica', ...common];
-    const manifest = existsSync(join(store, manifestFile)) ? [] : ['--no-manifest'];
-    const patience = ['--stop-patience', keeperPatience];
-    return [process.execPath, script, 'keeper', '--store', store, ...common, ...manifest, ...patience];
-  };
+  const common = ['--home', home, '--log-level', options.logLevel, ...retentionArguments(options)];
+  if (options.keepers !== true && recovery !== 'hardware') return [process.execPath, script, 'replica', ...common];
+  const store = join(resolve(clusterDirectory), clusterPaths.keepers, replicaId);
+  await mkdir(store, { recursive: true, mode: 0o700 });
+  const manifest = existsSync(join(store, manifestFile)) ? [] : ['--no-manifest'];
+  const patience = ['--stop-patience', keeperPatience];
+  return [process.execPath, script, 'keeper', '--store', store, ...common, ...manifest, ...patience];
 }

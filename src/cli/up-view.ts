@@ -91,8 +91,9 @@ export function summarize(states: readonly ReplicaState[], f: number, nowMs: num
     summary.requestsPerSecond = Math.max(summary.requestsPerSecond, state.status.requestsPerSecond);
     for (const replicaId of state.status.suspected) suspicions.set(replicaId, (suspicions.get(replicaId) ?? 0) + 1);
   }
+  const total = states.filter(({ kind }) => kind !== 'left').length;
   const suspected = [...suspicions].filter(([, count]) => count > f).map(([replicaId]) => replicaId);
-  return { ...summary, fetched, total: states.length, suspected: suspected.sort() };
+  return { ...summary, fetched, total, suspected: suspected.sort() };
 }
 
 /** One line: replicas up, round, commit index, certified commit, checkpoint, requests a second, and who is suspected, if anybody. */

@@ -99,6 +99,10 @@ export class KeeperStore {
     return this.#record;
   }
 
+  async hasIdentity(): Promise<boolean> {
+    return (await this.#files.describe(this.#at('identity'))) !== undefined;
+  }
+
   identity(path = this.#at('identity')): Promise<SigningKey> {
     return readSeedFile(path, this.#files);
   }

@@ -319,4 +319,15 @@ describe('a keeper', () => {
     await kept.open({}, { ...asOther, ...wrong });
     await kept.line(says('not that of the replica in the genesis'));
   });
+
+  test('a replica that joined later has an identity key if its store has one, and is kept without one, too', async () => {
+    const path = join(kept.home, 'replica.json');
+    const replica = JSON.parse(readFileSync(path, 'utf8')) as object;
+    await writeFile(path, JSON.stringify({ ...replica, replicaId: 'r9' }));
+    const vouching = await kept.open({}, asOther);
+    expect([vouching.replicaId, vouching.identityKey]).toEqual(['r9', kept.identity.publicKey.text]);
+    await rm(join(kept.storeDirectory, 'identity.seed'));
+    expect((await kept.open({}, asOther)).identityKey).toBeUndefined();
+    await kept.line(says('recovers without this keeper'));
+  });
 });

@@ -357,8 +357,10 @@ async function identityOf(
   { store, identityPath, logger }: KeeperOptions,
 ): Promise<SigningKey | undefined> {
   const entry = genesis.replicas.find((replica) => replica.replicaId === replicaId);
-  if (entry !== undefined && entry.recovery !== 'hardware' && identityPath === undefined) {
-    logger.info({ recovery: entry.recovery }, 'the replica recovers without this keeper: it certifies no keys');
+  // Of a replica that joined later the genesis says nothing: then it is the store that says it.
+  const isNeeded = entry === undefined ? await store.hasIdentity() : entry.recovery === 'hardware';
+  if (!isNeeded && identityPath === undefined) {
+    logger.info({ recovery: entry?.recovery }, 'the replica recovers without this keeper: it certifies no keys');
     return undefined;
   }
   const key = await store.identity(identityPath);

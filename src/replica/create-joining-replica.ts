@@ -3,7 +3,7 @@
  * administrators have to know of it.
  *
  * In: the genesis of the cluster, its service key, where it will listen. Out: a home, and in it the description that `coterie admin add`
- * takes. The keys never leave the home.
+ * takes. The keys never leave the home; the identity key, where there is one, is never in it.
  */
 import { join, resolve } from 'node:path';
 import { seedSizeBytes, signingKeyFromSeed } from '../crypto/ed25519.ts';
@@ -15,7 +15,13 @@ import { HomeError, homeErrorOf } from '../storage/home-error.ts';
 import { secretSizeBytes } from '../storage/key-files.ts';
 import { writeNewText } from '../storage/whole-file.ts';
 import { makeLinkCertificate } from '../transport/certificate.ts';
-import { formatReplica, type Genesis, type GenesisReplica, parseReplica } from '../wire/genesis.ts';
+import {
+  formatReplica,
+  type Genesis,
+  type GenesisReplica,
+  parseReplica,
+  type RecoveryMethod,
+} from '../wire/genesis.ts';
 import { clientPortOffset, httpPortOffset } from './create-cluster.ts';
 
 /** In the home: its public keys and its addresses. */
@@ -31,18 +37,24 @@ export interface NewReplica {
   readonly basePort: number;
   /** By which it knows the service that takes it in, 192 hex characters; undefined: its operator writes it into the home. */
   readonly serviceKey?: string | undefined;
+  /** How others know its next keys for its own; by awareness when left out. */
+  readonly recovery?: RecoveryMethod | undefined;
+  /** Puts down its identity key where the replica cannot read it; wanted where it has one. */
+  readonly keepIdentity?: ((identitySeed: Uint8Array) => Promise<void>) | undefined;
   readonly random?: RandomBytes | undefined;
   readonly files?: FileSystem | undefined;
 }
 
-/** Makes the home. Rejects with a `HomeError`. It recovers by awareness. */
+/** Makes the home. Rejects with a `HomeError`. */
 export async function createJoiningReplica(options: NewReplica): Promise<GenesisReplica> {
   const { genesis, replicaId, host, basePort, random = randomBytes, files = systemFiles } = options;
+  const { recovery = 'awareness', keepIdentity } = options;
   const directory = resolve(options.directory);
   if ((await files.describe(directory)) !== undefined) {
     throw new HomeError('already-exists', `${directory} exists already.`, 'Choose another directory for the home.');
   }
   const seed = random(seedSizeBytes);
+  const identitySeed = recovery === 'awareness' ? undefined : random(seedSizeBytes);
   const link = await makeLinkCertificate({ commonName: replicaId });
   const { encryptionKey, decryptionKey } = makeEncryptionPair(await loadCurve(), random);
   const replica = parseReplica(
@@ -51,8 +63,8 @@ export async function createJoiningReplica(options: NewReplica): Promise<Genesis
       signingKey: signingKeyFromSeed(seed).publicKey.text,
       linkKeyDigest: link.keyDigest,
       encryptionKey,
-      recovery: 'awareness',
-      identityKey: undefined,
+      recovery,
+      identityKey: identitySeed && signingKeyFromSeed(identitySeed).publicKey.text,
       peerAddress: { host, port: basePort },
       clientAddress: { host, port: basePort + clientPortOffset },
       httpAddress: { host, port: basePort + httpPortOffset },
@@ -87,12 +99,15 @@ export async function createJoiningReplica(options: NewReplica): Promise<Genesis
     files,
   );
   try {
-    await writeNewText(files, join(directory, joiningFile), formatReplica(replica.value));
     if (options.serviceKey !== undefined) {
       await writeNewText(files, join(directory, homePaths.serviceKey), `${options.serviceKey}\n`);
     }
+    if (identitySeed !== undefined) await keepIdentity?.(identitySeed);
+    // The last: a home that has it is whole, and may be started.
+    await writeNewText(files, join(directory, joiningFile), formatReplica(replica.value));
     await files.fsyncDirectory(directory);
   } catch (error) {
+    await files.remove(directory).catch(() => {}); // the first failure is the one to tell
     throw homeErrorOf(error, directory, 'writing');
   }
   return replica.value;

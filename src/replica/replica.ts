@@ -53,6 +53,8 @@ export interface RunningReplica {
   stop(): Promise<void>;
   /** Resolves when the replica has ended: with undefined after `stop`, else with what ended it. */
   readonly ended: Promise<unknown>;
+  /** It has ended because the membership does not have it any more. */
+  readonly hasLeft: boolean;
 }
 
 export interface ReplicaOptions {
@@ -82,6 +84,7 @@ export async function startReplica(options: ReplicaOptions): Promise<RunningRepl
 
 class Replica implements RunningReplica {
   readonly ended: Promise<unknown>;
+  hasLeft = false;
   readonly #options: ReplicaOptions;
   readonly #logger: Logger;
   readonly #counters = new Counters();
@@ -358,6 +361,7 @@ class Replica implements RunningReplica {
     if (home === undefined) {
       this.#logger.warn({ epoch }, 'this replica is not in the membership any more: its keys are erased, and it stops');
       this.#term = undefined;
+      this.hasLeft = true;
       this.#stopping ??= this.#shutDown(undefined);
       return;
     }
