@@ -43,8 +43,10 @@ const recordForm = z.strictObject({
   cleanedAtMs: z.int().min(0),
   /** By the keeper's clock it is to be clean again by then. */
   dueAtMs: z.int().min(0).nullable(),
-  /** The epoch of the recovery turn that is not over: until its keys are signed every start is a clean one. */
+  /** The epoch of the recovery turn that is not over: until its keys are signed, or it is in a later epoch where no keeper signs, every start is a clean one. */
   turnOf: epochForm.nullable(),
+  /** The last turn that was over before keys could be signed here: a replica that recovers without its keeper says so. */
+  namedIn: epochForm.optional(),
   /** The certificate given last, and what it says; when that is clean, the same keys get it again in each life of the replica. */
   certified: z
     .strictObject({

@@ -173,6 +173,37 @@ describe('a replica', () => {
     expect(existsSync(join(home, 'epochs', '1', 'keys'))).toBe(true);
   });
 
+  test('that recovers without its keeper has had its turn when it is in the next epoch: a crash there is only a crash', async () => {
+    await kept.remove();
+    kept = await KeptReplica.create({ recovery: 'awareness' });
+    const turn = { kind: 'turn', epoch: 0 };
+    const statuses = [0, 1].map((epoch) => ({ kind: 'status', epoch, phase: 'running' }));
+    await kept.keep({ send: [turn, ...statuses], sendClean: [statuses[0]], exit: 3 }, asOther);
+    // In the middle of its turn every start is a clean one.
+    await kept.line(isCleanStart, 2);
+    await kept.stop();
+    kept.lines.length = 0;
+    await kept.keep({ sendClean: statuses, exit: 3 }, asOther);
+    await kept.line(isStart, 2);
+    expect(kept.lines.filter(isStart)).toMatchObject([{ isClean: true }, { isClean: false }]);
+  });
+
+  test('that recovers without its keeper keeps the keys that it named in its turn: two of one key would be a theft', async () => {
+    await kept.remove();
+    kept = await KeptReplica.create({ recovery: 'awareness' });
+    const turn = { kind: 'turn', epoch: 0 };
+    await kept.keep({ send: [turn], sendClean: [{ kind: 'turn-over', epoch: 0 }], exit: 3 }, asOther);
+    await kept.line(isCleanStart);
+    await kept.line((line) => (line.heard as Line | undefined)?.kind === 'turn-refused');
+    expect(kept.lines.filter(isStart).at(-1)).toMatchObject({ isClean: false });
+    expect(kept.lines.filter(isCleanStart)).toHaveLength(1);
+    // The turn of another epoch is taken.
+    await kept.stop();
+    kept.lines.length = 0;
+    await kept.keep({ send: [{ kind: 'turn', epoch: 4 }], exit: 3 }, asOther);
+    await kept.line(isCleanStart);
+  });
+
   test('that asks for no turn is made clean by the clock of its keeper', async () => {
     await kept.keep({ isStubborn: true }, { ...asOther, atMostMs: 8_000, stopPatienceMs: 300 });
     expect(await kept.line(isStart)).toMatchObject({ isClean: false });

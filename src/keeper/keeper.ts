@@ -271,6 +271,9 @@ export class Keeper {
           (error: unknown) => this.#fail(error),
         );
         return;
+      case 'turn-over':
+        this.#endTurn(life, { namedIn: message.epoch });
+        return;
       case 'membership':
         void this.#desk.pin(message).catch((error: unknown) => this.#fail(error));
         return;
@@ -279,6 +282,7 @@ export class Keeper {
         return;
       case 'status':
         this.#options.logger.debug({ epoch: message.epoch, phase: message.phase }, 'status of the replica');
+        if (life.turnOf !== null && message.epoch > life.turnOf) this.#endTurn(life);
     }
   }
 
@@ -299,12 +303,23 @@ export class Keeper {
   }
 
   /**
+   * Where this keeper certifies nothing, the turn of a process that was started clean is over when it names its keys, or is in
+   * a later epoch. It is its own word: one that lies is not started clean again when it ends, and need not have ended.
+   */
+  #endTurn({ turnOf }: Life, named: { readonly namedIn?: number } = {}): void {
+    const { store } = this.#options;
+    if (this.identityKey !== undefined || turnOf === null || this.#record().turnOf === null) return;
+    void store.changeRecord({ turnOf: null, ...named }).catch((error: unknown) => this.#fail(error));
+  }
+
+  /**
    * A turn is not taken twice by one process, nor one right after another: a replica must not be started anew for ever. Nor is one
    * that is over: the keys that were named in it may be those of the next membership, and a clean start would remove them.
    */
   #whyNoTurn({ turnOf, startedAtMs }: Life, epoch: number): string | undefined {
     if (turnOf === epoch) return 'this process was started clean for this turn';
-    const { certified } = this.#record();
+    const { certified, namedIn } = this.#record();
+    if (namedIn === epoch) return 'keys were named in this turn';
     if (certified?.isClean === true && certified.epoch === epoch + 1) return 'clean keys were certified in this turn';
     const isTooSoon = turnOf !== null && monotonicMs() - startedAtMs < limits.keeperTurnRestMs;
     return isTooSoon ? 'the last clean start was only just now' : undefined;
@@ -325,7 +340,12 @@ export class Keeper {
 }
 
 const alarmMsMax = 3_600_000;
-const kinds: ReadonlySet<unknown> = new Set<ReplicaToKeeper['kind']>(['sign-successor', 'membership', 'turn']);
+const kinds: ReadonlySet<unknown> = new Set<ReplicaToKeeper['kind']>([
+  'sign-successor',
+  'membership',
+  'turn',
+  'turn-over',
+]);
 
 /** Meant for the keeper, and malformed; `status` is also what `up` is told, in another form. */
 function isOurs(message: unknown): boolean {

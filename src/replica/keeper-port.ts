@@ -114,6 +114,11 @@ export class KeeperPort {
     });
   }
 
+  /** This clean process names keys that the keeper does not certify: after a crash it needs these, and no clean start. */
+  turnIsOver(epoch: number): void {
+    this.#tell({ kind: 'turn-over', epoch });
+  }
+
   /** So that the keeper can pin the service key. */
   showMembership({ statement, signature }: SignedMembership): void {
     this.#tell({ kind: 'membership', membership: hexOf(statement) + hexOf(signature) });

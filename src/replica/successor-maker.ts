@@ -156,6 +156,8 @@ export class SuccessorMaker {
     const certified = await this.#certify(keys, epoch);
     if (certified === undefined) return undefined;
     this.#hasNamed = true;
+    const { member, keeper, isClean } = this.#options;
+    if (isClean && member.recovery !== 'hardware') keeper?.turnIsOver(epoch - 1);
     const possession = sign(keys.signingKey, possessionPreimage(certified.statement));
     const successor = encodeSuccessor({ ...certified, possession });
     const patience = AbortSignal.timeout(submitPatienceMs);

@@ -36,6 +36,8 @@ const fromReplica = z.discriminatedUnion('kind', [
   }),
   /** The recovery turn of this replica has come: it asks to be started clean. */
   z.strictObject({ kind: z.literal('turn'), epoch }),
+  /** Said by a clean process whose keys its keeper does not certify: it is about to name them. Another clean start would lose them. */
+  z.strictObject({ kind: z.literal('turn-over'), epoch }),
   z.strictObject({ kind: z.literal('status'), epoch, phase: z.string().max(limits.keeperPhaseLengthMax) }),
 ]);
 

@@ -2,7 +2,7 @@
  * Kept replica: what tests of the keeper have in place of a cluster: real homes and stores, a service key whose secret half the
  * test has, and a program that plays the replica, as badly as it is told to.
  */
-import { chmod, chown, lstat, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -92,7 +92,13 @@ export class KeptReplica {
     this.identity = identity;
   }
 
-  static async create({ epochIntervalMs = 0 }: { readonly epochIntervalMs?: number } = {}): Promise<KeptReplica> {
+  static async create({
+    epochIntervalMs = 0,
+    recovery = 'hardware',
+  }: {
+    readonly epochIntervalMs?: number;
+    readonly recovery?: 'hardware' | 'awareness';
+  } = {}): Promise<KeptReplica> {
     const directory = await mkdtemp(join(tmpdir(), 'coterie-keeper-'));
     const cluster = join(directory, 'c');
     const genesis = await createCluster({
@@ -100,11 +106,14 @@ export class KeptReplica {
       replicas: 4,
       service: 'kv',
       name: 'kept',
-      recovery: 'hardware',
+      recovery,
       epochIntervalMs,
     });
     for (const path of [directory, cluster, join(cluster, 'replicas')]) await chmod(path, 0o711);
-    const identity = await readSeedFile(join(cluster, 'keepers', 'r0', 'identity.seed'));
+    const store = join(cluster, 'keepers', 'r0');
+    if (recovery === 'awareness') await mkdir(store, { recursive: true, mode: 0o700 });
+    const seed = join(store, 'identity.seed');
+    const identity = recovery === 'hardware' ? await readSeedFile(seed) : signingKeyFromSeed(new Uint8Array(32));
     return new KeptReplica(directory, genesis, identity);
   }
 
