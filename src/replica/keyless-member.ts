@@ -95,6 +95,11 @@ export class KeylessMember {
     return this.#membership.epoch;
   }
 
+  /** Keys of ours were certified, for the next epoch. */
+  get hasNamed(): boolean {
+    return this.#successors.hasNamed;
+  }
+
   /** As far as enough of the others say, nothing is about to change. */
   get isQuiet(): boolean {
     return this.#standing?.phase === 'steady';

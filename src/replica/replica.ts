@@ -256,7 +256,7 @@ class Replica implements RunningReplica {
       logger: this.#logger,
       counters: this.#counters,
       keeper: this.#keeper,
-      isClean: this.#options.isClean === true,
+      isClean: this.#isClean,
       context: this.#context,
       uptimeMs: () => monotonicMs() - this.#startedAtMs,
       closingProof: () => this.#proof.of(home.record),
@@ -348,7 +348,7 @@ class Replica implements RunningReplica {
     this.#logger.info({ epoch }, 'the epoch is over: this replica goes on in the next');
     const term = this.#term;
     const unwritten = this.#successors?.end();
-    if (this.#successors?.hasNamed === true) this.#isClean = false;
+    if ((this.#keyless ?? this.#successors)?.hasNamed === true) this.#isClean = false;
     const pending = term?.lives.running?.pendingRequests ?? [];
     // What is said within the step that closed the epoch is said before its links go.
     await new Promise((resolve) => setImmediate(resolve));
