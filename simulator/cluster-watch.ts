@@ -50,6 +50,10 @@ export class ClusterWatch {
   readonly #blamed = new Set<number>();
   /** State transfers that correct replicas have ended. */
   fetches = 0;
+  /** Forged states that an adversary left in replicas, and those that these did not believe. */
+  forgedStates = 0;
+  refusedStates = 0;
+  readonly #forged = new Set<number>();
   /** Those that they began, some of them again after they had died. */
   fetchesBegun = 0;
 
@@ -136,6 +140,16 @@ export class ClusterWatch {
     checkEvidence(place, evidence, blameless, this.#options.report);
   }
 
+  /** A state that nobody has certified lies on the disk of this one, which is to be made clean. */
+  leftForged(place: number): void {
+    this.#forged.add(place);
+    this.forgedStates += 1;
+  }
+
+  refusedState(place: number): void {
+    if (this.#forged.delete(place)) this.refusedStates += 1;
+  }
+
   fetching(place: number): void {
     if (this.#options.isCorrect(place)) this.fetchesBegun += 1;
   }
@@ -148,6 +162,8 @@ export class ClusterWatch {
   restored(place: number, { status }: Machine): void {
     if (!this.#options.isCorrect(place)) return;
     this.agreement.restored(place, status.commitIndex);
+    if (this.#forged.has(place))
+      this.#options.report('state', `r${place} begins from a state that nobody has certified`);
     if (this.wrong.has(place) && this.#beganRight(place)) this.#repaired(place);
     if (!this.isRight(place)) return;
     this.certification.restored(place);

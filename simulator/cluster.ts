@@ -231,12 +231,20 @@ export class Cluster {
     this.mobile?.loses(place);
     this.network.breakLinks(place);
     replica.crash();
-    if (wasHeld && this.#prng.chance(0.5)) {
-      if (this.#prng.chance(0.5)) replica.rotState();
-      else replica.loseState();
-    }
+    if (wasHeld) this.#spoil(replica);
     const keepsLog = !wasHeld && this.scenario.epochs.turns === 'log-kept';
     replica.startClean({ keepsLog, keepsAdversary }, () => this.network.raiseLinks(place));
+  }
+
+  /** What the adversary leaves behind where it is driven out. */
+  #spoil({ place, disk }: SimulatedReplica): void {
+    const what = this.#prng.pick(['nothing', 'rot', 'no state', 'another state', 'another state']);
+    if (what === 'rot') disk.rotState();
+    else if (what === 'no state') disk.loseState();
+    else if (what === 'another state' && disk.forgeState()) {
+      this.#world.note(`the adversary leaves a forged state in r${place}`);
+      this.watch.leftForged(place);
+    }
   }
 
   /** An administrator has named it: its operator starts it, with the service key. */
@@ -412,6 +420,7 @@ export class Cluster {
           for (const commit of commits) this.ledger?.committed(this.replicaAt(at).membership, commit);
         },
         stepped: (at, effects, machine) => this.#stepped(at, effects, machine),
+        refusedState: (at) => watch.refusedState(at),
         rejected: (at, evidence) => watch.refused(at, [evidence]),
         fetching: (at) => {
           watch.fetching(at);

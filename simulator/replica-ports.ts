@@ -22,6 +22,8 @@ export interface ReplicaWatch {
   readonly stepped: (place: number, effects: ReplicaEffects, machine: Machine) => void;
   /** It refuses what another one gave it of a state. */
   readonly rejected: (place: number, evidence: TransferEvidence) => void;
+  /** It does not begin from the state on its disk. */
+  readonly refusedState: (place: number) => void;
   /** It begins to fetch a state from the others. */
   readonly fetching: (place: number) => void;
   /** It has fetched a state from the others. */

@@ -7,7 +7,7 @@ import { MemoryEngine } from '../src/state/memory-engine.ts';
 import type { Prng } from './prng.ts';
 
 export class RottingEngine implements StateEngine {
-  readonly #engine: MemoryEngine;
+  #engine: MemoryEngine;
   /** Keys in hex. */
   readonly #rotten: Set<string>;
 
@@ -15,6 +15,17 @@ export class RottingEngine implements StateEngine {
   constructor({ sync, after }: { readonly sync: () => Promise<void>; readonly after?: RottingEngine }) {
     this.#engine = new MemoryEngine(after === undefined ? { sync } : { sync, after: after.#engine });
     this.#rotten = new Set(after === undefined ? [] : after.#rotten);
+  }
+
+  /** What is here, but for what somebody writes who has the disk in his hands. */
+  overwritten(changes: readonly Change[], sync: () => Promise<void>): RottingEngine {
+    const inHands = new RottingEngine({ sync, after: this });
+    // Without a sync it is there at once.
+    const engine = new MemoryEngine({ after: this.#engine });
+    void engine.write(changes);
+    for (const { key } of changes) inHands.#rotten.delete(hexOf(key));
+    inHands.#engine = new MemoryEngine({ sync, after: engine });
+    return inHands;
   }
 
   get sizeBytes(): number {

@@ -122,6 +122,9 @@ describe('the mobile adversary', () => {
     expect(result.impersonations).toBeGreaterThan(10);
     expect(result.forgedSuccessors).toBeGreaterThan(10);
     expect(result.cleanStarts).toBeGreaterThan(3);
+    // States that nobody has certified lay where it was driven out, and were refused.
+    expect(result.forgedStates).toBeGreaterThan(2);
+    expect(result.refusedStates).toBe(result.forgedStates);
   });
 
   it('signs as the service when the key is never shared anew', async () => {

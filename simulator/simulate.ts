@@ -70,6 +70,9 @@ export interface SimulationResult {
   readonly memberships: readonly { readonly epoch: number; readonly n: number; readonly f: number }[];
   /** Replicas that were started clean because it was their turn. */
   readonly cleanStarts: number;
+  /** States, consistent in themselves, that the adversary left where it was driven out, and how many of them were not believed. */
+  readonly forgedStates: number;
+  readonly refusedStates: number;
   /** What of which replica was older than it may be, by the agreed report at the end of each epoch and of the run: what an alarm says. */
   readonly overdue: readonly Overdue[];
   /** Replicas whose keys were ever in dispute. */
@@ -347,6 +350,8 @@ function resultOf(run: {
     epochs: cluster.watch.epochs.highest,
     memberships: cluster.watch.epochs.memberships.map(({ epoch, rule: { n, f } }) => ({ epoch, n, f })),
     cleanStarts: cluster.turns.count,
+    forgedStates: cluster.watch.forgedStates,
+    refusedStates: cluster.watch.refusedStates,
     overdue: cluster.watch.windows.overdue,
     disputes: [...cluster.watch.windows.disputes],
     held: cluster.mobile?.held ?? [],

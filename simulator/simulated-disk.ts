@@ -3,12 +3,14 @@
  * what of the log was not yet synced, and nothing of a write to the engine that was under way.
  */
 import type { Membership } from '../src/membership/membership.ts';
-import { isTransferring, readStored } from '../src/replica/engine-notes.ts';
+import { beginsFrom } from '../src/membership/restored.ts';
+import { isTransferring, readStored, type StoredCheckpoint } from '../src/replica/engine-notes.ts';
 import { StateDamage, type StateView } from '../src/state/engine.ts';
 import { checkLeaves, openLog } from '../src/state/log-leaves.ts';
 import { verifyTree } from '../src/state/verify-state.ts';
 import type { MemoryLog } from '../src/storage/memory-log.ts';
 import type { Checkpoint } from '../src/wire/checkpoint.ts';
+import { forgedState } from './forged-state.ts';
 import type { Prng } from './prng.ts';
 import { RottingEngine } from './rotting-engine.ts';
 import type { SessionSecrets } from './session-secrets.ts';
@@ -26,6 +28,8 @@ export class SimulatedDisk {
   readonly #sync: () => Promise<void>;
   #syncs = 0;
   #engine: RottingEngine;
+  /** It was made clean: what the state is may be anybody's doing, until the service vouches for it. */
+  #isProofNeeded = false;
 
   constructor(options: {
     readonly world: World;
@@ -64,7 +68,7 @@ export class SimulatedDisk {
   }
 
   /** Why a life is not to begin from the state here; undefined when it is, all of it verified; as in `replica/lives.ts`. */
-  lack(): string | undefined {
+  lack(isSigned: (stored: StoredCheckpoint) => boolean): string | undefined {
     const { engine } = this;
     const { begin, droppedRound } = this.log;
     const { epoch } = this.home.membership;
@@ -76,8 +80,12 @@ export class SimulatedDisk {
       // That of another epoch is of another DAG.
       const horizon = stored.checkpoint.epoch === epoch ? stored.checkpoint.ordering.horizon : 0;
       // An older copy of the state was put back: what came between is not to be had from the log.
-      if (droppedRound > horizon || stored.checkpoint.epoch + 1 < epoch) return 'it is older than the log';
+      if (stored.checkpoint.epoch !== epoch && !beginsFrom(this.home.membership, stored.digest))
+        return 'it is of an earlier epoch';
+      if (this.#isProofNeeded && !isSigned(stored)) return 'the service has not signed it';
+      if (droppedRound > horizon) return 'it is older than the log';
       verifyState(engine, stored.checkpoint);
+      this.#isProofNeeded = false;
       return undefined;
     } catch (error) {
       if (error instanceof StateDamage) return error.message;
@@ -101,19 +109,23 @@ export class SimulatedDisk {
     this.#engine = new RottingEngine({ sync: this.#sync });
   }
 
-  /** What the process could have written is gone, but for a state that the service vouches for: that is yet to be verified. */
+  /** What the process could have written is gone, but for the state: that is yet to be held against what the service has signed. */
   makeClean(): void {
     this.home.makeClean();
-    if (!this.#isCertified()) this.loseState();
+    this.#isProofNeeded = true;
   }
 
-  #isCertified(): boolean {
-    try {
-      return readStored(this.#engine)?.head !== undefined;
-    } catch (error) {
-      if (error instanceof StateDamage) return false;
-      throw error;
-    }
+  /** All of the state came from the others, who showed that the service has signed it. */
+  fetched(): void {
+    this.#isProofNeeded = false;
+  }
+
+  /** Whoever has the disk in his hands makes another state of the one here. */
+  forgeState(): boolean {
+    const changes = forgedState(this.#engine, this.#prng);
+    if (changes === undefined) return false;
+    this.#engine = this.#engine.overwritten(changes, this.#sync);
+    return true;
   }
 
   /** The disk is replaced by an empty one; the keys of this epoch come from a copy. */

@@ -121,9 +121,12 @@ export class SimulatedLives {
   /** Begins from what the disk holds, or fetches what that lacks. */
   begin(): void {
     this.#life += 1;
-    const lack = this.disk.lack();
+    const lack = this.disk.lack((stored) => this.#isSigned(stored));
     if (lack === undefined) this.#live(this.#life);
-    else this.#fetchState(lack);
+    else {
+      this.#ports.refusedState(this.#place);
+      this.#fetchState(lack);
+    }
   }
 
   /** Nothing of it happens any more. */
@@ -169,6 +172,14 @@ export class SimulatedLives {
     else this.#world.fail(error);
   }
 
+  /** By the key that the home says, as in `replica/lives.ts`. */
+  #isSigned({ head, checkpoint }: StoredCheckpoint): boolean {
+    const { serviceId } = this.#membership;
+    if (this.disk.home.serviceKey === undefined || head === undefined) return false;
+    const isOurs = head.head.serviceId === serviceId && checkpoint.serviceId === serviceId;
+    return isOurs && this.#talkOfState().verifyHead(head);
+  }
+
   /** Ends the life, if there is one, and fetches from the others what the state lacks. */
   #fetchState(reason: string): void {
     const notBelow = this.disk.log.begin === 0 ? 0 : (this.#machine?.checkpointIndex ?? 0);
@@ -200,6 +211,7 @@ export class SimulatedLives {
       isOver: span.isOver,
       done: ({ checkpoint }) => {
         this.#world.note(`r${this.#place} has the state of commit ${checkpoint.ordering.commitIndex}`);
+        this.disk.fetched();
         this.#ports.fetched(this.#place);
         this.#fetch = undefined;
         this.#live(life);
