@@ -292,6 +292,12 @@ describe('a replica without its keys', () => {
     await expect(start()).rejects.toMatchObject({ code: 'epoch-unproven' });
     expect(await readdir(join(home, 'epochs'))).toEqual(['1']);
   });
+
+  it('does not begin without the service key, by which it knows in which epoch it is', async () => {
+    await loseKeys();
+    await rm(join(home, 'service-key'));
+    await expect(start()).rejects.toMatchObject({ code: 'service-key-missing' });
+  });
 });
 
 describe('a replica whose turn it is', () => {

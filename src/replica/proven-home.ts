@@ -7,7 +7,7 @@
 import { join } from 'node:path';
 import { systemFiles } from '../platform/files.ts';
 import { epochPaths } from '../storage/epoch-files.ts';
-import { type Home, type HomeEpoch, type KeylessHome, openAnyHome } from '../storage/home.ts';
+import { type Home, type HomeEpoch, homePaths, type KeylessHome, openAnyHome } from '../storage/home.ts';
 import { HomeError } from '../storage/home-error.ts';
 import { isProven } from './proven-epoch.ts';
 import { serviceSignatureCheck } from './service-signature.ts';
@@ -30,10 +30,17 @@ export async function openProvenHome(
 function checkIsProven({ directory, record, serviceId, serviceKey }: HomeEpoch): void {
   const isSigned = serviceSignatureCheck(() => serviceKey);
   if (isProven(record, { serviceId, isSigned })) return;
+  if (serviceKey === undefined) {
+    throw new HomeError(
+      'service-key-missing',
+      `${join(directory, homePaths.serviceKey)} holds no service key, and without it nothing says that the replica is in the right epoch.`,
+      'Write the service key of the cluster there, from its directory or from who you trust: 192 hex characters.',
+    );
+  }
   const path = join(directory, epochPaths.record);
   throw new HomeError(
     'epoch-unproven',
     `${path} names an epoch of which the service has signed nothing.`,
-    'A process that was taken over may have written it. Put that of another replica in its place, if the keys of its epoch are still here; else an administrator replaces the replica.',
+    'A process that was taken over may have written it, or a disk has damaged it. Put that of another replica in its place: with the keys of its epoch, or with an identity key, the replica goes on; else an administrator replaces it.',
   );
 }

@@ -39,7 +39,7 @@ export type HomeErrorCode =
   | 'epoch-unproven'
   /** A cluster directory holds another service key than its replicas report. */
   | 'service-key-mismatch'
-  /** One that is to join cannot know the service that takes it in. */
+  /** One that is to join cannot know the service that takes it in; one that believes nothing else has nothing to check its epoch by. */
   | 'service-key-missing'
   /** The log of a replica that had one is gone. */
   | 'log-lost'

@@ -4,7 +4,7 @@
  * one it stops, and says what to do.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { access, cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { connect } from 'coterie/client';
 import { kv } from 'coterie/services/kv';
@@ -37,6 +37,7 @@ it('with a keeper it is a member without keys, and names new ones for the next e
   startKeeper();
   await isWithoutKeys(epoch);
   await advanceToNewKeys();
+  await nothingOldIsLeft();
   await itsVoteCounts();
 }, 180_000);
 
@@ -151,6 +152,16 @@ async function isWithoutKeys(epoch: number): Promise<void> {
   const shown = await run(['status', '--timeout', '10']);
   expect(shown).toMatch(/^r3 \(.*\): it has lost its keys of this epoch/m);
   expect((await statusOf(0))?.connected).not.toContain('r3');
+  // No key of the epoch before, and its log as long as the state that came after is not here.
+  const names = await readdir(cluster.homeOf(held));
+  expect([names.includes('keys'), names.includes('log'), names.includes('log.key')]).toEqual([false, true, true]);
+}
+
+async function nothingOldIsLeft(): Promise<void> {
+  await until('what was kept for want of the state is erased', async () => {
+    const names = await readdir(cluster.homeOf(held));
+    return names.includes('log') || names.includes('log.key') ? undefined : true;
+  });
 }
 
 /** Without one of the others nothing is decided but with its blocks. */
