@@ -99,7 +99,10 @@ export class EpochInquiry {
       certified: false,
       deadlineMs: executedMs,
     };
-    return saidByEnough(await Promise.all(asked.map((other) => this.#call(other, document))), f);
+    const codes = await Promise.all(asked.map((other) => this.#call(other, document)));
+    // The first that takes it may end the wait of all: the same comes too late at the next one.
+    const isTaken = codes.includes('taken');
+    return saidByEnough(isTaken ? codes.map((code) => (code === 'too-late' ? 'taken' : code)) : codes, f);
   }
 
   #inTurns(): readonly StatedReplica[] {

@@ -245,7 +245,8 @@ describe('a replica without its keys', () => {
       true,
     );
     expect(lines.join('')).not.toContain('are agreed');
-    third.outcome = { ok: true };
+    // The first that took it ended the wait: what came after was the same, and too late.
+    third.outcome = { ok: false, code: 'too-late' };
     await until('they are taken', () => (lines.join('').includes('are agreed') ? true : undefined));
 
     for (const other of others) other.statement = recordWith(successor.statement.keys, 2);

@@ -112,7 +112,8 @@ export class SuccessorMaker {
         return;
       }
       if (code === 'too-late' || code === 'wrong-epoch' || code === 'unknown-replica' || code === 'disputed') {
-        logger.warn({ code }, 'the keys for the next epoch were not taken: those of now are kept');
+        const kept = this.#options.presentKey === undefined ? 'it is without any there, too' : 'those of now are kept';
+        logger.warn({ code }, `the keys for the next epoch were not taken: ${kept}`);
         return;
       }
       // Somebody has named one of them before: they are of no use any more.
