@@ -13,7 +13,10 @@ import { type EpochReport, readEpochReport } from '../../src/wire/epoch-report.t
 import { until } from './watching.ts';
 
 /** What the replica says; undefined when it does not answer. */
-export async function statusByHttp(cluster: ProcessCluster, index: number): Promise<ReplicaStatus | undefined> {
+export async function statusByHttp(
+  cluster: Pick<ProcessCluster, 'urlOf'>,
+  index: number,
+): Promise<ReplicaStatus | undefined> {
   try {
     const response = await fetch(`${await cluster.urlOf(index)}/v1/status`, { signal: AbortSignal.timeout(2_000) });
     return response.ok ? ((await response.json()) as ReplicaStatus) : undefined;
@@ -29,12 +32,12 @@ export function epochReportOf(status: ReplicaStatus | undefined): EpochReport | 
 
 export class SoakWatch {
   readonly violations: string[] = [];
-  readonly #cluster: ProcessCluster;
+  readonly #cluster: Pick<ProcessCluster, 'urlOf'>;
   readonly #serviceKey: string;
   readonly #roots = new Map<number, { readonly stateRoot: string; readonly replicaId: string }>();
   readonly #last = new Map<number, ReplicaStatus>();
 
-  constructor(cluster: ProcessCluster, serviceKey: string) {
+  constructor(cluster: Pick<ProcessCluster, 'urlOf'>, serviceKey: string) {
     this.#cluster = cluster;
     this.#serviceKey = serviceKey;
   }
