@@ -74,7 +74,10 @@ export function defineAdmin(program: Command, context: CommandContext): void {
 
   const show = admin
     .command('show')
-    .description('Show the administrators, what waits for their approval, and what is approved for the next epoch.')
+    .alias('list')
+    .description(
+      'Show the administrators, what waits for their approval, what is approved for the next epoch, and what will come of it.',
+    )
     .action(async (options: TrustOptions) => {
       await (await run()).runAdminShow(options, context);
     });

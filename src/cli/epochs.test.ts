@@ -94,9 +94,13 @@ describe('coterie admin', () => {
       stdout: 'Approved: remove r3. It is carried out when epoch 0 ends.\n',
     });
     expect(control.state).toMatchObject({ approved: [{ kind: 'remove', replicaId: 'r3' }], proposals: [] });
-    expect((await coterie('admin', 'show')).stdout).toContain(
-      'Approved, to be carried out when epoch 0 ends:\n  remove r3',
-    );
+    const { stdout } = await coterie('admin', 'list');
+    expect(stdout).toContain('Approved, to be carried out when epoch 0 ends:\n  remove r3');
+    // Three replicas would be too few.
+    expect(stdout).toContain('Then there are 4 replicas (r0, r1, r2, r3), of which 1 may be hostile.\n');
+    expect(stdout).toContain('Left for the change after that: remove r3.\n');
+    const { planned } = JSON.parse((await coterie('admin', 'show', '--json')).stdout);
+    expect(planned).toMatchObject({ f: 1, replicas: ['r0', 'r1', 'r2', 'r3'], postponed: ['remove r3'], dropped: [] });
   });
 
   it('takes several keys at once, signs with no more than it needs, and counts nobody twice', async () => {
@@ -129,6 +133,10 @@ describe('coterie admin', () => {
       stdout: 'Approved: add r9. It is carried out when epoch 0 ends.\n',
     });
     expect(control.state.approved).toMatchObject([{ kind: 'add', replica: { replicaId: 'r9' } }]);
+    // Undone by the opposite: then both are carried out, and nothing has changed.
+    expect((await coterie('admin', 'show')).stdout).toContain('Then there are 5 replicas (r0, r1, r2, r3, r9)');
+    expect((await coterie('admin', 'remove', 'r9', ...signedBy(0, 1))).stdout).toContain('Approved: remove r9.');
+    expect((await coterie('admin', 'show')).stdout).toContain('Then there are 4 replicas (r0, r1, r2, r3)');
     expect(await coterie('admin', 'make-replica', home, '--id', 'r9', '--base-port', '9000')).toMatchObject({
       exitCode: 4,
     });

@@ -71,7 +71,15 @@ export async function runAdminShow(options: TrustOptions, context: CommandContex
   if (terminal.json) {
     const keys = administrators.keys.map((key, administrator) => ({ administrator, key, file: here.get(key) ?? null }));
     const actions = approved.map(describeAction);
-    terminal.document({ epoch, needed: administrators.approvals, administrators: keys, proposals, approved: actions });
+    const needed = administrators.approvals;
+    terminal.document({
+      epoch,
+      needed,
+      administrators: keys,
+      proposals,
+      approved: actions,
+      planned: shownPlan(report),
+    });
     return;
   }
   const { approvals, keys } = administrators;
@@ -103,6 +111,26 @@ export async function runAdminShow(options: TrustOptions, context: CommandContex
   if (approved.length === 0) terminal.line('Nothing is approved for the next epoch.');
   else terminal.line(`Approved, to be carried out when epoch ${epoch} ends:`);
   for (const action of approved) terminal.line(`  ${printable(describeAction(action))}`);
+  for (const line of describePlan(report)) terminal.line(line);
+}
+
+function shownPlan({ planned }: EpochReport): unknown {
+  if (planned === null) return null;
+  const { postponed, dropped } = planned;
+  return { ...planned, postponed: postponed.map(describeAction), dropped: dropped.map(describeAction) };
+}
+
+/** What will come of it at the change, as things stand. */
+function describePlan({ approved, planned }: EpochReport): readonly string[] {
+  if (approved.length === 0 || planned === null) return [];
+  const { f, k, replicas, postponed, dropped } = planned;
+  const inRecovery = k === 0 ? '' : ` and ${k} more in recovery`;
+  const who = replicas.map(printable).join(', ');
+  const lines = [`Then there are ${replicas.length} replicas (${who}), of which ${f} may be hostile${inRecovery}.`];
+  const list = (actions: typeof postponed) => actions.map((each) => printable(describeAction(each))).join('; ');
+  if (postponed.length > 0) lines.push(`Left for the change after that: ${list(postponed)}.`);
+  if (dropped.length > 0) lines.push(`Never carried out: ${list(dropped)}.`);
+  return lines;
 }
 
 export async function runMakeReplica(

@@ -47,7 +47,7 @@ export class EpochControl {
   #isAsked = false;
   #isClosed: boolean;
   #answer: SystemOutcome | undefined;
-  #draft: { readonly state: EpochState; readonly body: MembershipBody } | undefined;
+  #draft: { readonly state: EpochState; readonly plan: NextBody } | undefined;
 
   constructor({ state, rules, isEncryptionKey, isClosed = false }: EpochControlOptions) {
     this.#state = state;
@@ -121,17 +121,23 @@ export class EpochControl {
   /** What `coterie.epoch` answers: the same object as long as nothing has changed, because anybody may ask, as often as he likes. */
   get #described(): SystemOutcome['outcome'] {
     if (this.#answer?.state !== this.#state) {
-      this.#answer = granted(this.#state, epochValue(this.#state, this.#rules));
+      this.#answer = granted(
+        this.#state,
+        epochValue(this.#state, this.#rules, this.next === undefined ? this.#drafted : undefined),
+      );
     }
     return this.#answer.outcome;
   }
 
   /** The next membership by what is approved so far; worked out once, because what was signed may be handed in again by anybody. */
   get #planned(): MembershipBody {
-    if (this.next !== undefined) return this.next;
+    return this.next ?? this.#drafted.body;
+  }
+
+  get #drafted(): NextBody {
     const state = this.#state;
-    if (this.#draft?.state !== state) this.#draft = { state, body: this.#plan(state.began).body };
-    return this.#draft.body;
+    if (this.#draft?.state !== state) this.#draft = { state, plan: this.#plan(state.began) };
+    return this.#draft.plan;
   }
 
   #become({ outcome, state }: SystemOutcome): SystemOutcome['outcome'] {

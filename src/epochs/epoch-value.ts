@@ -2,14 +2,21 @@
  * Epoch value: the state of the epoch as `coterie.epoch` answers it: keys, digests and ids as text, addresses as
  * `host:port`, proposals also as the bytes that administrators sign.
  */
+import type { NextBody } from '../membership/epochs.ts';
 import { type AdminAction, encodeAdminProposal } from '../wire/admin-action.ts';
+import { reportAction } from '../wire/epoch-report.ts';
 import type { EpochState, Moment } from '../wire/epoch-state.ts';
 import { formatAddress } from '../wire/genesis.ts';
 import type { Freshness, JoiningReplica, MembershipBody } from '../wire/membership-statement.ts';
 import type { Value } from '../wire/value.ts';
 import type { EpochRules } from './epoch-rules.ts';
 
-export function epochValue(state: EpochState, { epochIntervalMs, successorWaitMs, administrators }: EpochRules): Value {
+/** `plan`: what comes of the approved actions if it is fixed now; undefined when it is fixed already. */
+export function epochValue(
+  state: EpochState,
+  { epochIntervalMs, successorWaitMs, administrators }: EpochRules,
+  plan: NextBody | undefined,
+): Value {
   const { membership, phase } = state;
   return {
     epoch: membership.epoch,
@@ -34,10 +41,16 @@ export function epochValue(state: EpochState, { epochIntervalMs, successorWaitMs
       approvedBy: administrators.keys.flatMap((_, i) => ((approvedBy & (1 << i)) === 0 ? [] : [i])),
     })),
     approved: state.approved.map(actionValue),
+    planned: plan === undefined ? null : planValue(plan),
     administrators: { approvals: administrators.approvals, keys: administrators.keys },
     epochIntervalMs,
     successorWaitMs,
   };
+}
+
+function planValue({ body: { f, k, replicas }, postponed, dropped }: NextBody): Value {
+  const ids = replicas.map(({ replicaId }) => replicaId);
+  return { f, k, replicas: ids, postponed: postponed.map(reportAction), dropped: dropped.map(reportAction) };
 }
 
 function bodyValue({ epoch, f, k, replicas }: MembershipBody): Value {

@@ -76,6 +76,19 @@ const report = z.object({
     .default([]),
   /** To be carried out at the next change, in order. */
   approved: z.array(action).max(limits.approvedActionsMax).default([]),
+  /** What the next membership would be, and what would come of the actions that are not carried out, if it were fixed now. */
+  planned: z
+    .object({
+      f: whole,
+      k: whole,
+      replicas: ids,
+      /** For the change after. */
+      postponed: z.array(action).max(2 * limits.approvedActionsMax),
+      /** Never carried out. */
+      dropped: z.array(action).max(limits.approvedActionsMax),
+    })
+    .nullable()
+    .default(null),
   administrators: z
     .object({ approvals: whole, keys: z.array(z.string().length(64)).max(limits.administratorsMax) })
     .default({ approvals: 0, keys: [] }),
