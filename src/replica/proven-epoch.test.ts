@@ -99,6 +99,22 @@ describe('a replica that was started clean', () => {
     await opened.close();
   });
 
+  it('shows nobody a proof that its disk has damaged, and says so', async () => {
+    await writeFile(join(home, 'service-key'), `${serviceKey}\n`);
+    await turnHome({ ...signed(statementOf()), closingProof: Buffer.from('damaged') });
+    const said: string[] = [];
+    const replica = await startReplica({
+      home,
+      service,
+      logger: pino({ hooks: { logMethod: (args) => void said.push(String(args.at(-1))) } }),
+    });
+    const { host, port } = genesis.replicas[0]?.httpAddress ?? { host: '', port: 0 };
+    const answer = await fetch(`http://${host}:${port}/v1/closing-proof`);
+    await replica.stop();
+    expect(answer.status).toBe(503);
+    expect(said.filter((line) => line.includes('closing proof in epoch.json is damaged'))).toHaveLength(1);
+  });
+
   it('starts in the one that the service signed', async () => {
     await writeFile(join(home, 'service-key'), `${serviceKey}\n`);
     await turnHome(signed(statementOf()));

@@ -255,6 +255,22 @@ describe('a home without the keys that the membership names', () => {
     expect(await files.list(join(home, 'epochs'))).toEqual(['2']);
   });
 
+  it('is that of an observer when the lost keys are put back', async () => {
+    await makeCluster('hardware');
+    const first = await opened(files);
+    const record = await foreign(first);
+    await first.turnTo(record, undefined);
+    await closeAll();
+    const keys = join(home, 'epochs', '1', 'keys');
+    await files.mkdir(keys);
+    const from = join(root, `other-${others}`, 'replicas', 'r1', 'keys');
+    for (const name of await files.list(from))
+      files.place(join(keys, name), Buffer.from(files.contents(join(from, name))));
+    const back = await opened(files);
+    expect(back).toMatchObject({ kind: 'with-keys', epoch: 1, isLogLost: true });
+    await expect(back.openLog()).rejects.toMatchObject({ code: 'log-lost' });
+  });
+
   it('loses no key that is there, and signs nothing twice, when its epoch.json is an old one', async () => {
     await makeCluster('hardware');
     const path = join(home, 'epoch.json');
