@@ -14,7 +14,7 @@ import type { ReplicaStatus } from '../../src/replica/replica-status.ts';
 import { boundsOf, type WindowKind, windowKinds, windowsOf } from '../../src/wire/recovery-window.ts';
 import { KeptCluster, type KeptLine, programPath } from './kept-cluster.ts';
 import { KvLoad } from './kv-load.ts';
-import { serviceKeyOf, until } from './watching.ts';
+import { until } from './watching.ts';
 
 const turnMs = 90_000;
 let kept: KeptCluster;
@@ -138,7 +138,7 @@ async function begin(options: {
 }): Promise<void> {
   kept = await KeptCluster.create({ ...options, successorWaitMs: 60_000 });
   for (let index = 0; index < kept.size; index++) kept.keep(index);
-  const serviceKey = await serviceKeyOf(kept);
+  const serviceKey = await until('there is a service key', async () => (await statusOf(0))?.serviceKey);
   await writeFile(join(kept.clusterDirectory, 'service-key'), `${serviceKey}\n`);
   watch = new Watch(kept, serviceKey);
   const genesis = await kept.genesis();

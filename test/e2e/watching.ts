@@ -21,10 +21,7 @@ export async function until<T>(what: string, ask: () => Promise<T | undefined>, 
 }
 
 /** The status of one replica, or undefined when it does not answer. */
-export async function statusOf(
-  cluster: Pick<ProcessCluster, 'genesis'>,
-  replicaIndex: number,
-): Promise<ReplicaStatus | undefined> {
+export async function statusOf(cluster: ProcessCluster, replicaIndex: number): Promise<ReplicaStatus | undefined> {
   try {
     const status = await askStatus({ genesis: await cluster.genesis(), replicaIndex, deadlineMs: 2_000 });
     return status as unknown as ReplicaStatus;
@@ -35,7 +32,7 @@ export async function statusOf(
 
 /** The service key, when all these replicas report one; rejects when two report different ones. */
 export async function serviceKeyOf(
-  cluster: Pick<ProcessCluster, 'genesis' | 'size'>,
+  cluster: ProcessCluster,
   replicas: readonly number[] = [...Array(cluster.size).keys()],
 ): Promise<string> {
   return until('every replica has the service key', async () => {
