@@ -144,9 +144,11 @@ export function decodePeerMessage(bytes: Uint8Array): Decoded<PeerMessage> {
   });
 }
 
-/** Is it the certified statement of who the replicas are, by its own word? */
-export function isMembershipFrame(frame: Uint8Array): boolean {
-  return frame[0] === kinds['certified-statement'] && frame[1] === statementKinds.indexOf('membership');
+/** Which of the two that certify who the replicas are it is, by its own word. */
+export function membershipFrameKind(frame: Uint8Array): 'signature-share' | 'certified-statement' | undefined {
+  if (frame[1] !== statementKinds.indexOf('membership')) return undefined;
+  if (frame[0] === kinds['signature-share']) return 'signature-share';
+  return frame[0] === kinds['certified-statement'] ? 'certified-statement' : undefined;
 }
 
 /** How many requests an encoded message passes on, by its own word; 0 when it is another kind of message. */
