@@ -33,6 +33,8 @@ export interface FollowingOptions {
   readonly addresses: () => readonly GenesisAddress[];
   /** Is this epoch one to go on in? Not for who waits until a membership has it. */
   readonly concerns: (record: EpochRecord) => boolean;
+  /** All that was shown and holds, of whatever epoch. */
+  readonly shown: (record: EpochRecord) => void;
   /** A later epoch than ours. */
   readonly found: (record: EpochRecord) => void;
 }
@@ -64,9 +66,10 @@ export class Following {
   async #look(): Promise<void> {
     const { isNeeded, addresses, epoch, concerns, found, logger } = this.#options;
     if (!isNeeded()) return;
-    const shown = await Promise.all(addresses().map((address) => this.#ask(address)));
+    const shown = (await Promise.all(addresses().map((address) => this.#ask(address)))).flat();
+    for (const record of shown) this.#options.shown(record);
     let newest: EpochRecord | undefined;
-    for (const record of shown.flat().filter(concerns)) {
+    for (const record of shown.filter(concerns)) {
       if (record.statement.epoch > (newest?.statement.epoch ?? epoch())) newest = record;
     }
     if (newest === undefined || this.#ended.signal.aborted) return;

@@ -122,12 +122,13 @@ class Replica implements RunningReplica {
     this.#following = new Following({
       serviceId: home.serviceId,
       logger: this.#logger,
-      isNeeded: () => this.#isLonely(),
+      isNeeded: () => this.#isLonely() || this.#proof.isWanted(monotonicMs()),
       epoch: () => this.#term?.membership.epoch ?? this.#keyless?.epoch ?? -1,
       serviceKey: () => this.#serviceKey,
       addresses: () => this.#addresses(),
       concerns: ({ statement: { replicas } }) =>
         this.#home.replicaIndex >= 0 || replicas.some(({ replicaId }) => replicaId === home.replicaId),
+      shown: (record) => this.#proof.take(record),
       found: (record) => this.#turn(record, { share: undefined, awaitsState: true }),
     });
     this.#context = { serviceId: home.serviceId, isSigned: serviceSignatureCheck(() => this.#serviceKey) };

@@ -54,6 +54,22 @@ describe('the closing proof of a home', () => {
     }
   });
 
+  it('is had again from another replica that shows a whole one, and asked for now and then until then', () => {
+    const whole = record.closingProof as Uint8Array;
+    const damaged = { ...record, closingProof: whole.subarray(1) };
+    const { proof } = shown();
+    expect(proof.isWanted(0)).toBe(false);
+    expect(proof.of(damaged)).toBeUndefined();
+    const times = [0, 1_000, 4_999, 5_000, 6_000];
+    expect(times.map((nowMs) => proof.isWanted(nowMs))).toEqual([true, false, false, true, false]);
+    proof.take({ ...record, closingProof: undefined });
+    proof.take({ ...record, statement: { ...record.statement, epochGenesis: record.statement.serviceId } });
+    expect(proof.of(damaged)).toBeUndefined();
+    proof.take(record);
+    expect(proof.of(damaged)).toEqual(whole);
+    expect(proof.isWanted(60_000)).toBe(false);
+  });
+
   it('is none of another epoch', () => {
     const { proof } = shown();
     expect(proof.of({ ...record, statement: { ...record.statement, epoch: 2 } })).toBeUndefined();

@@ -1,7 +1,7 @@
 /**
  * Shows with real processes what becomes of a replica whose home was put back from an older copy, so that the membership of now names keys which it has
  * not: with an identity key it is a member without keys, which says so and signs nothing, and has a say again from the next change on; without
- * one it stops, and says what to do.
+ * one it stops, and says what to do. And that a proof of the end of an epoch which its disk has damaged is had again.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { access, cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -53,6 +53,7 @@ it('with an operator it asks for a signature at once, and takes part from the ne
   await isWithoutKeys(epoch);
   await sign(epoch + 1);
   await advanceToNewKeys();
+  await damagedProofIsHadAgain(1);
   await itsVoteCounts();
 }, 180_000);
 
@@ -155,6 +156,22 @@ async function isWithoutKeys(epoch: number): Promise<void> {
   // No key of the epoch before, and its log as long as the state that came after is not here.
   const names = await readdir(cluster.homeOf(held));
   expect([names.includes('keys'), names.includes('log'), names.includes('log.key')]).toEqual([false, true, true]);
+}
+
+/** Of the end of the epoch before, by which those are brought over who have missed it. */
+async function damagedProofIsHadAgain(index: number): Promise<void> {
+  const proofOf = async (of: number): Promise<unknown> => {
+    const response = await fetch(`${await cluster.urlOf(of)}/v1/closing-proof`).catch(() => undefined);
+    return response?.ok === true ? response.json() : undefined;
+  };
+  const right = await until('another replica shows one', () => proofOf(0));
+  await cluster.terminate(index);
+  const path = join(cluster.homeOf(index), 'epoch.json');
+  const record = JSON.parse(await readFile(path, 'utf8')) as { readonly closingProof: string };
+  const closingProof = record.closingProof.replace(/..$/, (byte) => (byte === '00' ? '01' : '00'));
+  await writeFile(path, JSON.stringify({ ...record, closingProof }));
+  cluster.restart(index);
+  expect(await until(`r${index} shows one again`, () => proofOf(index))).toEqual(right);
 }
 
 async function nothingOldIsLeft(): Promise<void> {
