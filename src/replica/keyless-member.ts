@@ -65,6 +65,8 @@ export class KeylessMember {
       presentKey: undefined,
       keeper,
       isClean,
+      // It has no say as it is.
+      canBeSpared: () => true,
       logger,
       // The next term reads them from the home.
       give: () => undefined,

@@ -219,6 +219,7 @@ class Replica implements RunningReplica {
       presentKey: home.signingKey,
       keeper: this.#keeper,
       isClean: this.#isClean,
+      canBeSpared: () => membership.rule.isQuorum([...term.connected].reduce(withReplica, emptySet)),
       logger: this.#logger,
       give: (secrets) => term.giveNextSecrets(secrets),
       submit: async (successor, signal) => {

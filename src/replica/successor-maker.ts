@@ -11,7 +11,7 @@ import { mclCurve } from '../crypto/curve-mcl.ts';
 import { type SigningKey, seedSizeBytes, sign } from '../crypto/ed25519.ts';
 import type { KeySecrets } from '../keys/key-generation.ts';
 import type { Member } from '../membership/membership.ts';
-import { now, setTimer } from '../platform/clock.ts';
+import { monotonicMs, now, setTimer } from '../platform/clock.ts';
 import { systemFiles } from '../platform/files.ts';
 import { randomBytes } from '../platform/random.ts';
 import { makeEncryptionPair } from '../storage/encryption-key.ts';
@@ -33,6 +33,8 @@ const againMs = 1_000;
 /** Until the membership is certified, which an observer hears of when its links are up. */
 const lookMs = 100;
 const submitPatienceMs = 5_000;
+/** For links that are coming up. */
+const sparePatienceMs = 5_000;
 
 export interface SuccessorMakerOptions {
   readonly home: AnyHome;
@@ -42,6 +44,8 @@ export interface SuccessorMakerOptions {
   readonly keeper: KeeperPort | undefined;
   /** This process was started clean, and has named no keys since: once it has, it is a turn old, and the next one is wanted. */
   readonly isClean: boolean;
+  /** The others whom we reach are a quorum without us. */
+  readonly canBeSpared: () => boolean;
   readonly logger: Logger;
   /** To the machine: these keys are durable. */
   readonly give: (secrets: KeySecrets) => void;
@@ -100,7 +104,8 @@ export class SuccessorMaker {
     if (before !== undefined) this.#give(before);
     if (isMyTurn && keeper !== undefined && !isClean) {
       logger.info('it is the turn of this replica to be made clean');
-      await keeper.myTurn(epoch - 1);
+      if (await this.#isSpared()) await keeper.myTurn(epoch - 1);
+      else logger.warn('without this replica there would be no quorum now: it is not made clean in this turn');
     }
     if (before !== undefined && named !== undefined && areSame(named, sessionKeysOf(before))) return;
     let keys = before ?? (await this.#make());
@@ -120,6 +125,17 @@ export class SuccessorMaker {
       if (code === 'not-possible') keys = await this.#make();
       await this.#pause(againMs);
     }
+  }
+
+  /**
+   * Who is made clean says nothing until the next epoch. If another is missing for good, and without us the rest is no quorum, that epoch
+   * would never come, nor who is to take the place of the other.
+   */
+  async #isSpared(): Promise<boolean> {
+    for (const endMs = monotonicMs() + sparePatienceMs; !this.#options.canBeSpared(); await this.#pause(lookMs)) {
+      if (monotonicMs() >= endMs || this.#ended.signal.aborted) return false;
+    }
+    return true;
   }
 
   async #make(): Promise<EpochKeys> {
