@@ -44,6 +44,9 @@ import { SimulatedReplica } from './simulated-replica.ts';
 import { Turns } from './turns.ts';
 import type { World } from './world.ts';
 
+/** Until people have seen an alarm and done something about it. */
+const noticeMsMax = 100;
+
 export type MachineMaker = (options: MachineOptions) => Machine;
 
 export class Cluster {
@@ -64,6 +67,12 @@ export class Cluster {
   readonly history = new History();
   /** Those that are still to execute something wrongly. */
   readonly #flawed = new Set<number>();
+  /** Replicas that administrators had replaced because their keys were not theirs alone, and by whom. */
+  readonly replacements = new Map<number, number>();
+  /** Joiners that nobody has planned for. */
+  readonly #spares: number[];
+  readonly #replacing = new Set<string>();
+  readonly #report: Report;
   readonly #ambush: Ambush;
   readonly turns: Turns;
   readonly #world: World;
@@ -87,6 +96,8 @@ export class Cluster {
     const { size, parameters, checkpointIntervalMs, epochs } = scenario;
     const { n, f } = size;
     this.scenario = scenario;
+    this.#report = report;
+    this.#spares = epochs.changes.length > 0 ? [] : Array.from({ length: epochs.joiners }, (_, i) => n + i);
     this.curve = scenario.curve === 'mcl' ? mclCurve : plainCurve;
     const { schedule } = epochs;
     this.genesis = simulatedGenesis({ size, parameters, seed, curve: this.curve, checkpointIntervalMs, schedule });
@@ -359,6 +370,8 @@ export class Cluster {
       send: (from, to, frame, end) => this.network.send(from, to, frame, end),
       reply: (place, reply, end) => this.#reply(place, reply, end),
       curve: this.curve,
+      membershipOf: (epoch) => this.watch.epochs.membershipOf(epoch),
+      standing: () => this.watch.epochs.membershipOf(this.watch.epochs.highest) ?? this.membership,
       request: (place, request) => this.#toReplica(place, request),
     });
   }
@@ -430,6 +443,7 @@ export class Cluster {
         restored: (at, machine) => watch.restored(at, machine),
         entered: (at) => {
           watch.entered(at);
+          this.#noteEntered(at);
           this.mobile?.entered(at);
         },
       },
@@ -446,10 +460,37 @@ export class Cluster {
     this.watch.stepped(place, effects, machine);
     if (!this.isCorrect(place)) return;
     this.#noteSharing(machine);
+    for (const replicaId of machine.epochStatus.state.disputed) this.#haveReplaced(placeOf(replicaId));
     const { checkpoints, stable, wantsSuccessor, closed } = effects;
     if (wantsSuccessor !== undefined || closed !== undefined) this.#ambush.atChange(place);
     if (checkpoints.length > 0 || stable !== undefined) this.#ambush.atCheckpoint(place);
     if (this.scenario.epochs.turns !== 'none') this.turns.observe(machine.epochStatus);
+  }
+
+  #noteEntered(place: number): void {
+    if (!this.isCorrect(place)) return;
+    const { membership, self, disk } = this.replicaAt(place);
+    const isAware = self !== undefined && membership.members[self]?.recovery === 'awareness';
+    // Somebody else named keys in its place: it stops and says so (docs/protocol/epochs.md, K2).
+    if (isAware && !disk.home.isNamed) this.#haveReplaced(place);
+    this.mobile?.checkDriven(membership, (message) => this.#report('secrecy', message));
+  }
+
+  /** Administrators hear of a replica whose keys are in dispute, or no more its own, and put another one in its place. */
+  #haveReplaced(place: number): void {
+    const { administrators } = this.genesis;
+    const { epoch, places } = this.standing();
+    const plan = `${epoch} ${place}`;
+    const by = this.replacements.get(place) ?? this.#spares.shift();
+    if (administrators.approvals === 0 || by === undefined || this.#replacing.has(plan)) return;
+    if (!this.replacements.has(place)) this.#world.note(`administrators replace r${place} by r${by}`);
+    this.replacements.set(place, by);
+    this.#replacing.add(plan);
+    if (places.includes(place)) {
+      this.#world.after(this.#prng.timeMs(1, noticeMsMax), '', () =>
+        this.administration.decide({ kind: 'replace', place, by }),
+      );
+    }
   }
 
   #noteSharing({ epochStatus, transcript }: Machine): void {

@@ -149,8 +149,8 @@ export class EpochChange {
   /** Whose turn it is to be made clean says nothing before: what it said could not be taken back. */
   #name({ epoch, isMyTurn }: Pick<SuccessorWish, 'epoch' | 'isMyTurn'>): void {
     const { home, keeper, world, place, survives } = this.#options;
-    const waitsForKeeper = isMyTurn && this.#options.hasTurns && !keeper.isCleanFor(epoch);
-    if (this.#naming === epoch || waitsForKeeper) return;
+    const isWaiting = isMyTurn && this.#options.hasTurns && !keeper.isCleanFor(epoch);
+    if (this.#naming === epoch || isWaiting || !keeper.signs(home.membership, epoch)) return;
     this.#naming = epoch;
     const run = this.#options.run();
     const isOver = (): boolean => run !== this.#options.run() || this.#naming !== epoch;

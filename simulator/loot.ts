@@ -35,6 +35,16 @@ export class Loot {
     if (state !== undefined) this.#states.set(state.root, state.commitIndex);
   }
 
+  /** Keys of its own that it names as those of the replica in this place: it is the replica where they count. */
+  keep(place: number, secrets: SessionSecrets): void {
+    this.#secrets.set(secrets.signing.publicKey.text, { place, secrets });
+  }
+
+  /** By the public half of the signing key. */
+  has(signingKey: string): boolean {
+    return this.#secrets.has(signingKey);
+  }
+
   get shares(): readonly StolenShare[] {
     return [...this.#shares.values()];
   }

@@ -45,6 +45,9 @@ export interface MobileAdversaryOptions {
   readonly send: (from: number, to: number, frame: Uint8Array, end: LinkEnd) => void;
   readonly reply: (place: number, reply: Reply, end: LinkEnd) => void;
   readonly curve: PairingCurve;
+  /** The newest epoch. */
+  readonly standing: () => Membership;
+  readonly membershipOf: (epoch: number) => Membership | undefined;
   /** As any client may give one. */
   readonly request: (place: number, request: Uint8Array) => void;
 }
@@ -53,8 +56,8 @@ export interface MobileAdversaryOptions {
 const restMsMax = 40;
 /** Blocks that it signs for others with keys it kept, of all those its replica makes. */
 const impersonation = 0.2;
-/** Ticks at which it names next session keys, its own, for every replica that it has keys of. */
-const succession = 0.1;
+/** It names next session keys, its own, for every replica that it has keys of, so often: from machines of its own, whether or not it holds a replica. */
+const successionEveryMs = 150;
 const lie = encodeOutcomes([{ ok: true, value: 'a lie' }]);
 
 export class MobileAdversary {
@@ -64,6 +67,7 @@ export class MobileAdversary {
   readonly #heldIn = new Map<number, Set<number>>();
   readonly #everHeld = new Set<number>();
   #isOver = false;
+  #checkedEpoch = 0;
   /** How often it took a replica over, and how often it spoke in the name of one that it held before. */
   takeovers = 0;
   impersonations = 0;
@@ -93,6 +97,18 @@ export class MobileAdversary {
   isExposed(place: number, membership: Membership): boolean {
     if (this.#heldIn.get(membership.epoch)?.has(place) === true) return true;
     return this.loot.impersonable(membership).some((stolen) => stolen.place === place);
+  }
+
+  /** At the beginning of an epoch: keys that a clean process named, and somebody else's key vouched for, it has of nobody. */
+  checkDriven({ epoch, members }: Membership, report: (message: string) => void): void {
+    if (this.#checkedEpoch >= epoch) return;
+    this.#checkedEpoch = epoch;
+    for (const { replicaId, recovery, cleanSince, signingKey } of members) {
+      const place = placeOf(replicaId);
+      if (recovery === 'awareness' || cleanSince.epoch !== epoch || this.#options.replicaAt(place).isHeld) continue;
+      if (this.loot.has(signingKey.text))
+        report(`the adversary has the keys of r${place}, which were made in a clean process`);
+    }
   }
 
   /** A replica has left an epoch for this one. */
@@ -129,16 +145,38 @@ export class MobileAdversary {
       replicaAt(place).isHeld ||
       (renewsKeys && this.isExposed(place, membership));
     const inHand = places.filter(isInHand);
-    const others = places.filter((place) => !isInHand(place) && !isTaken(place));
+    if (inHand.length >= atMost(membership)) return;
+    const others = places.filter(
+      (place) => !isInHand(place) && !isTaken(place) && this.#isWithinBounds(place, membership),
+    );
     // It waits for the one it wants to come into the epoch.
     const place = others.find((each) => !this.#everHeld.has(each)) ?? others[0];
-    if (place === undefined || inHand.length >= atMost(membership)) return;
+    if (place === undefined) return;
     const { isUp, membership: own, disk } = replicaAt(place);
     if (!isUp || own.epoch !== membership.epoch || disk.home.hasOldEpochs) return;
     this.takeovers += 1;
+    if (this.takeovers === 1) this.#goOnNaming();
     world.note(`the adversary takes r${place} in epoch ${membership.epoch}`);
     seize(place, this.#maker(place, prng.pick(strategies)));
     this.#noteHeld(replicaAt(place));
+  }
+
+  /**
+   * Keys that a replica has kept for several epochs open what was dealt to it in all of them: whoever takes it has it in each, and
+   * may have no more than so many in any (docs/protocol/epochs.md §7).
+   */
+  #isWithinBounds(place: number, { epoch, members }: Membership): boolean {
+    const { membershipOf, atMost, renewsKeys } = this.#options;
+    const since = members.find(({ replicaId }) => replicaId === replicaIdAt(place))?.keysSince.epoch ?? epoch;
+    if (!renewsKeys) return true;
+    for (let each = since; each < epoch; each++) {
+      const membership = membershipOf(each);
+      if (membership === undefined) continue;
+      const places = membership.members.map(({ replicaId }) => placeOf(replicaId));
+      const inHand = places.filter((other) => other !== place && this.isExposed(other, membership));
+      if (inHand.length >= atMost(membership)) return false;
+    }
+    return true;
   }
 
   #read({ place, disk, status }: SimulatedReplica): void {
@@ -166,7 +204,6 @@ export class MobileAdversary {
         },
         tick: () => {
           this.#read(this.#options.replicaAt(place));
-          if (this.#options.prng.chance(succession)) this.#nameSuccessors(membership);
           return inner.tick?.() ?? [];
         },
         reply: (reply) => {
@@ -211,10 +248,23 @@ export class MobileAdversary {
     }
   }
 
-  /** As if the replicas did so themselves: with the signing keys that it kept of them. */
-  #nameSuccessors({ serviceId, epoch, members }: Membership): void {
-    const { prng, signatures, curve, request } = this.#options;
-    for (const [place, { secrets }] of this.loot.latest) {
+  #goOnNaming(): void {
+    const { world, prng, standing } = this.#options;
+    if (this.#isOver) return;
+    this.#nameSuccessors(standing());
+    world.after(prng.timeMs(1, successionEveryMs), '', () => this.#goOnNaming());
+  }
+
+  /** As if the replicas did so themselves: with the signing keys that it kept of them, those of now where it has them. */
+  #nameSuccessors(membership: Membership): void {
+    const { serviceId, epoch, members } = membership;
+    const { prng, signatures, curve, request, replicaAt } = this.#options;
+    const present = new Map(this.loot.impersonable(membership).map((stolen) => [stolen.place, stolen]));
+    for (const [place, latest] of this.loot.latest) {
+      const { secrets } = present.get(place) ?? latest;
+      const member = members.find(({ replicaId }) => replicaId === replicaIdAt(place));
+      // Where it sits in the replica that one names keys, and two successors would only be noticed.
+      if (member?.recovery === 'awareness' && replicaAt(place).isHeld) continue;
       const next = freshSecrets(place, `forged for epoch ${epoch + 1}`);
       const replicaId = replicaIdAt(place);
       const keys = publicKeysOf(curve, next);
@@ -223,6 +273,7 @@ export class MobileAdversary {
       const to = placeOf(prng.pick(members).replicaId);
       request(to, successorRequest({ signatures, serviceId, successor, nonce: prng.bytes(16), clerk: 'thief' }));
       this.forgedSuccessors += 1;
+      if (member?.recovery === 'awareness') this.loot.keep(place, next);
     }
   }
 }

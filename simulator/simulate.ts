@@ -75,6 +75,8 @@ export interface SimulationResult {
   readonly refusedStates: number;
   /** What of which replica was older than it may be, by the agreed report at the end of each epoch and of the run: what an alarm says. */
   readonly overdue: readonly Overdue[];
+  /** Places of replicas that administrators had replaced because their keys were in dispute, or somebody else's. */
+  readonly replaced: readonly number[];
   /** Replicas whose keys were ever in dispute. */
   readonly disputes: readonly string[];
   /** Places of the replicas that the mobile adversary held in each epoch, and key shares that it has of all epochs together. */
@@ -353,6 +355,7 @@ function resultOf(run: {
     forgedStates: cluster.watch.forgedStates,
     refusedStates: cluster.watch.refusedStates,
     overdue: cluster.watch.windows.overdue,
+    replaced: [...cluster.replacements.keys()],
     disputes: [...cluster.watch.windows.disputes],
     held: cluster.mobile?.held ?? [],
     stolenShares: cluster.mobile?.loot.shares.length ?? 0,

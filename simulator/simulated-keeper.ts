@@ -48,6 +48,15 @@ export class SimulatedKeeper {
     return this.#isClean || this.#cleanFor === epoch;
   }
 
+  /**
+   * Is there anybody to certify keys for this epoch? An operator who keeps the identity key away from the network comes when the replica
+   * was made clean, and at no other time.
+   */
+  signs({ members }: Membership, epoch: number): boolean {
+    const own = members.find(({ replicaId }) => replicaId === replicaIdAt(this.#place));
+    return own?.recovery !== 'offline' || this.isCleanFor(epoch);
+  }
+
   certify(membership: Membership, next: SessionSecrets, present: SessionSecrets): CertifiedSuccessor {
     const isByIdentity = membership.members.some(
       ({ replicaId, recovery }) => replicaId === replicaIdAt(this.#place) && recovery !== 'awareness',

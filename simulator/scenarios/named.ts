@@ -154,6 +154,16 @@ const mobile: readonly Scenario[] = [
   epochsOf('mobile-6', { mobile: true, turns: 'log-lost' }, { size: six, safetyMs: 5_000 }),
   epochsOf('mobile-7', { mobile: true }, { size: seven }),
   epochsOf('mobile-rough-4', { mobile: true }, { links: uneven, faults: { ...noFaults, crash: 0.5 }, safetyMs: 6_000 }),
+  // Each way to new keys there is (docs/protocol/epochs.md §5). Who kept the old key of one that vouches for itself names keys too.
+  epochsOf(
+    'mobile-methods-4',
+    {
+      mobile: true,
+      schedule: { ...governed, successorWaitMs: 300, recovery: ['hardware', 'awareness', 'offline', 'awareness'] },
+      joiners: 3,
+    },
+    { safetyMs: 6_000 },
+  ),
   epochsOf('mobile-real-curve-4', { mobile: true }, { curve: 'mcl' }),
   // Everything at once: one that is faulty for ever, one that moves, deaths at any moment and at each change, a network that is cut.
   epochsOf(
