@@ -11,7 +11,7 @@ import type { Reply } from '../src/execution/execution.ts';
 import type { Membership } from '../src/membership/membership.ts';
 import { blockPreimage } from '../src/ordering/validity.ts';
 import type { Block } from '../src/wire/block.ts';
-import { encodeOutcomes } from '../src/wire/outcome.ts';
+import { decodeOutcomes, encodeOutcomes } from '../src/wire/outcome.ts';
 import { type Adversary, type AdversaryMaker, blockIn, forgedFrom, frameOf } from './adversaries/adversary.ts';
 import type { Signatures } from './keys.ts';
 import { Loot, type StolenSecrets } from './loot.ts';
@@ -58,7 +58,12 @@ const restMsMax = 40;
 const impersonation = 0.2;
 /** It names next session keys, its own, for every replica that it has keys of, so often: from machines of its own, whether or not it holds a replica. */
 const successionEveryMs = 150;
-const lie = encodeOutcomes([{ ok: true, value: 'a lie' }]);
+
+/** As many outcomes as there should be, and none of them true. */
+function lieLike(result: Uint8Array): Uint8Array {
+  const outcomes = decodeOutcomes(result);
+  return encodeOutcomes(outcomes.ok ? outcomes.value.map(() => ({ ok: true, value: 'a lie' })) : []);
+}
 
 export class MobileAdversary {
   readonly loot = new Loot();
@@ -207,7 +212,7 @@ export class MobileAdversary {
           return inner.tick?.() ?? [];
         },
         reply: (reply) => {
-          const said = { ...reply, result: lie };
+          const said = { ...reply, result: lieLike(reply.result) };
           for (const { stolen, end } of this.#masks(place, membership)) this.#options.reply(stolen.place, said, end);
           return said;
         },

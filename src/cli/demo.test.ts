@@ -7,7 +7,7 @@ it('shows the adversary losing, and winning where a defence is off', async () =>
   const exitCodes: number[] = [];
   const terminal = { json: true, isInteractive: false, document: (document: unknown) => documents.push(document) };
   const context = { terminal, setExitCode: (code: number) => exitCodes.push(code) };
-  await runDemoMobileAdversary({ seed: 1 }, context as unknown as Parameters<typeof runDemoMobileAdversary>[1]);
+  await runDemoMobileAdversary({ seed: 8 }, context as unknown as Parameters<typeof runDemoMobileAdversary>[1]);
   expect(exitCodes).toEqual([]);
   expect(documents).toHaveLength(1);
   const { asSaid, parts } = documents[0] as {

@@ -65,12 +65,14 @@ function waysOf({ violations }: SimulationResult): readonly string[] {
 
 function linesOf({ title }: Part, result: SimulationResult): readonly string[] {
   const { held, workedOut, impersonations, forgedSuccessors, epochs, requests, cleanStarts, memberships } = result;
+  const { forgedStates, refusedStates } = result;
   const enough = 1 + Math.max(...memberships.map(({ f }) => f));
   const rows = held.map(({ epoch, places }) => [String(epoch), places.map((place) => `r${place}`).join(' ')]);
   const facts = [
     `${cleanStarts} clean starts; ${epochs} changes of epoch; ${requests} requests answered.`,
     `The adversary has held ${result.everHeld} of 4 replicas. With decryption keys that it kept it opened ${workedOut.evaluations} evaluations in dealings on the log.`,
     `Found and worked out, it has ${workedOut.shares} key shares, at most ${workedOut.sharesOfOneEpoch} of one epoch; ${enough} of one epoch sign.`,
+    `It left ${forgedStates} forged states where it was driven out, of which ${refusedStates} were refused.`,
     `It spoke ${impersonations} times in the name of a replica that it had held before, and named next keys ${forgedSuccessors} times.`,
   ];
   const ways = waysOf(result);
@@ -91,7 +93,7 @@ function linesOf({ title }: Part, result: SimulationResult): readonly string[] {
 
 function documentOf({ part, result }: { readonly part: Part; readonly result: SimulationResult }): unknown {
   const { held, everHeld, stolenShares, workedOut, impersonations, forgedSuccessors, epochs, requests } = result;
-  const { cleanStarts, replay } = result;
+  const { cleanStarts, forgedStates, refusedStates, replay } = result;
   return {
     scenario: part.scenario,
     title: part.title,
@@ -101,6 +103,8 @@ function documentOf({ part, result }: { readonly part: Part; readonly result: Si
     everHeld,
     stolenShares,
     workedOut,
+    forgedStates,
+    refusedStates,
     impersonations,
     forgedSuccessors,
     epochs,
