@@ -204,6 +204,22 @@ describe('a replica', () => {
     await kept.line(isCleanStart);
   });
 
+  test('whose turn comes while its keeper looks for the service key in the home is made clean all the same', async () => {
+    kept.isKeyPinned = false;
+    const { membership } = kept.ask();
+    await kept.keep(
+      {
+        send: [
+          { kind: 'membership', membership },
+          { kind: 'turn', epoch: 0 },
+        ],
+      },
+      asOther,
+    );
+    await Promise.race([kept.line(isCleanStart), kept.running]);
+    expect(kept.lines.filter(isCleanStart)).toHaveLength(1);
+  });
+
   test('that asks for no turn is made clean by the clock of its keeper', async () => {
     await kept.keep({ isStubborn: true }, { ...asOther, atMostMs: 8_000, stopPatienceMs: 300 });
     expect(await kept.line(isStart)).toMatchObject({ isClean: false });

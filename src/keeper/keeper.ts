@@ -114,7 +114,11 @@ export class Keeper {
     await store.keepRecord({ ...before, dueAtMs: clock?.dueAtMs ?? null, userId: user?.uid ?? null });
     const serviceKey = await store.readServiceKey();
     const firstServiceKey = async (): Promise<string | undefined> => {
-      const report = await workOnHome(options.homeCommand, user, look);
+      // A clean start that begins meanwhile ends whoever looks, with all else of the user: then nothing was seen.
+      const report = await workOnHome(options.homeCommand, user, look).catch((error: unknown) => {
+        logger.debug({ err: error }, 'the home could not be looked at for a service key');
+        return { serviceKey: null };
+      });
       return report.serviceKey !== null && isServiceKey(report.serviceKey) ? report.serviceKey : undefined;
     };
     const desk = new SigningDesk({ store, key, replicaId, serviceId, serviceKey, logger, firstServiceKey });

@@ -227,7 +227,10 @@ describe('a keeper that knows no service key', () => {
     await desk.pin(kept.ask(kept.statement(), kept.membership(), thief));
     expect(desk.serviceKey).toBeUndefined();
     steadyMs += limits.keeperSignRestMs;
-    await desk.pin(kept.ask());
+    // What is to be signed meanwhile waits for that.
+    const pinned = desk.pin(kept.ask());
+    expect((await desk.answer(kept.ask(), started(false))).kind).toBe('successor-signed');
+    await pinned;
     expect(await store.readServiceKey()).toBe(kept.serviceKey.serviceKey);
     await openDesk(kept.serviceKey.serviceKey, thief.serviceKey);
     steadyMs += limits.keeperSignRestMs;

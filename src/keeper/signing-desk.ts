@@ -80,6 +80,8 @@ export class SigningDesk {
   readonly #options: SigningDeskOptions;
   #serviceKey: string | undefined;
   #isBusy = false;
+  /** Ends when no key is looked for. */
+  #pinning: Promise<unknown> = Promise.resolve();
   #restUntilMs = 0;
 
   constructor(options: SigningDeskOptions) {
@@ -94,6 +96,7 @@ export class SigningDesk {
 
   /** Never rejects but when the store fails. */
   async answer(ask: SignAsk, visitor: DeskVisitor): Promise<KeeperToReplica> {
+    await this.#pinning;
     if (this.#isBusy || monotonicMs() < this.#restUntilMs)
       return refused('it was asked for too soon after the last time');
     this.#isBusy = true;
@@ -109,12 +112,13 @@ export class SigningDesk {
   async pin(shown: Pick<SignAsk, 'membership'>): Promise<void> {
     if (this.#serviceKey !== undefined || this.#isBusy || monotonicMs() < this.#restUntilMs) return;
     this.#isBusy = true;
-    try {
-      await this.#verified(shown);
-    } finally {
+    const pinned = this.#verified(shown).finally(() => {
       this.#isBusy = false;
-      this.#restUntilMs = monotonicMs() + limits.keeperSignRestMs;
-    }
+      // What was pinned is not looked for again: no rest is needed for that.
+      if (this.#serviceKey === undefined) this.#restUntilMs = monotonicMs() + limits.keeperSignRestMs;
+    });
+    this.#pinning = pinned.catch(() => undefined);
+    await pinned;
   }
 
   async #judge(ask: SignAsk, visitor: DeskVisitor): Promise<KeeperToReplica> {

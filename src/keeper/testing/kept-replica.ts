@@ -80,6 +80,8 @@ export class KeptReplica {
   /** Lines of the replica and of the keeper, in their order. */
   readonly lines: Line[] = [];
   store: KeeperStore | undefined;
+  /** False: the keeper has yet to see the service key. */
+  isKeyPinned = true;
   #keeper: Keeper | undefined;
   #running: Promise<void> = Promise.resolve();
   readonly #waiting = new Set<() => void>();
@@ -130,7 +132,8 @@ export class KeptReplica {
     await writeFile(scriptPath, JSON.stringify(script));
     if (options.user !== undefined) await giveTo(this.home, options.user);
     this.store = await KeeperStore.open(this.storeDirectory, this.home);
-    if ((await this.store.readServiceKey()) === undefined) await this.store.pinServiceKey(this.serviceKey.serviceKey);
+    if (this.isKeyPinned && (await this.store.readServiceKey()) === undefined)
+      await this.store.pinServiceKey(this.serviceKey.serviceKey);
     const stream = { write: (line: string) => this.#take(JSON.parse(line) as Line) };
     this.#keeper = await Keeper.open({
       store: this.store,
