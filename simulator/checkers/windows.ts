@@ -148,7 +148,10 @@ export class WindowChecker {
       );
     }
     if (next.cleanSince.epoch !== epoch) return;
-    const wasMadeSo = this.#startedClean.get(epoch)?.has(replicaId) === true;
+    // A process that was started clean for an earlier change and came too late for it is still that, until it has had keys certified.
+    const wasMadeSo = [...this.#startedClean].some(
+      ([made, ids]) => made > before.cleanSince.epoch && made <= epoch && ids.has(replicaId),
+    );
     // By awareness a replica vouches for itself, in its turn alone.
     const mayBeSaidSo = recovery === 'awareness' ? turn.includes(replicaId) : wasMadeSo;
     if (!mayBeSaidSo) this.#report('windows', `${replicaId} counts as clean in epoch ${epoch}, and nobody made it so`);
