@@ -199,7 +199,7 @@ export class Keeper {
       onMalformed: (reason) => this.#complain(life, reason),
       onLine,
     });
-    const visitor = new DeskVisitor({ wasStartedClean: isClean });
+    const visitor = new DeskVisitor({ turnOf });
     const life: Life = { process, visitor, startedAtMs: monotonicMs(), turnOf, complaints: 0 };
     this.#life = life;
     logger.info({ pid: process.pid, isClean }, 'started the replica');

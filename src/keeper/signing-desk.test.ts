@@ -66,7 +66,8 @@ const otherKeys = (seed: number) =>
   kept.statement({
     keys: { ...kept.statement().keys, linkKeyDigest: sha256(Buffer.from(`link ${seed}`)) },
   });
-const started = (wasStartedClean: boolean) => new DeskVisitor({ wasStartedClean });
+/** For the turn of epoch 0, which the first memberships here are of. */
+const started = (clean: boolean) => new DeskVisitor({ turnOf: clean ? 0 : null });
 
 describe('keys of this replica for the next epoch', () => {
   test('are certified with the serial of the keeper and its own word on whether the replica is clean', async () => {
@@ -78,6 +79,23 @@ describe('keys of this replica for the next epoch', () => {
     const signed = successorPreimage({ ...claimed, serial: 1, isClean: false });
     expect(verify(kept.identity.publicKey, signed, certificate)).toBe(true);
     expect(verify(kept.identity.publicKey, successorPreimage(claimed), certificate)).toBe(false);
+  });
+
+  test('are not clean in an epoch that began after the clean start, and the turn that was missed is over', async () => {
+    const { replicas } = kept.membership();
+    const epochOf = (timestamp: number) => {
+      const since = { epoch: 1, timestamp };
+      const renewed = replicas.map((each) => ({ ...each, keysSince: since }));
+      return kept.ask(kept.statement({ epoch: 2 }), kept.membership({ epoch: 1, replicas: renewed }));
+    };
+    const asleep = new DeskVisitor({ turnOf: 0 });
+    expect(await ask(epochOf(Date.now() + 60_000), asleep)).toMatchObject({ isClean: false });
+    expect(store.record?.turnOf).toBeNull();
+    // In its turn no clock is asked; and who was started for an earlier one, or by the clock, in this very epoch is as new as that.
+    await store.changeRecord({ turnOf: 1, certified: undefined });
+    expect(await ask(epochOf(Date.now() + 60_000), new DeskVisitor({ turnOf: 1 }))).toMatchObject({ isClean: true });
+    await store.changeRecord({ certified: undefined });
+    expect(await ask(epochOf(Date.now() - 60_000), new DeskVisitor({ turnOf: 0 }))).toMatchObject({ isClean: true });
   });
 
   test('are clean once in a life that began clean, and with that its turn is over', async () => {

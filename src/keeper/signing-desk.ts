@@ -7,11 +7,12 @@
  */
 import type { Logger } from 'pino';
 import type { SigningKey } from '../crypto/ed25519.ts';
-import { monotonicMs } from '../platform/clock.ts';
+import { monotonicMs, now } from '../platform/clock.ts';
 import type { VerifiedMembership } from '../verify/read-membership.ts';
 import { verifyCertifiedMembership } from '../verify/verify.ts';
 import type { KeeperToReplica } from '../wire/keeper-message.ts';
 import { limits } from '../wire/limits.ts';
+import { statedBeginMs } from '../wire/membership-statement.ts';
 import type { SuccessorStatement } from '../wire/successor.ts';
 import type { KeeperRecord } from './keeper-store.ts';
 import { certificateOf, documentOf, judgeAsk, type SignAsk } from './successor-rules.ts';
@@ -38,21 +39,32 @@ export interface SigningDeskOptions {
 
 /** One process of the replica, as the desk sees it. */
 export class DeskVisitor {
-  readonly #wasStartedClean: boolean;
+  readonly #turnOf: number | null;
   readonly #startedAtMs = monotonicMs();
+  readonly #startedAtClockMs = now();
   /** Signatures by epoch: an old epoch is never signed for again, so few are kept. */
   readonly #signed = new Map<number, number>();
   readonly #answers = new Map<string, KeeperToReplica>();
 
-  constructor({ wasStartedClean }: { readonly wasStartedClean: boolean }) {
-    this.#wasStartedClean = wasStartedClean;
+  /** `turnOf`: it was started clean, for the turn of this epoch; null: it was not started clean. */
+  constructor({ turnOf }: { readonly turnOf: number | null }) {
+    this.#turnOf = turnOf;
   }
 
-  /** Clean is who was started clean, not too long ago, and has had nothing signed: later it may have been taken over. */
-  get isClean(): boolean {
-    return (
-      this.#wasStartedClean && this.#signed.size === 0 && monotonicMs() - this.#startedAtMs <= limits.keeperCleanForMs
-    );
+  /**
+   * Clean is who was started clean in this epoch, not too long ago, and has had nothing signed: later it may have been taken over. Who
+   * missed the end of its turn takes part in the next epoch, and is not as new as the one after that.
+   */
+  isCleanIn(membership: VerifiedMembership): boolean {
+    if (this.#turnOf === null || this.#signed.size > 0) return false;
+    if (monotonicMs() - this.#startedAtMs > limits.keeperCleanForMs) return false;
+    const beganMs = statedBeginMs(membership);
+    return this.#turnOf === membership.epoch || beganMs === undefined || this.#startedAtClockMs >= beganMs;
+  }
+
+  /** It was started clean for a turn of an earlier epoch. */
+  hasMissedTurn(epoch: number): boolean {
+    return this.#turnOf !== null && this.#turnOf < epoch;
   }
 
   signedFor(epoch: number): number {
@@ -135,8 +147,8 @@ export class SigningDesk {
     const { statement, presentEpoch } = judged;
     const before = visitor.answerFor(statement) ?? answerIn(record, statement);
     if (before !== undefined) return before;
-    // A turn is over when clean keys are certified.
-    const isOver = statement.isClean ? { turnOf: null } : {};
+    // A turn is over when clean keys are certified, or when it was missed: who starts clean again is silent again.
+    const isOver = statement.isClean || visitor.hasMissedTurn(presentEpoch) ? { turnOf: null } : {};
     const { epoch, serial: number, isClean } = statement;
     const certificate = Buffer.from(certificateOf(statement, key)).toString('hex');
     const certified = { keys: nameOf(statement), epoch, serial: number, isClean, certificate };

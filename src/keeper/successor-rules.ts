@@ -19,8 +19,8 @@ export type SignAsk = Extract<ReplicaToKeeper, { readonly kind: 'sign-successor'
 
 /** What the keeper knows of the process that asks. */
 export interface AskingProcess {
-  /** It was started clean, not too long ago, and has had no signature yet. */
-  readonly isClean: boolean;
+  /** It was started clean in this epoch, not too long ago, and has had no signature yet. */
+  isCleanIn(membership: VerifiedMembership): boolean;
   /** Signatures that it has had for this epoch. */
   signedFor(epoch: number): number;
 }
@@ -77,7 +77,7 @@ export function judgeAsk(
   if (process.signedFor(epoch) >= limits.keeperSignaturesPerLifeMax) {
     return refused(`this process has had ${limits.keeperSignaturesPerLifeMax} signatures for epoch ${epoch}`);
   }
-  const statement = { ...decoded.value, serial: identity.serial + 1, isClean: process.isClean };
+  const statement = { ...decoded.value, serial: identity.serial + 1, isClean: process.isCleanIn(membership) };
   return { ok: true, statement, presentEpoch: membership.epoch };
 }
 

@@ -19,6 +19,7 @@ import type { SealedKeyShare } from '../storage/key-store.ts';
 import type { OpenState } from '../storage/state-directory.ts';
 import { ClientListener } from '../transport/client-listener.ts';
 import { limits } from '../wire/limits.ts';
+import { statedBeginMs } from '../wire/membership-statement.ts';
 import { decodeOutcomes } from '../wire/outcome.ts';
 import type { Value } from '../wire/value.ts';
 import { ClientPort } from './client-port.ts';
@@ -92,6 +93,7 @@ class Replica implements RunningReplica {
   readonly #following: Following;
   readonly #loneliness = new Loneliness();
   readonly #startedAtMs = monotonicMs();
+  readonly #startedAtClockMs = now();
   readonly #milestones: Milestones;
   #home: Home | KeylessHome;
   /** Since it was started clean, this process has named no keys. */
@@ -350,7 +352,9 @@ class Replica implements RunningReplica {
     this.#logger.info({ epoch }, 'the epoch is over: this replica goes on in the next');
     const term = this.#term;
     const unwritten = this.#successors?.end();
-    if ((this.#keyless ?? this.#successors)?.hasNamed === true) this.#isClean = false;
+    if ((this.#keyless ?? this.#successors)?.hasNamed === true || this.#isOlderThan(record)) {
+      this.#isClean = false;
+    }
     const pending = term?.lives.running?.pendingRequests ?? [];
     // What is said within the step that closed the epoch is said before its links go.
     await new Promise((resolve) => setImmediate(resolve));
@@ -378,6 +382,11 @@ class Replica implements RunningReplica {
     for (const request of pending) {
       this.#term?.lives.push({ kind: 'client-request', link: nobodysLink, request });
     }
+  }
+
+  /** Who was made clean before an epoch began, and takes part in it, is not clean at its end. */
+  #isOlderThan({ statement }: EpochRecord): boolean {
+    return this.#startedAtClockMs < (statedBeginMs(statement) ?? 0);
   }
 
   #isLonely(): boolean {

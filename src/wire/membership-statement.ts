@@ -23,6 +23,21 @@ export interface Freshness {
   readonly timestamp: number;
 }
 
+/**
+ * The agreed time at which this epoch began, milliseconds since 1970, as far as a membership says it: undefined when nobody's keys, code
+ * and state are as new as the epoch.
+ */
+export function statedBeginMs({
+  epoch,
+  replicas,
+}: {
+  readonly epoch: number;
+  readonly replicas: readonly { readonly keysSince: Freshness; readonly cleanSince: Freshness }[];
+}): number | undefined {
+  const all = replicas.flatMap(({ keysSince, cleanSince }) => [keysSince, cleanSince]);
+  return all.find((each) => each.epoch === epoch)?.timestamp;
+}
+
 export interface StatedReplica {
   readonly replicaId: string;
   /** Ed25519, 64 hex characters. */
