@@ -169,7 +169,7 @@ export class Cluster {
       isClean: (place, epoch) => this.replicaAt(place).keeper.isCleanFor(epoch),
       makeClean: (place, epoch) => {
         this.watch.windows.startedClean(replicaIdAt(place), epoch);
-        this.makeClean(place);
+        this.makeClean(place, epoch);
       },
     });
     this.administration = new Administration({
@@ -234,7 +234,7 @@ export class Cluster {
   }
 
   /** Its keeper starts it clean. Whoever held it has had its last look, and has left the state as it likes. */
-  makeClean(place: number): void {
+  makeClean(place: number, forEpoch: number): void {
     const replica = this.replicaAt(place);
     const wasHeld = replica.isHeld;
     // One that is faulty for ever is taken again as soon as it is there.
@@ -244,7 +244,7 @@ export class Cluster {
     replica.crash();
     if (wasHeld) this.#spoil(replica);
     const keepsLog = !wasHeld && this.scenario.epochs.turns === 'log-kept';
-    replica.startClean({ keepsLog, keepsAdversary }, () => this.network.raiseLinks(place));
+    replica.startClean({ keepsLog, keepsAdversary, forEpoch }, () => this.network.raiseLinks(place));
   }
 
   /** What the adversary leaves behind where it is driven out. */

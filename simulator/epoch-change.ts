@@ -156,7 +156,7 @@ export class EpochChange {
     const isOver = (): boolean => run !== this.#options.run() || this.#naming !== epoch;
     if (!survives(run)) return;
     const known = home.made.findLast((each) => each.epoch === epoch);
-    const made = known === undefined || keeper.isClean ? this.#make(epoch) : known;
+    const made = known === undefined || keeper.isFreshFor(epoch) ? this.#make(epoch) : known;
     this.#act(run, made === known ? Promise.resolve() : home.keepSecrets(made), () => {
       if (isOver()) return;
       world.note(`r${place} names its keys of epoch ${epoch}`);

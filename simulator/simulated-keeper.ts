@@ -22,8 +22,8 @@ export class SimulatedKeeper {
   readonly #signatures: Signatures;
   readonly #curve: PairingCurve;
   #serial = 0;
-  /** The running process was started clean, and has had nothing certified since. */
-  #isClean = false;
+  /** The running process was started clean for this epoch, and has had nothing certified since. */
+  #startedFor: number | undefined;
   /** For which epoch the last keys of a clean process were certified. */
   #cleanFor = 0;
 
@@ -33,19 +33,19 @@ export class SimulatedKeeper {
     this.#curve = options.curve;
   }
 
-  /** The replica is started: clean, or with what its home holds. */
-  started({ clean }: { readonly clean: boolean }): void {
-    this.#isClean = clean;
+  /** The replica is started: clean, to have new keys in this epoch; or, with undefined, with what its home holds. */
+  started(cleanFor: number | undefined): void {
+    this.#startedFor = cleanFor;
   }
 
-  /** The running process is clean, and nobody has heard of keys of it. */
-  get isClean(): boolean {
-    return this.#isClean;
+  /** The running process is clean for this epoch, and nobody has heard of keys of it. Who misses the end of its turn is as new no more. */
+  isFreshFor(epoch: number): boolean {
+    return this.#startedFor === epoch;
   }
 
   /** Has it certified keys for this epoch that a clean process made, or will it when it is asked? */
   isCleanFor(epoch: number): boolean {
-    return this.#isClean || this.#cleanFor === epoch;
+    return this.isFreshFor(epoch) || this.#cleanFor === epoch;
   }
 
   /**
@@ -62,16 +62,18 @@ export class SimulatedKeeper {
       ({ replicaId, recovery }) => replicaId === replicaIdAt(this.#place) && recovery !== 'awareness',
     );
     this.#serial += 1;
+    const epoch = membership.epoch + 1;
+    const isClean = this.isFreshFor(epoch);
     const statement: SuccessorStatement = {
       serviceId: membership.serviceId,
       replicaId: replicaIdAt(this.#place),
-      epoch: membership.epoch + 1,
+      epoch,
       serial: this.#serial,
-      isClean: this.#isClean,
+      isClean,
       keys: publicKeysOf(this.#curve, next),
     };
-    if (this.#isClean) this.#cleanFor = statement.epoch;
-    this.#isClean = false;
+    if (isClean) this.#cleanFor = epoch;
+    this.#startedFor = undefined;
     const certifier = isByIdentity ? identityKeyAt(this.#place) : present.signing;
     return certifiedBy(this.#signatures, statement, { certifier, next });
   }

@@ -138,19 +138,22 @@ export class SimulatedReplica {
 
   /** Starts from what the disk holds, or fetches what that lacks; does nothing when it runs. `started` is called when it takes input. */
   start(started: () => void): void {
-    this.#start(started, { clean: false });
+    this.#start(started, undefined);
   }
 
   /**
    * Is started by its keeper. Of what the process could have written it has the state, when that is certified, and the log where it is
    * kept; keys are in a store of their own.
    */
-  startClean(keeps: { readonly keepsLog: boolean; readonly keepsAdversary: boolean }, started: () => void): void {
+  startClean(
+    keeps: { readonly keepsLog: boolean; readonly keepsAdversary: boolean; readonly forEpoch: number },
+    started: () => void,
+  ): void {
     if (!keeps.keepsLog) this.disk.makeClean();
     if (!keeps.keepsAdversary) this.#adversaryMaker = undefined;
     this.#adversary = undefined;
     this.#world.note(`r${this.place} is started clean`);
-    this.#start(started, { clean: true });
+    this.#start(started, keeps.forEpoch);
   }
 
   /** From its next start on it does what the adversary likes. */
@@ -234,12 +237,12 @@ export class SimulatedReplica {
     for (const { to, frame } of outgoing) if (to !== this.self) this.#out(to, frame);
   }
 
-  #start(started: () => void, { clean }: { readonly clean: boolean }): void {
+  #start(started: () => void, cleanFor: number | undefined): void {
     if (this.#isRunning) return;
     this.#isRunning = true;
     this.#started = started;
     this.#run += 1;
-    this.keeper.started({ clean });
+    this.keeper.started(cleanFor);
     this.#change.start();
   }
 
