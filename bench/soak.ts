@@ -2,6 +2,7 @@
  * Soak: runs a cluster of real processes under load, kills, recoveries and lies for some minutes (`test/e2e/soak.ts`) and reports.
  *
  * `node dist/bench/soak.js --minutes 10 --seed 1 --replicas 7`. With `--liar` one replica lies; by default one does where f is more than 1.
+ * With `--keepers` each replica has a keeper, which makes it clean in its turn, and nobody lies.
  * `--logs DIR` keeps what the replicas wrote. Exits with 1 when something was violated.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -17,6 +18,7 @@ const { values } = parseArgs({
     k: { type: 'string', default: '0' },
     'epoch-seconds': { type: 'string', default: '5' },
     liar: { type: 'boolean' },
+    keepers: { type: 'boolean', default: false },
     logs: { type: 'string' },
   },
 });
@@ -37,6 +39,7 @@ const report = await runSoak({
   f,
   k,
   hasLiar: values.liar ?? f > 1,
+  hasKeepers: values.keepers,
   say,
 });
 print(report);

@@ -13,8 +13,10 @@ import { freePort } from '../../bench/process-cluster.ts';
 import type { ReplicaUser } from '../../src/keeper/replica-user.ts';
 import { giveTo, isRoot } from '../../src/keeper/testing/kept-replica.ts';
 
+/** Where this file's source lies, whether it runs from there or from `dist/`. */
+const sourcePath = import.meta.dirname.replace(/\/dist\/test\/e2e$/, '/test/e2e');
 /** The program of this build. */
-export const programPath = join(import.meta.dirname, '..', '..', 'dist', 'src', 'cli', 'main.js');
+export const programPath = join(sourcePath, '..', '..', 'dist', 'src', 'cli', 'main.js');
 /** Users that nothing else on this machine runs as; another test has others. */
 const firstUid = 200_000 + (process.pid % 50_000) * 16;
 

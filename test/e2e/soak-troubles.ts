@@ -20,8 +20,14 @@ export type Trouble = (typeof kinds)[number];
 const backWithinMs = 120_000;
 const lookAgainMs = 100;
 
+/** The replicas of a soak, whoever starts them. */
+export type SoakCluster = Pick<
+  ProcessCluster,
+  'genesis' | 'urlOf' | 'homeOf' | 'pidOf' | 'kill' | 'restart' | 'freeze' | 'thaw' | 'destroy'
+>;
+
 export interface SoakTroublesOptions {
-  readonly cluster: ProcessCluster;
+  readonly cluster: SoakCluster;
   readonly watch: SoakWatch;
   readonly prng: Prng;
   readonly serviceKey: string;
@@ -29,8 +35,8 @@ export interface SoakTroublesOptions {
   readonly correct: readonly number[];
   /** In trouble of any kind at the same time. */
   readonly atOnce: number;
-  /** Made clean at the same time, besides. 0: that is trouble like any other. */
-  readonly recoveries: number;
+  /** Who makes replicas clean: their keepers; or we do, so many at the same time besides. 0: that is trouble like any other. */
+  readonly recoveries: number | 'by-keepers';
   readonly say: (line: string) => void;
 }
 
@@ -45,9 +51,11 @@ export class SoakTroubles {
     this.#options = options;
     const { atOnce, recoveries, correct } = options;
     const besides = kinds.filter((kind) => kind !== 'cleaned');
+    const ours = recoveries === 'by-keepers' ? 0 : recoveries;
+    const choices = recoveries === 0 ? kinds : besides;
     this.#workers = [
-      ...Array.from({ length: Math.min(atOnce, correct.length) }, () => this.#work(recoveries > 0 ? besides : kinds)),
-      ...Array.from({ length: recoveries }, () => this.#work(['cleaned'])),
+      ...Array.from({ length: Math.min(atOnce, correct.length) }, () => this.#work(choices)),
+      ...Array.from({ length: ours }, () => this.#work(['cleaned'])),
     ];
   }
 

@@ -13,6 +13,7 @@ import { ProcessCluster } from '../../bench/process-cluster.ts';
 import { residentBytesOf } from '../../bench/process-usage.ts';
 import { Prng } from '../../simulator/prng.ts';
 import { KvLoad } from './kv-load.ts';
+import { SoakKeepers } from './soak-keepers.ts';
 import { SoakTroubles, type Trouble } from './soak-troubles.ts';
 import { awaited, SoakWatch, statusByHttp } from './soak-watch.ts';
 
@@ -27,6 +28,8 @@ export interface SoakOptions {
   readonly k: number;
   /** One of them lies. */
   readonly hasLiar: boolean;
+  /** Each of them has a keeper of its own, which makes it clean in its turn; then nobody lies. */
+  readonly hasKeepers?: boolean;
   readonly basePort?: number | undefined;
   readonly say: (line: string) => void;
 }
@@ -56,6 +59,8 @@ export interface Usage {
 /** Without a call returned, or an epoch begun, for so long the cluster stands still. */
 const stallMs = 90_000;
 const keyWithinMs = 60_000;
+/** A clean start, on a machine with other work. */
+const keptSuccessorWaitMs = 20_000;
 const lookIntervalMs = 1_000;
 /** A run that is shorter says nothing about what grows. */
 const growthSamplesMin = 240;
@@ -67,28 +72,15 @@ interface Sample {
 }
 
 export async function runSoak(options: SoakOptions): Promise<SoakReport> {
-  const { seed, replicas, f, k, hasLiar, epochIntervalMs, say } = options;
+  const { seed, replicas, f, k, hasLiar, hasKeepers = false, say } = options;
   const prng = new Prng(seed);
-  const liar = hasLiar ? prng.below(replicas) : undefined;
+  const liar = hasLiar && !hasKeepers ? prng.below(replicas) : undefined;
   const indexes = Array.from({ length: replicas }, (_, index) => index);
   const correct = indexes.filter((index) => index !== liar);
-  const cluster = await ProcessCluster.start({
-    replicas,
-    f,
-    k,
-    checkpointIntervalMs: 2_000,
-    epochs: { intervalMs: epochIntervalMs, successorWaitMs: 1_500 },
-    basePort: options.basePort,
-    replicaOptions: ['--log-level', 'info'],
-    stderr: 'kept',
-    started: false,
-  });
+  const cluster = hasKeepers ? await startKept(options) : await startPlain(options, liar);
   let load: KvLoad | undefined;
   let troubles: SoakTroubles | undefined;
   try {
-    for (const index of correct) cluster.restart(index);
-    const lying = { program: 'test/e2e/lying-replica.js', under: ['env', `LIE_SEED=${seed}`] };
-    if (liar !== undefined) cluster.restart(liar, lying);
     const [first = 0] = correct;
     const isThere = await awaited(
       () => statusByHttp(cluster, first),
@@ -109,15 +101,16 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
       pauseMs: 40,
       seed,
     });
-    const atOnce = f - (liar === undefined ? 0 : 1);
+    // With k = 0 a recovery takes the place of another fault.
+    const others = liar !== undefined || (hasKeepers && k === 0) ? 1 : 0;
     troubles = new SoakTroubles({
       cluster,
       watch,
       prng: prng.fork(),
       serviceKey,
       correct,
-      atOnce,
-      recoveries: k,
+      atOnce: f - others,
+      recoveries: hasKeepers ? 'by-keepers' : k,
       say,
     });
     const samples = await watchUntilOver({ options, cluster, watch, load, troubles, correct, beganAtMs });
@@ -144,16 +137,38 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
       calls: load.returned,
       proven: load.proven,
       operationsChecked: operations,
-      troubles: troubles.counts,
+      troubles: cluster instanceof SoakKeepers ? { ...troubles.counts, cleaned: cluster.cleanStarts } : troubles.counts,
       liar,
       memoryMegabytes,
       diskMegabytes,
-      said: await Promise.all(indexes.map((index) => cluster.saidBy(index))),
+      said: cluster instanceof ProcessCluster ? await Promise.all(indexes.map((index) => cluster.saidBy(index))) : [],
     };
   } finally {
     await load?.close();
     await cluster.destroy();
   }
+}
+
+async function startPlain(options: SoakOptions, liar: number | undefined): Promise<ProcessCluster> {
+  const { replicas, f, k, epochIntervalMs, seed, basePort } = options;
+  const cluster = await ProcessCluster.start({
+    replicas,
+    f,
+    k,
+    checkpointIntervalMs: 2_000,
+    epochs: { intervalMs: epochIntervalMs, successorWaitMs: 1_500 },
+    basePort,
+    replicaOptions: ['--log-level', 'info'],
+    stderr: 'kept',
+    started: false,
+  });
+  const lying = { program: 'test/e2e/lying-replica.js', under: ['env', `LIE_SEED=${seed}`] };
+  for (let index = 0; index < replicas; index++) cluster.restart(index, index === liar ? lying : {});
+  return cluster;
+}
+
+function startKept({ replicas, f, k, epochIntervalMs }: SoakOptions): Promise<SoakKeepers> {
+  return SoakKeepers.start({ replicas, f, k, epochIntervalMs, successorWaitMs: keptSuccessorWaitMs });
 }
 
 /** Looks at every correct replica again and again, until the time is over and there were epochs enough, or nothing goes on. */
@@ -167,7 +182,7 @@ async function watchUntilOver({
   beganAtMs,
 }: {
   readonly options: SoakOptions;
-  readonly cluster: ProcessCluster;
+  readonly cluster: ProcessCluster | SoakKeepers;
   readonly watch: SoakWatch;
   readonly load: KvLoad;
   readonly troubles: SoakTroubles;
@@ -192,7 +207,8 @@ async function watchUntilOver({
     }
     for (const index of correct) {
       if (troubles.isInTrouble(index)) continue;
-      if (cluster.pidOf(index) === 0) {
+      // One that has a keeper is ended by that in its turn.
+      if (cluster instanceof ProcessCluster && cluster.pidOf(index) === 0) {
         const end = await cluster.ended(index);
         watch.violations.push(`r${index} has ended by itself: ${JSON.stringify(end)}`);
         cluster.restart(index);
