@@ -83,10 +83,10 @@ it('a lying replica goes with the others from epoch to epoch, and lies in each',
       await until(`r${index} is in epoch ${epoch}`, async () => ((await epochOf(index)) >= epoch ? true : undefined));
     }
     await load.goesOn(20);
-    const before = seen;
+    const heard = seen;
     seen = await until('more lies', async () => {
       const now = await equivocationsSeen();
-      return now > before ? now : undefined;
+      return now > heard ? now : undefined;
     });
   }
   await load.finish();
