@@ -7,14 +7,11 @@
 import type { PairingCurve } from '../src/crypto/curve.ts';
 import { mclCurve } from '../src/crypto/curve-mcl.ts';
 import type { Reply } from '../src/execution/execution.ts';
-import { ThresholdCoin } from '../src/keys/coin-key.ts';
-import { genesisCoin, type Membership } from '../src/membership/membership.ts';
+import type { Membership } from '../src/membership/membership.ts';
 import type { ReplicaEffects } from '../src/replica/effects.ts';
 import type { Genesis } from '../src/wire/genesis.ts';
 import { Administration } from './administration.ts';
 import type { AdversaryMaker } from './adversaries/adversary.ts';
-import { coinScheduler } from './adversaries/coin-scheduler.ts';
-import { leaderScheduler } from './adversaries/leader-scheduler.ts';
 import { Ambush } from './ambush.ts';
 import type { Report } from './checkers/violation.ts';
 import { Clock } from './clock.ts';
@@ -24,9 +21,11 @@ import { flawedService } from './flawed-service.ts';
 import { History } from './history.ts';
 import { Signatures } from './keys.ts';
 import { MobileAdversary } from './mobile-adversary.ts';
-import { type LinkEnd, Network, type NetworkAdversary } from './network.ts';
+import { type LinkEnd, Network } from './network.ts';
+import { networkAdversaryOf } from './network-adversary.ts';
 import { plainCurve } from './plain-curve.ts';
 import type { Prng } from './prng.ts';
+import { Replacements } from './replacements.ts';
 import { adversaryMakers, type Scenario } from './scenarios/scenario.ts';
 import { firstSecrets, linkKeyDigestOf } from './session-secrets.ts';
 import { SharingLedger } from './sharing-ledger.ts';
@@ -43,9 +42,6 @@ import {
 import { SimulatedReplica } from './simulated-replica.ts';
 import { Turns } from './turns.ts';
 import type { World } from './world.ts';
-
-/** Until people have seen an alarm and done something about it. */
-const noticeMsMax = 100;
 
 export type MachineMaker = (options: MachineOptions) => Machine;
 
@@ -67,11 +63,7 @@ export class Cluster {
   readonly history = new History();
   /** Those that are still to execute something wrongly. */
   readonly #flawed = new Set<number>();
-  /** Replicas that administrators had replaced because their keys were not theirs alone, and by whom. */
-  readonly replacements = new Map<number, number>();
-  /** Joiners that nobody has planned for. */
-  readonly #spares: number[];
-  readonly #replacing = new Set<string>();
+  readonly replacements: Replacements;
   readonly #report: Report;
   readonly #ambush: Ambush;
   readonly turns: Turns;
@@ -79,8 +71,6 @@ export class Cluster {
   readonly #prng: Prng;
   readonly #signatures = new Signatures();
   readonly curve: PairingCurve;
-  /** The adversary's, who has no share. */
-  #coin: ThresholdCoin | undefined;
   /** Clients lose messages too, until the heal. */
   #clientLoss: number;
 
@@ -97,7 +87,6 @@ export class Cluster {
     const { n, f } = size;
     this.scenario = scenario;
     this.#report = report;
-    this.#spares = epochs.changes.length > 0 ? [] : Array.from({ length: epochs.joiners }, (_, i) => n + i);
     this.curve = scenario.curve === 'mcl' ? mclCurve : plainCurve;
     const { schedule } = epochs;
     this.genesis = simulatedGenesis({ size, parameters, seed, curve: this.curve, checkpointIntervalMs, schedule });
@@ -157,7 +146,13 @@ export class Cluster {
           if (this.replicaAt(replica).isUp && this.replicaAt(peer).isUp) this.replicaAt(replica).connected(peer);
         },
       },
-      adversary: this.#networkAdversary(),
+      adversary: networkAdversaryOf({
+        scenario,
+        membership: this.membership,
+        curve: this.curve,
+        sound: this.sound,
+        machineAt: (place) => this.replicaAt(place).machine,
+      }),
     });
     this.ledger = epochs.mobile ? new SharingLedger(this.curve) : undefined;
     this.mobile = epochs.mobile ? this.#mobileAdversary(unreliable) : undefined;
@@ -184,6 +179,14 @@ export class Cluster {
       joins: (place) => this.join(place),
     });
     for (const change of epochs.changes) this.administration.plan(change);
+    this.replacements = new Replacements({
+      world,
+      prng: this.#prng,
+      // Those that nobody has planned for, where there are administrators.
+      spares: epochs.changes.length > 0 || this.genesis.administrators.approvals === 0 ? [] : places.slice(n),
+      administration: this.administration,
+      standing: () => this.standing(),
+    });
     scenario.clients.forEach((behaviour, index) => {
       this.addClient(`c${index}`, behaviour);
     });
@@ -251,11 +254,10 @@ export class Cluster {
   #spoil({ place, disk }: SimulatedReplica): void {
     const what = this.#prng.pick(['nothing', 'rot', 'no state', 'another state', 'another state']);
     if (what === 'rot') disk.rotState();
-    else if (what === 'no state') disk.loseState();
-    else if (what === 'another state' && disk.forgeState()) {
-      this.#world.note(`the adversary leaves a forged state in r${place}`);
-      this.watch.leftForged(place);
-    }
+    if (what === 'no state') disk.loseState();
+    if (what !== 'another state' || !disk.forgeState()) return;
+    this.#world.note(`the adversary leaves a forged state in r${place}`);
+    this.watch.leftForged(place);
   }
 
   /** An administrator has named it: its operator starts it, with the service key. */
@@ -304,7 +306,6 @@ export class Cluster {
     this.#ambush.end();
     this.mobile?.end();
     const { delayMsMin, delayMsMax } = this.scenario.links;
-    const links = { delayMsMin, delayMsMax, slow: 0.01, loss: 0, duplicate: 0, overtake: 0, resetAfterLoss: true };
     for (const place of this.sound) {
       const replica = this.replicaAt(place);
       if (replica.isHeld || replica.isFuture) continue;
@@ -316,43 +317,7 @@ export class Cluster {
       replica.disk.home.serviceKey ??= this.watch.certification.serviceKey;
       this.start(place);
     }
-    this.network.heal(links);
-  }
-
-  #networkAdversary(): NetworkAdversary | undefined {
-    const { membership } = this;
-    const { networkAdversary, coin } = this.scenario;
-    switch (networkAdversary) {
-      case 'none':
-        return undefined;
-      case 'coin-scheduler':
-        return coin === 'known'
-          ? coinScheduler({ membership, lasting: true, predict: (period) => this.#knownLeader(period) })
-          : coinScheduler({
-              membership,
-              lasting: true,
-              predict: (period, shares) => this.#openCoin(period, shares),
-              // Before there is a key nothing is secret: then the promise is safety only.
-              isActive: () => [...this.sound].every((place) => this.replicaAt(place).machine?.serviceKey !== undefined),
-            });
-      default:
-        return leaderScheduler({ membership, lasting: networkAdversary === 'lasting-leader-scheduler' });
-    }
-  }
-
-  #knownLeader(period: number): number {
-    const { epochGenesis, rule } = this.membership;
-    return genesisCoin(epochGenesis, period, rule.n);
-  }
-
-  /** What anybody can tell who has heard enough shares, and nobody else. */
-  #openCoin(period: number, shares: Parameters<ThresholdCoin['open']>[1]): number | undefined {
-    if (shares.length <= this.membership.rule.f) return undefined;
-    const transcript = this.replicaAt([...this.sound][0] ?? 0).machine?.transcript;
-    if (transcript === undefined) return undefined;
-    const { membership } = this;
-    this.#coin ??= new ThresholdCoin({ curve: this.curve, membership, transcript, keyShare: () => undefined });
-    return this.#coin.open(period, shares).leader;
+    this.network.heal({ delayMsMin, delayMsMax, slow: 0.01, loss: 0, duplicate: 0, overtake: 0, resetAfterLoss: true });
   }
 
   #mobileAdversary(unreliable: number): MobileAdversary {
@@ -389,9 +354,8 @@ export class Cluster {
     makeMachine: MachineMaker | undefined,
   ): SimulatedReplica {
     const { clockErrorMsMax, clockDriftMax, disk, coin, epochs, retainedSizeBytes } = this.scenario;
-    const { membership } = this;
+    const { membership, watch } = this;
     const prng = this.#prng.fork();
-    const { watch } = this;
     return new SimulatedReplica({
       place,
       world: this.#world,
@@ -459,8 +423,8 @@ export class Cluster {
   #stepped(place: number, effects: ReplicaEffects, machine: Machine): void {
     this.watch.stepped(place, effects, machine);
     if (!this.isCorrect(place)) return;
-    this.#noteSharing(machine);
-    for (const replicaId of machine.epochStatus.state.disputed) this.#haveReplaced(placeOf(replicaId));
+    this.ledger?.observe(machine);
+    for (const replicaId of machine.epochStatus.state.disputed) this.replacements.have(placeOf(replicaId));
     const { checkpoints, stable, wantsSuccessor, closed } = effects;
     if (wantsSuccessor !== undefined || closed !== undefined) this.#ambush.atChange(place);
     if (checkpoints.length > 0 || stable !== undefined) this.#ambush.atCheckpoint(place);
@@ -472,31 +436,8 @@ export class Cluster {
     const { membership, self, disk } = this.replicaAt(place);
     const isAware = self !== undefined && membership.members[self]?.recovery === 'awareness';
     // Somebody else named keys in its place: it stops and says so (docs/protocol/epochs.md, K2).
-    if (isAware && !disk.home.isNamed) this.#haveReplaced(place);
+    if (isAware && !disk.home.isNamed) this.replacements.have(place);
     this.mobile?.checkDriven(membership, (message) => this.#report('secrecy', message));
-  }
-
-  /** Administrators hear of a replica whose keys are in dispute, or no more its own, and put another one in its place. */
-  #haveReplaced(place: number): void {
-    const { administrators } = this.genesis;
-    const { epoch, places } = this.standing();
-    const plan = `${epoch} ${place}`;
-    const by = this.replacements.get(place) ?? this.#spares.shift();
-    if (administrators.approvals === 0 || by === undefined || this.#replacing.has(plan)) return;
-    if (!this.replacements.has(place)) this.#world.note(`administrators replace r${place} by r${by}`);
-    this.replacements.set(place, by);
-    this.#replacing.add(plan);
-    if (places.includes(place)) {
-      this.#world.after(this.#prng.timeMs(1, noticeMsMax), '', () =>
-        this.administration.decide({ kind: 'replace', place, by }),
-      );
-    }
-  }
-
-  #noteSharing({ epochStatus, transcript }: Machine): void {
-    const { phase } = epochStatus.state;
-    if (phase.kind === 'resharing') this.ledger?.fixed(phase.next);
-    if (transcript !== undefined) this.ledger?.settled(transcript);
   }
 
   /** One of those that are to go wrong does so with the first write it executes in the second half of the faults. */

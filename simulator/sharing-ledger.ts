@@ -10,6 +10,7 @@ import { resharingOf, type SharingTarget, sourceOf } from '../src/keys/sharing-s
 import type { Transcript } from '../src/keys/transcript.ts';
 import type { Membership } from '../src/membership/membership.ts';
 import type { Commit } from '../src/ordering/commit.ts';
+import type { Machine } from './simulated-machine.ts';
 
 export interface LoggedDealing extends DealingName {
   readonly encoded: Uint8Array;
@@ -74,6 +75,13 @@ export class SharingLedger {
         }
       }
     }
+  }
+
+  /** What a correct replica knows of the sharing of its epoch, and of the next. */
+  observe({ epochStatus, transcript }: Pick<Machine, 'epochStatus' | 'transcript'>): void {
+    const { phase } = epochStatus.state;
+    if (phase.kind === 'resharing') this.fixed(phase.next);
+    if (transcript !== undefined) this.settled(transcript);
   }
 
   /** The next membership is fixed. */

@@ -355,7 +355,7 @@ function resultOf(run: {
     forgedStates: cluster.watch.forgedStates,
     refusedStates: cluster.watch.refusedStates,
     overdue: cluster.watch.windows.overdue,
-    replaced: [...cluster.replacements.keys()],
+    replaced: [...cluster.replacements.by.keys()],
     disputes: [...cluster.watch.windows.disputes],
     held: cluster.mobile?.held ?? [],
     stolenShares: cluster.mobile?.loot.shares.length ?? 0,
