@@ -39,7 +39,7 @@ export class EvidenceLog {
       const { round, first, second } = evidence;
       const replicaId = this.#idOf(evidence.author);
       this.#counters.count(`equivocation ${replicaId}`);
-      this.#keep({ replicaId, round, first, second });
+      this.#keep({ replicaId, epoch: this.#membership.epoch, round, first, second });
       if (this.#loggedEquivocations >= limits.evidenceMax) return;
       this.#loggedEquivocations += 1;
       const digests = [first, second].map(digestOfEncodedBlock);

@@ -1,9 +1,9 @@
 /**
  * Evidence files: proofs of equivocation, kept in a home for the people who have to act on them.
  *
- *   evidence/r3-17.json    { version, replicaId, round, first, second }: both blocks as base64, signatures included
+ *   evidence/r3-2-17.json    { version, replicaId, epoch, round, first, second }: both blocks as base64, signatures included
  *
- * Each proves to anyone who has the genesis that this replica signed two blocks for one round. A few are enough, so the
+ * Each proves to anyone who has the membership of the epoch that this replica signed two blocks for one round. A few are enough, so the
  * directory is bounded; they are no secret, and nothing depends on them.
  */
 import { join } from 'node:path';
@@ -14,6 +14,8 @@ import { writeNewText } from './whole-file.ts';
 export interface EquivocationProof {
   /** Who signed both. */
   readonly replicaId: string;
+  /** Rounds begin anew in each epoch. */
+  readonly epoch: number;
   readonly round: number;
   /** Encoded blocks. */
   readonly first: Uint8Array;
@@ -37,13 +39,13 @@ export class EvidenceFiles {
     return written;
   }
 
-  async #write({ replicaId, round, first, second }: EquivocationProof): Promise<void> {
+  async #write({ replicaId, epoch, round, first, second }: EquivocationProof): Promise<void> {
     if ((await this.#files.describe(this.#directory)) === undefined) await this.#files.mkdir(this.#directory);
-    const name = `${replicaId}-${round}.json`;
+    const name = `${replicaId}-${epoch}-${round}.json`;
     const kept = await this.#files.list(this.#directory);
     if (kept.length >= limits.evidenceFilesMax || kept.includes(name)) return;
     const [a, b] = [first, second].map((bytes) => Buffer.from(bytes).toString('base64'));
-    const text = JSON.stringify({ version: 1, replicaId, round, first: a, second: b }, null, 2);
+    const text = JSON.stringify({ version: 1, replicaId, epoch, round, first: a, second: b }, null, 2);
     try {
       await writeNewText(this.#files, join(this.#directory, name), `${text}\n`);
     } catch (error) {
