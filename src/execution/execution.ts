@@ -77,6 +77,10 @@ export interface Applied {
   readonly diagnosticsDropped: number;
 }
 
+/** One operation of the system costs many times what it weighs, and anybody may hand it in: so it takes a request of its own. */
+const secondOfSystemOutcome = encodeOutcome(
+  failure('invalid-input', 'a request may hold one operation of the system, and this is another one'),
+);
 /** Largest outcome of `tooLarge`; kept free for each operation still to come, so that all outcomes always fit. */
 const tooLargeOutcome = encodeOutcome(
   failure('too-large', `the results of one request have at most ${limits.resultSizeBytesMax} bytes together`),
@@ -113,7 +117,7 @@ export class Execution {
   #operationCount = 0;
   #diagnostics: Diagnostic[] = [];
   #diagnosticsDropped = 0;
-  /** The last one of the system, which a request may ask for a thousand times. */
+  /** The last one of the system, which many may ask for. */
   #systemOutcome: { readonly outcome: ReturnType<SystemOperations['apply']>; readonly encoded: Uint8Array } | undefined;
 
   constructor(options: ExecutionOptions) {
@@ -284,9 +288,13 @@ export class Execution {
   #execute(name: SessionName, request: Request, commit: Commit): Uint8Array {
     const outcomes: Uint8Array[] = [];
     let left = limits.resultSizeBytesMax - resultOverheadSizeBytes - request.operations.length * tooLargeOutcome.length;
+    const first = request.operations.find((operation) => this.#isOfSystem(operation));
     for (const operation of request.operations) {
       left += tooLargeOutcome.length;
-      const outcome = this.#apply(operation, left, name, request, commit);
+      const outcome =
+        this.#isOfSystem(operation) && operation !== first
+          ? fitting(secondOfSystemOutcome, left)
+          : this.#apply(operation, left, name, request, commit);
       outcomes.push(outcome);
       left -= outcome.length;
     }
@@ -295,9 +303,9 @@ export class Execution {
 
   #apply(operation: Operation, sizeMax: number, name: SessionName, request: Request, commit: Commit): Uint8Array {
     this.#operationCount += 1;
-    if (this.#system !== undefined && operation.name.startsWith(systemPrefix)) {
+    if (this.#system !== undefined && this.#isOfSystem(operation)) {
       const encoded = this.#encodedOnce(this.#system.apply(operation));
-      return encoded.length > sizeMax ? tooLargeOutcome : encoded;
+      return fitting(encoded, sizeMax);
     }
     const client = this.#anonymousClients.has(name.client) ? anonymousClient : name.client;
     const applied = applyOperation({
@@ -313,6 +321,10 @@ export class Execution {
     return applied.outcome;
   }
 
+  #isOfSystem({ name }: Operation): boolean {
+    return this.#system !== undefined && name.startsWith(systemPrefix);
+  }
+
   #encodedOnce(outcome: ReturnType<SystemOperations['apply']>): Uint8Array {
     if (this.#systemOutcome?.outcome !== outcome) {
       this.#systemOutcome = { outcome, encoded: encodeOutcome(outcome) };
@@ -324,6 +336,10 @@ export class Execution {
     if (this.#diagnostics.length >= limits.diagnosticsPerCommitMax) this.#diagnosticsDropped += 1;
     else this.#diagnostics.push({ requestDigest: request.digest, operation: operation.name, detail });
   }
+}
+
+function fitting(outcome: Uint8Array, sizeMax: number): Uint8Array {
+  return outcome.length > sizeMax ? tooLargeOutcome : outcome;
 }
 
 function replyTo(

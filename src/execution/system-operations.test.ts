@@ -82,17 +82,39 @@ class Stage {
 describe('an operation of the system', () => {
   it('is executed in its place among those of the service, once, and before the end of its commit', () => {
     const stage = new Stage();
-    const request = stage.request('coterie.one', 'note', 'coterie.no');
-    expect(stage.outcomes(request, request)).toEqual([
+    const request = stage.request('note', 'coterie.one', 'note');
+    expect(stage.outcomes(request, request, stage.request('coterie.no'))).toEqual([
+      { ok: true, value: null },
       { ok: true, value: { at: 1 } },
       { ok: true, value: null },
       { ok: false, code: 'stale', message: 'no' },
     ]);
     expect(stage.calls).toEqual(['coterie.one', 'coterie.no', 'end of 1']);
-    expect(stage.execution.logSize).toBe(1);
+    expect(stage.execution.logSize).toBe(2);
   });
 
-  it('has its answer encoded once, however often one request asks for it', () => {
+  it('is the only one in its request: it costs many times what it weighs', () => {
+    const stage = new Stage();
+    const request = stage.request('coterie.no', 'coterie.one', 'note', 'coterie.one');
+    const another = {
+      ok: false,
+      code: 'invalid-input',
+      message: expect.stringContaining('one operation of the system'),
+    };
+    expect(stage.outcomes(request)).toEqual([
+      { ok: false, code: 'stale', message: 'no' },
+      another,
+      { ok: true, value: null },
+      another,
+    ]);
+    expect(stage.calls).toEqual(['coterie.no', 'end of 1']);
+    // Where there is no system they are operations like any other that is not there.
+    const without = new Stage({ hasSystem: false });
+    const unknown = { ok: false, code: 'unknown-operation' };
+    expect(without.outcomes(without.request('coterie.one', 'coterie.one'))).toMatchObject([unknown, unknown]);
+  });
+
+  it('has its answer encoded once, however many ask for it', () => {
     let reads = 0;
     const value = {
       get at() {
@@ -104,8 +126,8 @@ describe('an operation of the system', () => {
     stage.answer = { ok: true, value };
     stage.outcomes(stage.request('coterie.one'));
     const readsOnce = reads;
-    const names = Array.from({ length: 100 }, () => 'coterie.one');
-    expect(stage.outcomes(stage.request(...names))).toEqual(names.map(() => ({ ok: true, value: { at: 1 } })));
+    const requests = Array.from({ length: 100 }, () => stage.request('coterie.one'));
+    expect(stage.outcomes(...requests)).toEqual(requests.map(() => ({ ok: true, value: { at: 1 } })));
     expect(reads).toBe(readsOnce);
   });
 
