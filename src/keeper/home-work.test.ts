@@ -1,4 +1,5 @@
 /** What is left of a home after a clean start, whatever a process that was taken over has made of it. */
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -121,6 +122,43 @@ describe('a home is made clean', () => {
     // A replica refuses keys that others may read.
     expect(lstatSync(at('keys', 'signing.seed')).mode & 0o777).toBe(0o600);
     expect(await findLogLost(systemFiles, home)).toBe(true);
+  });
+});
+
+describe('what a process leaves behind to stop its keeper for good', () => {
+  /** Deeper than a path can be long: made a step at a time, by a process that goes down with it. */
+  function nest(under: string): void {
+    const steps = "for (let i = 0; i < 30; i++) { fs.mkdirSync('d'.repeat(200)); process.chdir('d'.repeat(200)); }";
+    execFileSync(process.execPath, ['-e', `${steps} fs.writeFileSync('end', '')`], { cwd: under });
+  }
+
+  test('directories deeper than a path can be long are removed wherever they are', async () => {
+    mkdirSync(at('odd'));
+    mkdirSync(at('evidence'));
+    for (const under of ['odd', 'state', 'keys', 'evidence']) nest(at(under));
+    rmSync(at('replica.json'));
+    mkdirSync(at('replica.json'));
+    nest(at('replica.json'));
+    // A name that is no text, closed to everybody, and a link out of here.
+    mkdirSync(at('odd', 'closed'));
+    writeFileSync(Buffer.concat([Buffer.from(`${at('odd', 'closed')}/`), Buffer.from([0xff, 0xfe])]), 'no text');
+    symlinkSync(directory, at('odd', 'closed', 'out'));
+    chmodSync(at('odd', 'closed'), 0);
+    const { removed, putBack } = await work();
+    expect(removed).toEqual(expect.arrayContaining(['odd']));
+    expect(putBack).toContain('replica.json');
+    const left = readdirSync(home, { recursive: true }).map(String);
+    expect(left.filter((name) => /odd|removed-|d{200}.d{200}.d{200}/.test(name))).toEqual([]);
+    expect(readFileSync(at('keys', 'signing.seed'), 'utf8')).not.toBe('');
+    expect(await findLogLost(systemFiles, home)).toBe(true);
+  });
+
+  test('a directory with more in it than any home has goes as a whole', async () => {
+    for (let i = 0; i < 1_001; i++) writeFileSync(at('state', `${i}`), '');
+    const { removed } = await work();
+    expect(removed).toContain('state');
+    expect(readdirSync(home)).not.toContain('state');
+    expect(readdirSync(at('keys'))).toEqual(['signing.seed']);
   });
 });
 

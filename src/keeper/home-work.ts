@@ -8,15 +8,14 @@
  * replica is and runs; and leaves the log lost, so that the replica follows and signs nothing until the next epoch.
  * Source: docs/operations/keeper.md; trust.md §6.
  */
-import type { Stats } from 'node:fs';
-import { chmod, lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { errorCode, type FileSystem, systemFiles } from '../platform/files.ts';
+import { type FileSystem, systemFiles } from '../platform/files.ts';
 import { logPaths } from '../storage/home-log.ts';
 import { readText, writeNewText } from '../storage/whole-file.ts';
 import { limits } from '../wire/limits.ts';
 import type { PinnedHome } from './keeper-store.ts';
+import { keepPlain, removeTree } from './plain-tree.ts';
 
 const pinnedForm = z.strictObject({ genesis: z.string(), replica: z.string(), restored: z.string().nullable() });
 export const homeWorkForm = z.strictObject({
@@ -102,11 +101,11 @@ async function putAllBack({ home, putBack, serviceKey }: HomeWork, files: FileSy
   for (const [name, text] of wanted) {
     if (!changed.includes(name)) continue;
     const path = join(home, name);
-    await files.remove(`${path}.new`);
-    if (text === null) await files.remove(path);
+    await removeTree(`${path}.new`, home, files);
+    if (text === null) await removeTree(path, home, files);
     else {
       await writeNewText(files, `${path}.new`, text);
-      if ((await files.describe(path))?.kind !== 'file') await files.remove(path);
+      if ((await files.describe(path))?.kind !== 'file') await removeTree(path, home, files);
       await files.rename(`${path}.new`, path);
     }
   }
@@ -128,13 +127,13 @@ async function cleanHome(home: string, files: FileSystem): Promise<string[]> {
     if (removed.length < removedToldMax) removed.push(name.slice(0, 255));
   };
   const remove = async (name: string): Promise<void> => {
-    await files.remove(join(home, name));
+    await removeTree(join(home, name), home, files);
     tell(name);
   };
   const pinned: readonly string[] = [...Object.values(pinnedNames), serviceKeyName];
   for (const name of [...(await files.list(home))].sort()) {
     if (!keptNames.has(name) && !pinned.includes(name)) await remove(name);
-    else if (!(await keepPlain(join(home, name), files))) tell(name);
+    else if (!(await keepPlain(join(home, name), home, files))) tell(name);
   }
   const present = await presentEpoch(home, files);
   for (const name of await epochsOf(home, files)) {
@@ -186,27 +185,4 @@ async function presentEpoch(home: string, files: FileSystem): Promise<number> {
   } catch {
     return 0;
   }
-}
-
-/** Keeps what is made of plain files and directories, for their owner only; removes links, sockets and pipes. False: all of it. */
-async function keepPlain(path: string, files: FileSystem): Promise<boolean> {
-  let found: Stats;
-  try {
-    found = await lstat(path);
-  } catch (error) {
-    // A name that is no text comes back as another one; nobody reads what is under it.
-    if (errorCode(error) === 'ENOENT') return true;
-    throw error;
-  }
-  if (found.isFile()) {
-    await chmod(path, 0o600);
-    return true;
-  }
-  if (!found.isDirectory()) {
-    await files.remove(path);
-    return false;
-  }
-  await chmod(path, 0o700);
-  for (const name of await files.list(path)) await keepPlain(join(path, name), files);
-  return true;
 }
