@@ -57,6 +57,15 @@ it('reads no more than it may, of one that never ends', async () => {
   await expect(httpPost(await ask(endless), {})).rejects.toThrow('it answered with more than 100 bytes');
 });
 
+it('takes no answer that comes in a great many pieces', async () => {
+  const question = await ask((_, response) => {
+    response.write('1');
+    // As one write, so that it takes no time: chunks of one byte each.
+    response.socket?.write('1\r\nx\r\n'.repeat(10_000));
+  });
+  await expect(httpGet({ ...question, sizeBytesMax: 1_000_000 })).rejects.toThrow('more than 4096 pieces');
+});
+
 it('waits for a silent one until its deadline, and no longer', async () => {
   const deadline = new AbortController();
   const question = await ask(() => deadline.abort(), deadline.signal);

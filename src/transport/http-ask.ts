@@ -20,6 +20,9 @@ export interface HttpAnswer {
   readonly text: string;
 }
 
+/** Each piece costs a hundred times what a byte of it does; who is honest sends a megabyte in some dozens. */
+const piecesMax = 4_096;
+
 /** The body of an answer with status 200. Rejects with an Error whose message says what was in the way. */
 export async function httpGet(question: HttpQuestion): Promise<string> {
   const { status, text } = await exchange(question, undefined, (status) => status === 200);
@@ -57,11 +60,12 @@ function exchange(
       let sizeBytes = 0;
       response.on('data', (chunk: Buffer) => {
         sizeBytes += chunk.length;
-        if (sizeBytes <= sizeBytesMax) {
+        if (sizeBytes <= sizeBytesMax && chunks.length < piecesMax) {
           chunks.push(chunk);
           return;
         }
-        reject(new Error(`it answered with more than ${sizeBytesMax} bytes`));
+        const what = sizeBytes > sizeBytesMax ? `${sizeBytesMax} bytes` : `${piecesMax} pieces`;
+        reject(new Error(`it answered with more than ${what}`));
         request.destroy();
       });
       response.on('end', () => resolve({ status, text: Buffer.concat(chunks).toString('utf8') }));
