@@ -15,3 +15,12 @@ export function parseDuration(text: string): number {
     'It must be a whole number with ms, s, m, h or d behind it, such as 12h, up to ten years.',
   );
 }
+
+/** The same within bounds, and a number alone is in milliseconds; so may be nothing, where that means something. */
+export function durationBetween(minMs: number, maxMs: number): (text: string) => number {
+  return (text) => {
+    const durationMs = /^[0-9]{1,15}$/.test(text) ? Number(text) : parseDuration(text);
+    if (durationMs >= minMs && durationMs <= maxMs) return durationMs;
+    throw new InvalidArgumentError(`It must be from ${minMs} ms to ${maxMs} ms, such as 90s, 12h or 7d.`);
+  };
+}

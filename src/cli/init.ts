@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import type { RecoveryMethod } from '../wire/genesis.ts';
 import { limits } from '../wire/limits.ts';
 import { addHelp, addJsonOption, type CommandContext, recoveryMethodOf, wholeNumber } from './command.ts';
+import { durationBetween } from './duration.ts';
 
 export interface InitOptions {
   readonly replicas: number;
@@ -48,14 +49,14 @@ export function defineInit(program: Command, context: CommandContext): void {
       wholeNumber(0, 3_600_000),
     )
     .option(
-      '--epoch-interval <ms>',
-      'time after which an epoch ends by itself; 0: only when that is asked for (default: 0)',
-      wholeNumber(0, limits.epochIntervalMsMax),
+      '--epoch-interval <duration>',
+      'time after which an epoch ends by itself, such as 12h; 0: only when that is asked for (default: 0)',
+      durationBetween(0, limits.epochIntervalMsMax),
     )
     .option(
-      '--successor-wait <ms>',
-      'time for which an ending epoch waits for the next keys of its replicas (default: 30000)',
-      wholeNumber(limits.successorWaitMsMin, limits.successorWaitMsMax),
+      '--successor-wait <duration>',
+      'time for which an ending epoch waits for the next keys of its replicas (default: 30s)',
+      durationBetween(limits.successorWaitMsMin, limits.successorWaitMsMax),
     )
     .option(
       '--recovery <how>',
@@ -82,7 +83,7 @@ export function defineInit(program: Command, context: CommandContext): void {
       'coterie init',
       'coterie init /srv/ledger --replicas 7 --service ./ledger.js --base-port 8400',
       'coterie init six --replicas 6 --f 1 --k 1',
-      'coterie init safe --epoch-interval 3600000 --recovery hardware --administrators 3 --approvals 2',
+      'coterie init safe --epoch-interval 1h --recovery hardware --administrators 3 --approvals 2',
       'coterie init mixed --recovery hardware,offline,awareness',
     ],
     exitCodes: { 4: 'the directory exists already or cannot be written' },

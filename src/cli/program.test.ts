@@ -204,7 +204,7 @@ describe('init', () => {
   });
 
   it('makes keys for keepers and administrators, and says where they lie', async () => {
-    const options = ['--epoch-interval', '60000', '--successor-wait', '500', '--recovery', 'hardware'];
+    const options = ['--epoch-interval', '1m', '--successor-wait', '500', '--recovery', 'hardware'];
     const people = ['--administrators', '3', '--approvals', '2', '--base-port', '18700'];
     const made = await coterie(['init', 'safe', ...options, ...people]);
     expect(made).toMatchObject({ exitCode: 0, stderr: '' });
