@@ -263,6 +263,10 @@ export async function eraseEarlier(
       const isCurrent = name === String(epoch) || name === String(epoch + 1);
       if (isMember && isCurrent) continue;
       const directory = join(parent, name);
+      if ((await files.describe(directory))?.kind !== 'directory') {
+        await files.remove(directory);
+        continue;
+      }
       const isEarlier = /^[0-9]+$/.test(name) && Number(name) < epoch;
       const hasLog = (await files.describe(join(directory, logPaths.log))) !== undefined;
       if (!(keepsLogs && isEarlier && hasLog)) await eraseDirectory(files, directory);
